@@ -1,7 +1,7 @@
 //! A workspace's OAuth client registration at an app.
 //!
-//! Owns what a client is and where its secret may go. A connection stays with the client it was
-//! made with: refresh tokens are bound to it (RFC 6749, 6).
+//! Owns what a client is and where its secret may be sent. A connection keeps the client it was created with, because
+//! refresh tokens are bound to it (RFC 6749, 6).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,48 +21,48 @@ pub const FAILURES_WITHOUT_BACKOFF: i64 = 2;
 /// An OAuth client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
-    /// Our id; part of the redirect URI.
+    /// Our id, which is part of the redirect URI.
     pub id: ClientId,
     /// Its workspace.
     pub workspace: WorkspaceId,
-    /// The app's id, or the family of apps that share it.
+    /// The app's id, or the client family.
     pub registration: String,
     /// The app's id of this client.
     pub client_id: String,
-    /// The sealed secret; none for public clients.
+    /// The sealed secret. None for public clients.
     pub sealed_secret: Option<String>,
-    /// Scopes to ask for instead of the app's defaults.
+    /// Scopes to request instead of the app's defaults.
     pub scopes: Option<Vec<String>>,
-    /// What the redirect URI is made of. Clients of one workspace, registration and authorization server share it, so that
-    /// a mistyped client id can be corrected; another authorization server has another (RFC 9700, 4.4.2).
+    /// The id in the redirect URI. Clients of one workspace, registration and authorization server share it, so that a
+    /// mistyped client id can be corrected. Another authorization server has another one (RFC 9700, 4.4.2).
     pub redirect_id: ClientId,
-    /// The authorization server it was set up for, as [`Destinations::authorization_server_key`] writes it, or for an app of
-    /// the catalogue what its hosts depend on. None in a row from before this was kept.
+    /// The authorization server it was set up for, as [`Destinations::authorization_server_key`] writes it, or for a
+    /// catalogue app the variables in its hosts. None in a row of an earlier version.
     pub authorization_server: Option<String>,
-    /// Where its secret may go, for a workspace's own app: the addresses of the definition when it was entered.
+    /// The destinations of its secret, for a custom app: the addresses of the definition when it was entered.
     pub destinations: Option<Destinations>,
-    /// The hosts that a row from before destinations were kept may reach.
+    /// The permitted hosts of a row of an earlier version, without destinations.
     pub hosts: BTreeSet<String>,
-    /// What the app's addresses depend on, as it was set together with the client.
+    /// The variables of the app's addresses that were set with the client.
     pub variables: BTreeMap<String, String>,
-    /// When the app will stop accepting the secret, if a person told.
+    /// When the secret expires at the app, if a person entered it.
     pub secret_expires_at: Option<Timestamp>,
     /// Whether new flows use it (a workspace has one current client per registration).
     pub current: bool,
     /// Since when the app refuses this client, and with which error code.
     pub misconfigured: Option<(Timestamp, String)>,
-    /// Nothing is asked of the app for this client before.
+    /// No request for this client before this time.
     pub backoff_until: Timestamp,
-    /// Failures in a row that are the client's.
+    /// Consecutive failures because of the client.
     pub failures: i64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
 }
 
 impl Client {
-    /// Where its secret is sealed.
+    /// The place of its sealed secret.
     pub fn seal_context<'a>(workspace: &'a WorkspaceId, id: &'a ClientId) -> SealContext<'a> {
         SealContext::of(frozen::CLIENT_SECRET, workspace.as_str(), id.as_str(), 0)
     }
@@ -75,12 +75,12 @@ impl Client {
         }
     }
 
-    /// What is sealed, if it opens.
+    /// The sealed secret, if it can be opened.
     pub fn stored_secret(&self, key_ring: &KeyRing) -> Option<Secret> {
         self.open_secret(key_ring, self.sealed_secret.as_deref()?).ok()
     }
 
-    /// What is wrong with its secret, as far as that can be told without asking the app.
+    /// The problem of its secret, if it is known without asking the app.
     pub fn problem(&self, key_ring: &KeyRing) -> Option<ClientProblem> {
         match self.secret(key_ring) {
             Err(_) => Some(ClientProblem::SecretUnreadable),
@@ -91,8 +91,8 @@ impl Client {
         }
     }
 
-    /// Whether a row from before destinations were kept was entered for these hosts. It has them with the rules of their
-    /// placeholders: `{shop: …}`.
+    /// Whether a row without destinations was entered for these hosts. The row has the rules of their placeholders:
+    /// `{shop: …}`.
     pub fn covers_hosts(&self, wanted: &Destinations) -> bool {
         let entered: Vec<_> = self.hosts.iter().map(|host| host.to_lowercase()).collect();
         let is_there =
@@ -100,7 +100,7 @@ impl Client {
         wanted.hosts().iter().all(is_there)
     }
 
-    /// Whether it is known to be for an app of the catalogue, whose addresses the program knows.
+    /// Whether it is known to be for a catalogue app, whose addresses the program knows.
     pub fn is_for_catalogue_app(&self) -> bool {
         self.authorization_server.is_some() && self.destinations.is_none()
     }
@@ -110,12 +110,12 @@ impl Client {
     }
 }
 
-/// Why a client can't be used, whatever the app thinks of it.
+/// Why a client cannot be used, independent of the app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientProblem {
-    /// Its stored secret does not open with the key ring.
+    /// Its stored secret cannot be decrypted with the key ring.
     SecretUnreadable,
-    /// Its private key can't be read, or can't sign what the app asks for.
+    /// Its private key cannot be read, or does not support the app's algorithm.
     PrivateKeyUnusable,
     /// Its secret was entered for other addresses.
     AddressesChanged,
@@ -124,7 +124,7 @@ pub enum ClientProblem {
 impl ClientProblem {
     const ALL: [Self; 3] = [Self::SecretUnreadable, Self::PrivateKeyUnusable, Self::AddressesChanged];
 
-    /// The stored and shown code.
+    /// The code in the database and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SecretUnreadable => "client_secret_unreadable",
@@ -138,7 +138,7 @@ impl ClientProblem {
         Self::ALL.into_iter().find(|one| one.as_str() == text)
     }
 
-    /// What is wrong and what to do.
+    /// The problem and the remedy.
     pub fn explanation(self) -> &'static str {
         match self {
             Self::SecretUnreadable => {
@@ -159,7 +159,7 @@ impl ClientProblem {
     }
 }
 
-/// Whether a host with rules behind its placeholders is a host without them. A rule may have braces of its own.
+/// Whether a host with rules for its placeholders is the same host without them. A rule may contain braces.
 fn matches_host_pattern(entered: &str, bare: &str) -> bool {
     let Some((literal, rest)) = bare.split_once('{') else { return entered == bare };
     let Some((name, bare)) = rest.split_once('}') else { return false };
@@ -172,7 +172,7 @@ fn matches_host_pattern(entered: &str, bare: &str) -> bool {
             .any(|(at, _)| rest.get(at + 1..).is_some_and(|rest| matches_host_pattern(rest, bare)))
 }
 
-/// The secret half of a client.
+/// The secret part of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientSecret {
     /// A public client has none.
@@ -183,14 +183,14 @@ pub enum ClientSecret {
     PrivateKey {
         /// The key.
         pem: Secret,
-        /// How the app names it.
+        /// The app's name for it.
         key_id: Option<String>,
         /// The SHA-256 of its certificate, in base64url.
         certificate: Option<String>,
     },
 }
 
-/// What a private key begins with, in PEM (RFC 7468 10).
+/// The beginning of a private key in PEM (RFC 7468 10).
 const PEM_BEGIN: &str = "-----BEGIN ";
 
 impl ClientSecret {
@@ -199,7 +199,7 @@ impl ClientSecret {
         text.contains(PEM_BEGIN)
     }
 
-    /// The text that is sealed: a key's names stand in lines of their own before it, where PEM allows other text.
+    /// The text to seal. A key's names are lines before it, where PEM permits other text.
     pub fn text_to_seal(secret: &Secret, key_id: Option<&str>, certificate: Option<&str>) -> Secret {
         if !Self::is_private_key(secret.expose()) {
             return secret.clone();

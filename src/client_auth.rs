@@ -1,7 +1,7 @@
-//! Who speaks to an app's OAuth server, and with what proof.
+//! How a client authenticates at an app's OAuth server.
 //!
-//! Owns how a workspace's client and a person's own client or key file become what a token request carries. A proof
-//! that must be signed is signed anew for each request. Refuses to send anything itself.
+//! Owns how a workspace's client, client credentials of a person or a key file become part of a token request. A signed
+//! proof is made for each request. Sends nothing itself.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,9 +24,8 @@ use crate::token::{
     TokenRequestContext,
 };
 
-/// What a workspace's client authenticates with at an endpoint of this server, if its secret was entered for that. A
-/// connection may know other addresses: those of another edition of the definition, or of what the client was set up
-/// with then.
+/// The credentials of a workspace's client for an endpoint of this server, if its secret was entered for that. A
+/// connection may have other addresses: those of another definition, or of an earlier set-up of the client.
 pub async fn prepare_client_identity<P: Ports>(
     context: &Context<P>,
     client: &Client,
@@ -54,7 +53,7 @@ pub async fn prepare_client_identity<P: Ports>(
         ClientSecret::SharedSecret(secret) => Ok(keys(ClientProof::Secret(secret))),
         ClientSecret::PrivateKey { pem, key_id, certificate } => {
             let key = SigningKey::from_pem(pem.expose()).map_err(|problem| unusable_key_error(&problem))?;
-            // The one audience is the very endpoint that gets it: no other server can present it as its own.
+            // The only audience is the endpoint itself, so no other server can use the assertion.
             let claims = AssertionClaims::for_client(
                 &client.client_id,
                 endpoint.as_str(),
@@ -72,8 +71,8 @@ pub async fn prepare_client_identity<P: Ports>(
     }
 }
 
-/// Where a client's secret may go. What was not known when it was entered is kept as soon as it is: the addresses that
-/// were discovered at its issuer, and those of a row from before they were kept.
+/// The destinations of a client's secret. Addresses that were unknown when it was entered are stored as soon as they
+/// are known: those discovered at its issuer, and those of a row of an earlier version.
 pub async fn load_client_destinations<P: Ports>(
     context: &Context<P>,
     client: &Client,
@@ -92,7 +91,7 @@ pub async fn load_client_destinations<P: Ports>(
         == stored.authorization_server_key();
     let found =
         match endpoints.filter(|endpoints| stored.is_undiscovered() && same_issuer && endpoints.issuer.is_some()) {
-            // Another person's issuer has other addresses: they are not kept for all.
+            // The issuer of another person has other addresses, so they are not stored for all.
             Some(endpoints) if stored.issuer_has_placeholder() => return Ok(stored.with_discovered(endpoints)),
             Some(endpoints) => stored.with_discovered(endpoints),
             None => stored,
@@ -103,16 +102,16 @@ pub async fn load_client_destinations<P: Ports>(
     Ok(found)
 }
 
-/// The destinations of a client at an app of the catalogue: the addresses that the running release knows. Only what decides
-/// a host is the client's own; what else it was set up with may be another by now than its older connections have.
+/// The destinations of a client at a catalogue app: the addresses that this version knows. Only the variables in a host
+/// come from the client; its other variables may differ from those of older connections.
 fn catalogue_destinations(auth_method: &AuthMethod, client: &Client) -> Destinations {
     let names = auth_method.client_host_variables();
     let own = client.variables.iter().filter(|(name, _)| names.contains(&name.as_str()));
     Destinations::for_client(auth_method, &own.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
-/// The destinations of a client from before they were kept: those of the definition as it was when the secret was entered.
-/// None for an app of the catalogue.
+/// The destinations of a client of an earlier version: those of the definition when the secret was entered. None for a
+/// catalogue app.
 async fn find_older_destinations<P: Ports>(context: &Context<P>, client: &Client) -> Result<Option<Destinations>> {
     let app = client.registration.split(':').next().and_then(AppId::parse);
     let Some(app) = app else { return Ok(None) };
@@ -127,7 +126,7 @@ async fn find_older_destinations<P: Ports>(context: &Context<P>, client: &Client
         let found = Destinations::for_client(&auth_method, &client.variables);
         client.covers_hosts(&found).then_some(found)
     };
-    // None of them: nothing is known, so the secret goes nowhere until it is entered again.
+    // None of them: nothing is known, so the secret is not sent until it is entered again.
     Ok(Some(revisions.iter().find_map(fits).unwrap_or_default()))
 }
 
@@ -155,7 +154,7 @@ fn signing_error(error: SigningError) -> Error {
     }
 }
 
-/// The request that makes a token of what a person entered.
+/// The request that issues a token for a manual credential.
 pub async fn prepare_issue_request<P: Ports>(
     context: &Context<P>,
     auth_method: &AuthMethod,
@@ -225,7 +224,7 @@ pub fn parse_key_file(shape: &KeyFileLayout, text: &str) -> std::result::Result<
     KeyFile::parse(text, pointers)
 }
 
-/// What places are filled with for a credential of this app.
+/// The values of placeholders for a credential of this app.
 pub fn template_values(
     auth_method: &AuthMethod,
     credential: &Credential,

@@ -1,7 +1,7 @@
-//! The connection: app + account + credential + name + status, and the rules it carries itself.
+//! The connection: app + account + credential + name + status, and its rules.
 //!
-//! Owns status words, lifetimes and freshness of a token, missing scopes and what needs attention.
-//! Refuses I/O and time: `now` is an argument.
+//! Owns statuses, lifetimes and freshness of a token, missing scopes and what needs attention. Does no I/O and reads no
+//! clock: `now` is an argument.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -23,16 +23,16 @@ use crate::workspace::User;
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionStatus"))]
 pub enum ConnectionStatus {
-    /// It works, as far as is known.
+    /// It works, as far as it is known.
     Connected,
-    /// Made through a link; the embedding product has not confirmed the person yet.
+    /// Created through a link. The embedding product has not confirmed the person yet.
     AwaitingConfirmation,
     /// Only a person can repair it.
     NeedsReconnect,
 }
 
 impl ConnectionStatus {
-    /// The stored and shown word.
+    /// The name in the database and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connected => "connected",
@@ -41,7 +41,7 @@ impl ConnectionStatus {
         }
     }
 
-    /// Reads the word.
+    /// Reads the name.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Connected, Self::AwaitingConfirmation, Self::NeedsReconnect]
             .into_iter()
@@ -49,24 +49,24 @@ impl ConnectionStatus {
     }
 }
 
-/// Why a connection needs a person.
+/// Why a person must reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionReason"))]
 pub enum ReconnectReason {
-    /// The app says the grant is gone.
+    /// The app says that the grant has ended.
     Revoked,
-    /// The grant's life, as the app tells it, is over.
+    /// The grant has expired, by the lifetime that the app returned.
     Expired,
-    /// The app rotated the refresh token and its answer was lost on the way.
+    /// The app rotated the refresh token and its response was lost.
     LostRotation,
-    /// The access token ended and the app gave no refresh token.
+    /// The access token expired and the app issued no refresh token.
     RefreshTokenMissing,
     /// The app refuses the credential.
     CredentialRejected,
-    /// The app says that the credential is another account's.
+    /// The app says that the credential belongs to another account.
     OtherAccount,
-    /// The stored credential does not open with the present keys.
+    /// The stored credential cannot be decrypted with the current keys.
     Unreadable,
 }
 
@@ -81,7 +81,7 @@ impl ReconnectReason {
         Self::Unreadable,
     ];
 
-    /// The stored and shown word.
+    /// The name in the database and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Revoked => "revoked",
@@ -94,7 +94,7 @@ impl ReconnectReason {
         }
     }
 
-    /// Reads the word.
+    /// Reads the name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == text)
     }
@@ -113,32 +113,32 @@ impl ReconnectReason {
     }
 }
 
-/// The life of an access token, in the record's clear columns.
+/// The lifetime of an access token, in unencrypted columns of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLifetime {
     /// When it was obtained.
     pub issued_at: Timestamp,
-    /// When it ends; `None` when the app did not say.
+    /// Its expiry. `None` if the app returned none.
     pub expires_at: Option<Timestamp>,
 }
 
-/// A refresh that was promised in the record and may still be under way.
+/// A lease in the database. Its refresh may still be running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshLease {
-    /// Whose it is.
+    /// Its attempt.
     pub attempt: AttemptId,
-    /// Until when nobody else may redeem the token.
+    /// Until when nobody else may send the token.
     pub until: Timestamp,
-    /// The hash of the refresh token being redeemed.
+    /// The hash of the refresh token that is sent.
     pub token_hash: String,
 }
 
-/// That an app refuses to renew a connection, by a code that does not end it.
+/// The app refuses to refresh a connection, with a code that does not end it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshRefusal {
-    /// The app's error code, reduced to `[a-z0-9_.-]{1,64}`; none where it gave none.
+    /// The app's error code, reduced to `[a-z0-9_.-]{1,64}`. None if it returned none.
     pub code: Option<String>,
-    /// When it first did so without having renewed it since.
+    /// The first refusal since the last successful refresh.
     pub since: Timestamp,
 }
 
@@ -152,7 +152,7 @@ impl RefreshRefusal {
     }
 }
 
-/// A connection as stored: everything but the opened credential.
+/// A connection as stored, without its decrypted credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     /// Id.
@@ -161,119 +161,119 @@ pub struct Connection {
     pub workspace: WorkspaceId,
     /// Its app.
     pub app: AppId,
-    /// The revision of a custom app's definition; 0 for the catalogue.
+    /// The revision of a custom app's definition. 0 for the catalogue.
     pub app_revision: i64,
-    /// Which of the app's ways to connect it was made by.
+    /// The auth method it was created with.
     pub auth_method: AuthMethodId,
-    /// Which kind of credential that brings.
+    /// The type of its credential.
     pub kind: CredentialKind,
-    /// What the app's addresses depend on.
+    /// The variables of the app's addresses.
     pub variables: BTreeMap<String, String>,
-    /// Where its credential may go, as far as that was fixed when it was obtained: for a workspace's own app, and where the
-    /// endpoints were discovered.
+    /// The destinations of its credential that were fixed when it was obtained: for custom apps, and for discovered
+    /// endpoints.
     pub destinations: Option<Destinations>,
-    /// The client it was made with; none where a person entered the credential.
+    /// The client it was created with. None for a manual credential.
     pub client: Option<ClientId>,
-    /// What people call it.
+    /// Its name for people.
     pub name: String,
-    /// Whose it is; nobody's means the whole workspace's.
+    /// Its owner. None means that it belongs to the whole workspace.
     pub user: Option<User>,
-    /// The embedder's own map.
+    /// The metadata of the embedding product.
     pub metadata: BTreeMap<String, String>,
     /// The only workflows that may use it, if limited.
     pub allowed_workflows: Option<Vec<String>>,
-    /// Who it is at the app, if the app tells.
+    /// The account at the app, if it is known.
     pub account: Option<Account>,
-    /// Scopes that were asked for.
+    /// Requested scopes.
     pub scopes_requested: Vec<String>,
-    /// Scopes the app granted.
+    /// Granted scopes.
     pub scopes_granted: Vec<String>,
-    /// When it was first made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it was last connected.
     pub connected_at: Timestamp,
-    /// When a credential was last handed out (to five minutes).
+    /// When a credential was last returned (to five minutes).
     pub last_used_at: Option<Timestamp>,
-    /// Counts reconnects.
+    /// The number of reconnects.
     pub generation: i64,
-    /// Counts changes of the credential.
+    /// The number of changes of the credential.
     pub version: i64,
     /// Whether it can be used.
     pub status: ConnectionStatus,
     /// Why not.
     pub reason: Option<ReconnectReason>,
-    /// The sealed credential; none after a dead one was purged.
+    /// The sealed credential. None if it was deleted.
     pub sealed_credential: Option<String>,
-    /// When the access token ends.
+    /// Expiry of the access token.
     pub expires_at: Option<Timestamp>,
     /// Whether there is a refresh token.
     pub refreshable: bool,
     /// When it was last refreshed.
     pub refreshed_at: Option<Timestamp>,
-    /// When the refresh token ends, if known.
+    /// Expiry of the refresh token, if it is known.
     pub refresh_expires_at: Option<Timestamp>,
-    /// When the refresh token dies if it is not used until then.
+    /// When an unused refresh token expires.
     pub refresh_idle_until: Option<Timestamp>,
-    /// When the whole grant ends, however often it is refreshed.
+    /// When the whole grant expires, independent of refreshes.
     pub grant_expires_at: Option<Timestamp>,
-    /// The refresh under way, or the one that never reported back.
+    /// The running refresh, or the one that never ended.
     pub lease: Option<RefreshLease>,
-    /// A refresh token whose redemption ended without a readable answer.
+    /// A refresh token whose use ended without a readable response.
     pub ambiguous_token_hash: Option<String>,
-    /// When it was first presented.
+    /// When it was first sent.
     pub ambiguous_since: Option<Timestamp>,
-    /// No refresh before.
+    /// No refresh before this time.
     pub next_attempt_at: Timestamp,
-    /// Failures in a row.
+    /// Consecutive failures.
     pub failures: i64,
     /// The code of the last failure.
     pub last_error: Option<String>,
-    /// That the app refuses to renew it, if it does.
+    /// The app's refusal to refresh it, if there is one.
     pub refusal: Option<RefreshRefusal>,
-    /// When it was last known to work or not.
+    /// When its status was last checked.
     pub checked_at: Option<Timestamp>,
-    /// How that was known.
+    /// The evidence of that check.
     pub check_evidence: Option<String>,
-    /// When the clock looks at it again.
+    /// When the scheduled run checks it next.
     pub next_check_at: Option<Timestamp>,
-    /// What to tell a person where it works and yet was seen to see nothing.
+    /// The text for a person if it works but sees no content.
     pub nothing_shared: Option<String>,
-    /// Why it stays with an earlier definition of its app than the current one.
+    /// Why it keeps an earlier definition of its app.
     pub definition_changed: Option<DefinitionChange>,
 }
 
 /// A connection does not follow its app's current definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct DefinitionChange {
-    /// The revision that it was held against.
+    /// The revision that it was compared with.
     pub revision: i64,
-    /// What stands against it.
+    /// The reason.
     pub obstacle: MoveObstacle,
-    /// The hosts that its credential would go to in addition; at a host that it goes to already, the address.
+    /// The hosts that its credential would be sent to in addition, or for a known host the address.
     #[serde(default)]
     pub hosts: BTreeSet<String>,
 }
 
-/// What stands against moving a connection to a changed definition.
+/// Why a connection is not moved to a changed definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MoveObstacle {
-    /// Its secrets would go to other addresses.
+    /// Its secrets would be sent to other addresses.
     Addresses,
     /// Its client was set up for other addresses.
     Client,
-    /// Its way to connect is gone, or brings another kind of credential.
+    /// Its auth method is gone, or has another type of credential.
     Method,
-    /// A person enters other fields.
+    /// The manual fields differ.
     Fields,
-    /// The addresses depend on what is not known of it.
+    /// The addresses have variables that are unknown for it.
     Variables,
-    /// Its account would be known by another id.
+    /// Its account would have another id.
     Identity,
 }
 
 impl MoveObstacle {
-    /// The shown code.
+    /// The code in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Addresses => "addresses",
@@ -298,7 +298,7 @@ impl MoveObstacle {
 }
 
 impl DefinitionChange {
-    /// What happened and what helps, for a person.
+    /// The problem and the remedy, for a person.
     pub fn explanation(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(String::as_str).collect();
         let hosts = if hosts.is_empty() { String::new() } else { format!(" ({})", hosts.join(", ")) };
@@ -309,21 +309,21 @@ impl DefinitionChange {
     }
 }
 
-/// Seconds of slack between the clocks of two Workers.
+/// Seconds of difference between the clocks of two Workers.
 const CLOCK_SLACK: i64 = 5;
 /// Seconds, a week: an access that ends sooner "expires soon".
 pub const EXPIRES_SOON_WITHIN: i64 = 7 * 86_400;
 /// Seconds without a use after which a connection counts as unused: 90 days.
 pub const UNUSED_AFTER: i64 = 90 * 86_400;
-/// Seconds before the end of a refresh token in which a check renews it: a day before people would be warned of it.
+/// Seconds before the expiry of a refresh token in which a check refreshes it: a day before people would be warned.
 const REFRESH_TOKEN_RENEWAL_LEAD: i64 = EXPIRES_SOON_WITHIN + 86_400;
-/// So many failures in a row are no hiccup.
+/// After this many consecutive failures the problem is reported.
 pub const FAILURE_THRESHOLD: i64 = 3;
-/// Under so many seconds of life a token is not worth handing out after a failed refresh.
+/// A token with less remaining time, in seconds, is not returned after a failed refresh.
 pub const MIN_USABLE_TTL: i64 = 10;
 
 impl TokenLifetime {
-    /// Seconds left; `None` for ever.
+    /// Remaining seconds. `None` means unlimited.
     pub fn remaining(self, now: Timestamp) -> Option<i64> {
         self.expires_at.map(|until| until.since(now))
     }
@@ -332,18 +332,18 @@ impl TokenLifetime {
         self.expires_at.map(|until| until.since(self.issued_at).max(0))
     }
 
-    /// What a caller may demand: a token whose whole life is short counts as long enough from half of it.
+    /// The minimum remaining time that applies for a caller: for a token with a short lifetime, at most half of it.
     pub fn effective_min_ttl(self, min_ttl: i64) -> i64 {
         self.total().map_or(min_ttl, |whole| min_ttl.min(whole / 2))
     }
 
-    /// Whether it lives at least that long.
+    /// Whether it is valid for at least this long.
     pub fn lasts_for(self, seconds: i64, now: Timestamp) -> bool {
         self.remaining(now).is_none_or(|left| left >= seconds)
     }
 
-    /// From when a refresh ahead of need makes sense: a tenth of its life before its end, at least a
-    /// minute, at most a quarter of it; `jitter` (0 to 255) spreads connections over a tenth of that.
+    /// From when an early refresh makes sense: a tenth of its lifetime before its expiry, at least a minute, at most a
+    /// quarter of it. `jitter` (0 to 255) spreads connections over a tenth of that.
     pub fn early_refresh_from(self, jitter: u8) -> Option<Timestamp> {
         let whole = self.total()?;
         let early = (whole / 10).max(60).min(whole / 4);
@@ -357,7 +357,7 @@ impl Connection {
         self.last_error.as_deref().and_then(ClientProblem::parse)
     }
 
-    /// The life of its access token.
+    /// The lifetime of its access token.
     pub fn life(&self) -> TokenLifetime {
         TokenLifetime {
             issued_at: self.refreshed_at.unwrap_or(self.connected_at).max(self.connected_at),
@@ -365,51 +365,51 @@ impl Connection {
         }
     }
 
-    /// A fixed number per connection that spreads the clock's work.
+    /// A constant number per connection that spreads scheduled work.
     pub fn jitter(&self) -> u8 {
         self.id.jitter()
     }
 
-    /// What the app says, where it keeps refusing to renew this and that matters: no valid token is left, or it has said so
-    /// [`FAILURE_THRESHOLD`] times. The list's filter in `store::connections` says the same in SQL.
+    /// The app's refusal, if it repeatedly refuses a refresh and that matters: no valid token is left, or it has
+    /// refused [`FAILURE_THRESHOLD`] times. The list's filter in `store::connections` is the same rule in SQL.
     pub fn lasting_refusal(&self, now: Timestamp) -> Option<&RefreshRefusal> {
         let matters = self.failures >= FAILURE_THRESHOLD || self.expires_at.is_some_and(|end| end <= now);
         self.refusal.as_ref().filter(|_| self.status == ConnectionStatus::Connected && matters)
     }
 
-    /// Requested scopes that the app did not grant.
+    /// Requested scopes that were not granted.
     pub fn missing_scopes(&self) -> Vec<String> {
         self.scopes_requested.iter().filter(|scope| !self.scopes_granted.contains(scope)).cloned().collect()
     }
 
-    /// The nearest end that only a person can put off: of the refresh token, of the grant, of an unused token.
+    /// The earliest expiry that only a person can extend: of the refresh token, of the grant, of an unused token.
     pub fn reconnect_due_at(&self) -> Option<Timestamp> {
         [self.refresh_expires_at, self.refresh_idle_until, self.grant_expires_at].into_iter().flatten().min()
     }
 
-    /// From when it is to be renewed although its access token is good, because that puts off the end of its refresh
-    /// token: [`REFRESH_TOKEN_RENEWAL_LEAD`] seconds before, or half of its life where that is shorter.
+    /// From when it is refreshed although its access token is valid, because that extends the expiry of its refresh
+    /// token: [`REFRESH_TOKEN_RENEWAL_LEAD`] seconds before, or half of its lifetime if that is shorter.
     pub fn refresh_token_renewal_from(&self) -> Option<Timestamp> {
         let end =
             self.refresh_expires_at.into_iter().chain(self.refresh_idle_until).min().filter(|_| self.refreshable)?;
-        // An end that a renewal has outlived means nothing.
+        // An expiry before the last refresh has no meaning.
         let whole = Some(end.since(self.life().issued_at)).filter(|whole| *whole > 0)?;
         Some(end.plus(-REFRESH_TOKEN_RENEWAL_LEAD.min(whole / 2)))
     }
 
-    /// Its credential, unless it was purged or does not open with this ring.
+    /// Its credential, unless it was deleted or cannot be decrypted with this ring.
     pub fn credential(&self, key_ring: &KeyRing) -> Option<Credential> {
         let seal_context = Credential::seal_context(&self.workspace, &self.id, self.generation);
         Credential::open(key_ring, &seal_context, self.sealed_credential.as_deref()?).ok()
     }
 
-    /// Where its credential may go. Of a row that does not say it, this follows from the definition it was made with.
+    /// The destinations of its credential. A row without them uses those of its definition.
     pub fn destinations(&self, auth_method: &AuthMethod, endpoints: Option<&ResolvedEndpoints>) -> Rc<Destinations> {
         let stored = self.destinations.clone();
         Rc::new(stored.unwrap_or_else(|| Destinations::for_grant(auth_method, endpoints, &self.variables)))
     }
 
-    /// What places in addresses are filled with, besides the credential.
+    /// The values of placeholders in addresses, without the credential.
     pub fn add_template_values(&self, values: TemplateValues) -> TemplateValues {
         let values = values.with_all(&self.variables);
         match &self.account {
@@ -418,12 +418,12 @@ impl Connection {
         }
     }
 
-    /// Whether its refresh token may have been redeemed without anybody knowing what came of it.
+    /// Whether its refresh token may have been used with an unknown result.
     pub fn has_unknown_refresh_outcome(&self) -> bool {
         self.lease.is_some() || self.ambiguous_token_hash.is_some()
     }
 
-    /// The intent of an attempt that may still be under way.
+    /// The lease of an attempt that may still be running.
     pub fn active_lease(&self, now: Timestamp) -> Option<&RefreshLease> {
         self.lease.as_ref().filter(|lease| now <= lease.until.plus(CLOCK_SLACK))
     }
@@ -433,7 +433,7 @@ impl Connection {
         self.user.as_ref().is_none_or(|owner| owner.id == user.id)
     }
 
-    /// The status as shown: `unreadable` is derived from the ring, never stored.
+    /// The status in the API: `unreadable` is computed with the ring, never stored.
     pub fn shown_status(&self, key_ring: &KeyRing) -> (ConnectionStatus, Option<ReconnectReason>) {
         let readable = self.sealed_credential.as_deref().is_none_or(|sealed| {
             crate::vault::key_id_of(sealed).is_some_and(|id| key_ring.ids().any(|known| known == id))

@@ -1,7 +1,7 @@
-//! The secret itself: what a connection holds and how it is sealed.
+//! The secrets of a connection, and how they are sealed.
 //!
-//! Owns the sealed form of tokens and of what a person entered, and the rule by which an answer is merged into them.
-//! All of a connection's secrets are sealed together, in one field, so that they can't part.
+//! Owns the sealed form of tokens and manual fields, and the rule that merges a response into them. All secrets of a
+//! connection are sealed together, in one field, so that they always belong together.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,50 +18,50 @@ use crate::time::Timestamp;
 use crate::token::TokenSet;
 use crate::vault::{KeyRing, OpenError, SealContext, SealError};
 
-/// What one connection holds.
+/// The credential of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Credential {
-    /// The token that requests carry; none where what a person entered is the credential.
+    /// The token for requests. None if the manual credential is used directly.
     pub token: Option<StoredToken>,
     /// Further tokens of the same grant, by name.
     pub other_tokens: BTreeMap<String, StoredToken>,
-    /// What a person entered, by field.
+    /// The manual fields.
     pub fields: BTreeMap<String, Secret>,
 }
 
-/// A token and what renews it.
+/// A token and what refreshes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredToken {
     /// The access token.
     pub access_token: Secret,
-    /// `Bearer`, or as the app says.
+    /// `Bearer`, or the app's own name.
     pub token_type: String,
-    /// The refresh token, if the app gave one.
+    /// The refresh token, if the app issued one.
     pub refresh_token: Option<Secret>,
-    /// The refresh token before it, where the app takes that once more.
+    /// The previous refresh token, if the app accepts it again.
     pub previous: Option<PreviousRefreshToken>,
-    /// When the access token ends, if known. The record has the nearest end of all in a column.
+    /// Expiry of the access token, if it is known. The database has the earliest expiry of all tokens in a column.
     pub expires_at: Option<Timestamp>,
-    /// Seconds that a token of this kind lives, as the app said it last.
+    /// Lifetime in seconds, as the app last returned it.
     pub lifetime: Option<i64>,
-    /// Whose it is at the app, where that may be somebody else than the connection's account: of a further token only.
+    /// Its account, for a further token, which may belong to somebody else than the connection's account.
     pub owner: Option<String>,
 }
 
-/// A refresh token that was replaced, at an app known to take it again for a while.
+/// A replaced refresh token, at an app that accepts it again for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreviousRefreshToken {
     /// The token.
     pub refresh_token: Secret,
-    /// When the app's grace surely is not over yet.
+    /// Until when the app's grace period certainly lasts.
     pub until: Timestamp,
 }
 
-/// One of a credential's tokens: the first, or a further one by its name.
+/// One of a credential's tokens: the first (`None`), or a further one by its name.
 pub type TokenName = Option<String>;
 
-/// The sealed JSON. Apart from [`Credential`], so that nothing else can serialise a secret. The first token's members
-/// stand at the top.
+/// The sealed JSON. Separate from [`Credential`], so that nothing else can serialise a secret. The first token's
+/// members are at the top level.
 #[derive(Serialize, Deserialize)]
 struct SealedCredential<'a> {
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ struct SealedPrevious<'a> {
 }
 
 impl StoredToken {
-    /// From an app's answer.
+    /// From an app's response.
     pub fn from_token_set(tokens: &TokenSet) -> Self {
         Self {
             access_token: tokens.access_token.clone(),
@@ -108,8 +108,8 @@ impl StoredToken {
         }
     }
 
-    /// The merge rule: an answer without a refresh token keeps the old one (RFC 6749, 6), and one that does not say how long
-    /// its token lives means that it lives as long as the one before. `issued_at` is the time before the request was sent.
+    /// The merge rule: a response without a refresh token keeps the old one (RFC 6749, 6), and one without a lifetime
+    /// means that the token lasts as long as the previous one. `issued_at` is the time before the request was sent.
     #[must_use]
     pub fn merged_with(&self, tokens: &TokenSet, issued_at: Timestamp) -> Self {
         let mut merged = Self::from_token_set(tokens);
@@ -122,8 +122,8 @@ impl StoredToken {
         merged
     }
 
-    /// Keeps what it replaces until the end of the app's grace. At any other app the old token is forgotten: to
-    /// present it there is the reuse that kills the grant.
+    /// Keeps the replaced token until the end of the app's grace period. At other apps the old token is deleted,
+    /// because sending it again would revoke the grant.
     #[must_use]
     pub fn with_previous(mut self, old: &Self, grace_until: Option<Timestamp>) -> Self {
         let replaced = old.refresh_token.as_ref().filter(|token| self.refresh_token.as_ref() != Some(*token));
@@ -171,7 +171,7 @@ impl Credential {
         marks.fold(account, |account, mark| account.with_marks(mark.label.as_deref(), mark.account.as_deref()))
     }
 
-    /// From an app's answer to an authorization code.
+    /// From an app's response to an authorization code.
     pub fn from_tokens(tokens: &TokenSet) -> Self {
         Self {
             token: Some(StoredToken::from_token_set(tokens)),
@@ -184,7 +184,7 @@ impl Credential {
         }
     }
 
-    /// What is left of an answer whose access token can't be used. It can only be revoked.
+    /// The refresh token of a response whose access token cannot be used. It can only be revoked.
     pub fn of_refresh_token(refresh_token: Secret) -> Self {
         let token = StoredToken {
             access_token: Secret::new(""),
@@ -198,7 +198,7 @@ impl Credential {
         Self { token: Some(token), ..Self::default() }
     }
 
-    /// From what a person entered.
+    /// From manual fields.
     pub fn from_fields(fields: BTreeMap<String, Secret>) -> Self {
         Self { token: None, other_tokens: BTreeMap::new(), fields }
     }
@@ -211,7 +211,7 @@ impl Credential {
         }
     }
 
-    /// Puts one of its tokens.
+    /// Sets one of its tokens.
     pub fn put(&mut self, which: &TokenName, token: StoredToken) {
         match which {
             None => self.token = Some(token),
@@ -225,12 +225,12 @@ impl Credential {
         self.token.iter().map(|token| (None, token)).chain(others)
     }
 
-    /// Whether it can be refreshed: where the first token can't, its end is the connection's.
+    /// Whether it can be refreshed. If the first token cannot be, its expiry is that of the connection.
     pub fn is_refreshable(&self) -> bool {
         self.token.as_ref().is_some_and(|token| token.refresh_token.is_some())
     }
 
-    /// Whether a secret of this one is a secret of the other, too.
+    /// Whether it has a secret in common with another.
     pub fn shares_a_secret_with(&self, other: &Self) -> bool {
         fn secrets(of: &Credential) -> impl Iterator<Item = &Secret> {
             let tokens = of.token.iter().chain(of.other_tokens.values());
@@ -241,7 +241,8 @@ impl Credential {
         secrets(self).any(|secret| secrets(other).any(|known| known == secret))
     }
 
-    /// Whether a further token here is another person's than there. One that is on one side only is nobody else's.
+    /// Whether a further token belongs to another person than in the other credential. A token that only one of them
+    /// has is ignored.
     pub fn has_other_token_owner_than(&self, other: &Self) -> bool {
         let owner = |of: &Self, name: &str| of.other_tokens.get(name).and_then(|token| token.owner.clone());
         self.other_tokens
@@ -249,15 +250,14 @@ impl Credential {
             .any(|name| matches!((owner(self, name), owner(other, name)), (Some(here), Some(there)) if here != there))
     }
 
-    /// The nearest end of its access tokens; `None` where none is known. A further token that nothing renews ends for
-    /// itself: waiting for it would keep the others from being used.
+    /// The earliest expiry of its access tokens, or `None` if none is known. A further token without a refresh token is
+    /// ignored: otherwise its expiry would block the others.
     pub fn expires_at(&self) -> Option<Timestamp> {
         let counts = |(which, token): &(TokenName, &StoredToken)| which.is_none() || token.refresh_token.is_some();
         self.tokens().filter(counts).filter_map(|(_, token)| token.expires_at).min()
     }
 
-    /// What templates are filled with: the token, and what a person entered. Where there is no token, the first
-    /// secret a person entered stands for it.
+    /// The values for templates: the token, and manual fields. Without a token, the first secret field takes its place.
     pub fn template_values(&self, first_field: Option<&str>) -> TemplateValues {
         let fields =
             self.fields.iter().fold(TemplateValues::new(), |values, (name, value)| values.with(name, value.expose()));
@@ -268,7 +268,7 @@ impl Credential {
         }
     }
 
-    /// Where a connection's credential is sealed.
+    /// The place of a connection's sealed credential.
     pub fn seal_context<'a>(
         workspace: &'a WorkspaceId,
         connection: &'a ConnectionId,

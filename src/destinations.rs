@@ -1,13 +1,11 @@
 //! Where a secret may be sent.
 //!
-//! Owns the addresses that each kind of secret is for, and the check that a request with a secret goes to one of them.
-//! Refuses to compare hosts where an authorization server is meant: several of them share a host (the realms of
-//! Keycloak, the tenants of Okta and Entra), so its addresses are compared as a whole. An app's API is compared by
-//! scheme, host and port.
+//! Owns the addresses for each kind of secret, and the check that a request with a secret is sent to one of them.
+//! Addresses of an authorization server are compared completely and not by host, because several servers share a host
+//! (the realms of Keycloak, the tenants of Okta and Entra). An app's API is compared by scheme, host and port.
 //!
-//! For an app of the catalogue the destinations follow from the running release. For a workspace's own app, and for what
-//! discovery found, they are stored beside the secret when it is obtained, and later editions of the definition change
-//! nothing about them.
+//! For a catalogue app the destinations follow from the running version. For a custom app, and for discovered
+//! endpoints, they are stored with the secret when it is obtained. Later changes of the definition do not change them.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +22,7 @@ use crate::egress::EgressUrl;
 /// A kind of secret. Each has its own destinations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecretKind {
-    /// A client's secret, or an assertion that its private key has signed.
+    /// A client's secret, or an assertion signed with its private key.
     ClientProof,
     /// An authorization code with its PKCE verifier.
     AuthorizationCode,
@@ -32,19 +30,19 @@ pub enum SecretKind {
     RefreshToken,
     /// An access token.
     AccessToken,
-    /// What a person entered: a key, a password, a client of their own.
+    /// A manual credential: a key, a password, client credentials.
     ManualCredential,
 }
 
-/// Addresses that secrets of one origin may be sent to. An address may have placeholders (`{shop}`), which stand for one
-/// part of a host, of a path or of a query.
+/// The destinations of secrets with one origin. An address may have placeholders (`{shop}`), each for one part of a
+/// host, a path or a query.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Destinations {
-    /// The issuer of the authorization server, where its addresses are discovered (RFC 8414).
+    /// The issuer of the authorization server, if its addresses are discovered (RFC 8414).
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<String>,
-    /// Where people are sent to consent. No secret goes there; it is a part of what an authorization server is.
+    /// Where people are redirected to consent. No secret is sent there, but it identifies the authorization server.
     authorize: BTreeSet<String>,
     /// Where tokens are issued and refreshed.
     token: BTreeSet<String>,
@@ -52,21 +50,21 @@ pub struct Destinations {
     revoke: BTreeSet<String>,
     /// The origins (scheme, host and port) of the app's API.
     api: BTreeSet<String>,
-    /// What decides the values of placeholders, by name.
+    /// The sources of placeholder values, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     rules: BTreeMap<String, PlaceholderRule>,
 }
 
-/// What decides the value of a placeholder. Whoever changes this changes where a secret goes.
+/// The source of a placeholder's value. Whoever changes it changes where a secret is sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct PlaceholderRule {
-    /// Who tells it.
+    /// Who provides it.
     from: String,
-    /// The pattern that it must fit. Without one any value fits.
+    /// The pattern that it must match. Without one any value matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern: Option<PlaceholderPattern>,
-    /// What is taken where nobody tells it.
+    /// The default value.
     #[serde(skip_serializing_if = "Option::is_none")]
     default: Option<String>,
 }
@@ -129,8 +127,8 @@ impl From<PlaceholderPattern> for String {
 }
 
 impl Destinations {
-    /// Where a grant, or what a person entered, may go: the addresses of an app, filled with what is known. `at` has the
-    /// endpoints of its OAuth server, as written down or as discovered. An address that still lacks a variable is none.
+    /// The destinations of a grant or a manual credential: the addresses of an app with the known values. `at` has the
+    /// endpoints of its OAuth server, fixed or discovered. An address with an unknown variable is left out.
     pub fn for_grant(
         auth_method: &AuthMethod,
         endpoints: Option<&ResolvedEndpoints>,
@@ -152,9 +150,9 @@ impl Destinations {
         found
     }
 
-    /// What a client is set up for: the addresses of an app's authorization server, where its secret may go, and of the API,
-    /// where the tokens go that it gets. They are filled with what the client was set up with; variables that are told later
-    /// stay as placeholders, with their rules. Of a server that is discovered only the issuer is known at first.
+    /// The destinations of a client: the addresses of an app's authorization server for its secret, and of the API for
+    /// the tokens that it gets. They have the values that the client was set up with; later variables stay
+    /// placeholders, with their rules. For a discovered server only the issuer is known at first.
     pub fn for_client(auth_method: &AuthMethod, variables: &BTreeMap<String, String>) -> Self {
         let values = TemplateValues::new().with_all(variables);
         let mut found = Self::default();
@@ -187,8 +185,8 @@ impl Destinations {
             .collect()
     }
 
-    /// The same with the addresses that discovery found at the issuer. Where a person decides which issuer it is, only
-    /// those at the issuer's own origin count: a document must not lead the secret of all people elsewhere.
+    /// The same with the addresses that were discovered at the issuer. If a person chooses the issuer, only those at
+    /// the issuer's own origin are added: a document must not redirect the secret of all people.
     #[must_use]
     pub fn with_discovered(&self, endpoints: &ResolvedEndpoints) -> Self {
         let is_open = self.issuer_has_placeholder();
@@ -209,25 +207,25 @@ impl Destinations {
         }
     }
 
-    /// Whether the issuer depends on what a person says: then each person's has addresses of its own.
+    /// Whether the issuer depends on the person. Then each person's issuer has its own addresses.
     pub fn issuer_has_placeholder(&self) -> bool {
         self.issuer.as_ref().is_some_and(|issuer| placeholder_names(issuer).next().is_some())
     }
 
-    /// Whether an issuer is the one that is meant. One without a path may call itself without the last slash.
+    /// Whether a name is that of the issuer. One without a path may have a slash at the end.
     fn matches_issuer(&self, name: &str) -> bool {
         let name = if origin_of(name) == name { format!("{name}/") } else { name.to_owned() };
         self.issuer.as_ref().is_some_and(|pattern| self.url_matches(pattern, &name))
     }
 
-    /// The same, also with another's addresses of the API: those that depend on an app's answer are known only then.
+    /// The same, with another's addresses of the API: those with variables from responses become known only then.
     #[must_use]
     pub fn with_api_of(&self, other: &Self) -> Self {
         Self { api: self.api.union(&other.api).cloned().collect(), ..self.clone() }
     }
 
-    /// The same, also with the addresses of another edition of one authorization server, where both follow the same rules:
-    /// for one secret that was entered for each of them.
+    /// The same, with the addresses of another definition of the same authorization server, if both have the same
+    /// rules: for one secret that was entered for each of them.
     #[must_use]
     pub fn with_addresses_of(&self, other: &Self) -> Self {
         let disagree = |(name, rule): (&String, &PlaceholderRule)| self.rules.get(name).is_some_and(|own| own != rule);
@@ -242,7 +240,7 @@ impl Destinations {
         }
     }
 
-    /// Whether its authorization server is one whose addresses nobody has discovered yet.
+    /// Whether the addresses of its authorization server were not discovered yet.
     pub fn is_undiscovered(&self) -> bool {
         self.issuer.is_some() && self.token.is_empty()
     }
@@ -261,8 +259,7 @@ impl Destinations {
         }
     }
 
-    /// Whether others add nothing to where a secret may go. An issuer leads somewhere only as long as its addresses are
-    /// not known.
+    /// Whether others add no destination. An issuer counts only as long as its addresses are unknown.
     pub fn covers(&self, others: &Self) -> bool {
         let same_issuer = !others.is_undiscovered() || others.issuer == self.issuer;
         let sets = [(&self.token, &others.token), (&self.revoke, &others.revoke), (&self.api, &others.api)];
@@ -271,8 +268,8 @@ impl Destinations {
         same_issuer && sets.iter().all(|(own, theirs)| theirs.iter().all(|url| own.contains(url) && same_rule(url)))
     }
 
-    /// What makes an authorization server the one it is: its issuer, else all that people and tokens are sent to, with the
-    /// rules of the placeholders in them. A loosened rule lets other servers in.
+    /// The identity of an authorization server: its issuer, otherwise all addresses for consent and tokens, with the
+    /// rules of their placeholders. A wider rule permits other servers.
     pub fn authorization_server_key(&self) -> String {
         let mut text = self.issuer.clone().unwrap_or_else(|| {
             let all: Vec<_> = self.authorize.iter().chain(&self.token).map(String::as_str).collect();
@@ -281,7 +278,7 @@ impl Destinations {
         let rules: BTreeMap<_, _> =
             placeholder_names(&text).filter_map(|name| Some((name, self.rules.get(name)?))).collect();
         if !rules.is_empty() {
-            // Maps are sorted, and texts always serialise.
+            // Maps are sorted, and texts can always be serialised.
             let rules = serde_json::to_string(&rules).unwrap_or_default();
             text.push(' ');
             text.push_str(&rules);
@@ -289,26 +286,26 @@ impl Destinations {
         text
     }
 
-    /// Whether a text of an API's address, such as `https://api.example.com/v1/`, has an origin that is allowed.
+    /// Whether an address of an API, such as `https://api.example.com/v1/`, has a permitted origin.
     pub fn allows_api(&self, url: &str) -> bool {
         let origin = origin_of(url);
         self.api.iter().any(|pattern| self.url_matches(pattern, origin))
     }
 
-    /// A text that is another as soon as any address or rule is.
+    /// A text that changes with every address and rule.
     pub fn fingerprint(&self) -> String {
-        // Sets and maps are sorted, and texts always serialise.
+        // Sets and maps are sorted, and texts can always be serialised.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// The hosts that get a secret, for people: with their ports, where those are not the scheme's own.
+    /// The hosts that get a secret, for people: with their ports, if they are not the default.
     pub fn hosts(&self) -> BTreeSet<String> {
         let issuer = self.issuer.iter().filter(|_| self.token.is_empty());
         issuer.chain(&self.token).chain(&self.revoke).chain(&self.api).map(|url| host_of(url)).collect()
     }
 
-    /// What others add to where a secret may go, for people: hosts; at a host that is known already, the addresses that are
-    /// new, because several authorization servers may share it.
+    /// The destinations that others add, for people: hosts, and for known hosts the new addresses, because several
+    /// authorization servers may share a host.
     pub fn list_additions(&self, others: &Self) -> BTreeSet<String> {
         let (known, endpoints) = (self.hosts(), self.token.union(&self.revoke).collect::<BTreeSet<_>>());
         let new_hosts = others.hosts().into_iter().filter(|host| !known.contains(host));
@@ -318,8 +315,8 @@ impl Destinations {
         new_hosts.chain(new_addresses.map(bare)).collect()
     }
 
-    /// Whether a host has placeholders, and others have it, too, with the same rules: what an app tells then may be another
-    /// value, but no other than before.
+    /// Whether a host with placeholders is also one of the others', with the same rules. Then a response of the app can
+    /// change the value only as before.
     pub fn shares_placeholder_host(&self, others: &Self, host: &str) -> bool {
         let same_rule = |name: &str| self.rules.get(name) == others.rules.get(name);
         host.contains('{') && others.hosts().contains(host) && placeholder_names(host).all(same_rule)
@@ -340,18 +337,18 @@ impl Destinations {
     }
 }
 
-/// What ends a placeholder's value in an origin.
+/// The characters that end a placeholder's value in an origin.
 const HOST_VALUE_ENDS: &[char] = &['/', '?', '#', ':', '@'];
-/// What ends a placeholder's value beyond the origin. A value has these percent-encoded.
+/// The characters that end a placeholder's value after the origin. A value contains them only percent-encoded.
 const PATH_VALUE_ENDS: &[char] = &['/', '?', '#', '&', '='];
 
-/// How many values are tried for the placeholders of one part of an address. Placeholders side by side have very many; no
-/// address that is meant seriously needs so many.
+/// How many values are tried for the placeholders of one part of an address. Adjacent placeholders have very many; no
+/// real address needs so many.
 const MAX_MATCH_STEPS: u32 = 4096;
 
-/// The question whether a text is a pattern with values in the place of its placeholders.
+/// Matches a text with a pattern that has placeholders.
 struct PlaceholderMatcher<'a, F> {
-    /// What ends a value.
+    /// The characters that end a value.
     value_ends: &'a [char],
     accepts: &'a F,
     steps_left: Cell<u32>,
@@ -375,7 +372,7 @@ impl<'a, F: Fn(&str, &str) -> bool> PlaceholderMatcher<'a, F> {
             .any(|(value, rest)| self.is_match(pattern, rest) && (self.accepts)(name, value))
     }
 
-    /// Counts a try. When all are used up the answer is no.
+    /// Counts a step. When all are used, the text does not match.
     fn consume_step(&self) -> bool {
         let left = self.steps_left.get();
         self.steps_left.set(left.saturating_sub(1));
@@ -396,7 +393,7 @@ fn url_text(url: &EgressUrl) -> String {
     url.as_str().to_owned()
 }
 
-/// The address, unless a variable of the app is still unknown. What else stands open is filled when a token is revoked.
+/// The address, unless a variable of the app is unknown. Other placeholders are filled when a token is revoked.
 fn complete_url(auth_method: &AuthMethod, url: &UrlTemplate, values: &TemplateValues) -> Option<String> {
     let pattern = url.fill_partially(values).ok()?;
     let is_open = placeholder_names(&pattern).any(|name| auth_method.variables.contains_key(name));
@@ -407,9 +404,9 @@ fn placeholder_names(pattern: &str) -> impl Iterator<Item = &str> {
     pattern.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
 }
 
-/// Scheme, host and port of an address: what stands before its path and query.
+/// Scheme, host and port of an address: the text before its path and query.
 fn origin_of(url: &str) -> &str {
-    // One that is a placeholder as a whole has none before its path.
+    // An address that is one placeholder has none before its path.
     let scheme = url.find("://").filter(|at| url.get(..*at).is_some_and(|before| !before.contains(['/', '?', '{'])));
     let start = scheme.map_or(0, |at| at + 3);
     let end = url.get(start..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| start + at);
@@ -422,7 +419,7 @@ fn host_of(url: &str) -> String {
     origin.split_once("://").map_or(origin, |(_, host)| host).to_owned()
 }
 
-/// A secret in a request, with the addresses that it may be sent to.
+/// A secret in a request, with its destinations.
 #[derive(Clone)]
 pub struct RequestSecret {
     kind: SecretKind,

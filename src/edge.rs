@@ -1,7 +1,7 @@
 //! The edge: the only code that names `worker::`. Compiled for wasm32 only.
 //!
-//! Owns the translation between the platform and the context: bindings to ports, requests to plain
-//! structs and back, and the entry points. Refuses decisions.
+//! Owns the translation between the platform and the context: bindings to ports, requests to plain structs and back,
+//! and the entry points. Makes no decisions.
 
 mod convert;
 mod d1;
@@ -109,7 +109,7 @@ impl Ports for WorkerPorts {
 }
 
 thread_local! {
-    /// Plain data: may outlive a request, where I/O objects may not.
+    /// Plain data: it may outlive a request. I/O objects may not.
     static ISOLATE_CACHE: Rc<IsolateCache> = Rc::new(IsolateCache::default());
     static ENVIRONMENT: RefCell<Option<Rc<Environment>>> = const { RefCell::new(None) };
     static MAINTENANCE: Cell<Option<bool>> = const { Cell::new(None) };
@@ -172,7 +172,7 @@ fn read_variables(env: &Env) -> EnvVariables {
     }
 }
 
-/// Whether the operator changes the database, or an error where that can't be read.
+/// Whether the operator is changing the database. An error if the variable is invalid.
 fn maintenance(env: &Env) -> Result<bool> {
     if let Some(known) = MAINTENANCE.get() {
         return Ok(known);
@@ -182,7 +182,7 @@ fn maintenance(env: &Env) -> Result<bool> {
     Ok(is_on)
 }
 
-/// A request comes in. What is to be done after the answer runs behind it.
+/// A request arrives. Deferred work runs after the answer.
 #[event(fetch)]
 async fn fetch_event(request: Request, env: Env, worker_context: WorkerContext) -> worker::Result<Response> {
     let worker_context = Rc::new(worker_context);

@@ -1,9 +1,9 @@
-//! Sealing: what is written at rest can be read only with the key ring, and only in its own place.
+//! Sealing: stored values can be read only with the key ring, and only in their own place.
 //!
-//! Owns the key ring, the envelope and the binding of a ciphertext to its place. AES-256-GCM with a
-//! random 96-bit nonce under a subkey per row (HKDF-SHA256), because one key for everything would
-//! meet GCM's limit of 2^32 random nonces (NIST SP 800-38D, 8.3). Refuses to try keys: the envelope
-//! names its key. Does not detect that a whole row was rolled back to an older state.
+//! Owns the key ring, the envelope and the binding of a ciphertext to its place. AES-256-GCM with a random 96-bit nonce
+//! under a subkey per row (HKDF-SHA256), because a single key would reach GCM's limit of 2^32 random nonces (NIST SP
+//! 800-38D, 8.3). Never tries keys: the envelope names its key. Does not detect that a whole row was replaced by an
+//! older version.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
@@ -19,14 +19,14 @@ use crate::secret::Secret;
 
 const NONCE_BYTES: usize = 12;
 const KEY_BYTES: usize = 32;
-/// Below so many different byte values a 32-byte key was typed, not drawn: a random one has 25 or
-/// more with a probability over 0.999999.
+/// A 32-byte key with fewer different byte values was typed and not random: a random one has 25 or more with a
+/// probability over 0.999999.
 const LEAST_DISTINCT_BYTES: usize = 16;
 
-/// Where a ciphertext belongs. Moved anywhere else it does not open.
+/// The place of a ciphertext. It opens in no other place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealContext<'a> {
-    /// Workspace id; empty for what belongs to the installation.
+    /// Workspace id. Empty for values of the installation.
     pub workspace: &'a str,
     /// Table.
     pub table: &'static str,
@@ -34,7 +34,7 @@ pub struct SealContext<'a> {
     pub row: &'a str,
     /// Column or purpose.
     pub field: &'static str,
-    /// Generation of the connection; 0 where there is none.
+    /// Generation of the connection. 0 if there is none.
     pub generation: i64,
 }
 
@@ -83,7 +83,7 @@ struct EncryptionKey {
     bytes: Zeroizing<[u8; KEY_BYTES]>,
 }
 
-/// The keys of this installation: the first seals, all open.
+/// The keys of this installation. The first one seals, and all open.
 pub struct KeyRing {
     sealing_key: EncryptionKey,
     other_keys: Vec<EncryptionKey>,
@@ -116,7 +116,7 @@ impl KeyRing {
         &self.sealing_key.id
     }
 
-    /// How every envelope begins that the first key sealed, and no other.
+    /// The beginning of every envelope that the first key sealed, and of no other.
     pub fn sealing_envelope_prefix(&self) -> String {
         format!("{ENVELOPE_FORMAT}.{}.", self.sealing_key.id)
     }
@@ -150,7 +150,7 @@ impl KeyRing {
         String::from_utf8(plain).map(Secret::new).map_err(|_| OpenError::Refused)
     }
 
-    /// A sealed constant for every key: whether a ring with the same ids has the same bytes.
+    /// A sealed constant for every key. It shows whether a ring with the same ids has the same bytes.
     pub fn seal_check_value(&self, random: &impl Random, key_id: &str) -> Result<Option<String>, SealError> {
         let Some(key) = self.find_key(key_id) else { return Ok(None) };
         seal_with_key(key, random, &check_value_context(key_id), &Secret::new(KEY_CHECK_TEXT)).map(Some)
@@ -162,7 +162,7 @@ impl KeyRing {
             && self.open(&check_value_context(key_id), check_value).is_ok_and(|text| text.expose() == KEY_CHECK_TEXT)
     }
 
-    /// A short name of this ring for remembering that it was checked; tells nothing of the keys.
+    /// A short name of this ring, to remember that it was checked. It reveals nothing about the keys.
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         for key in std::iter::once(&self.sealing_key).chain(&self.other_keys) {
@@ -178,7 +178,7 @@ impl KeyRing {
     }
 }
 
-/// The key id an envelope names, if it is one.
+/// The key id in an envelope, if the text is one.
 pub fn key_id_of(envelope: &str) -> Option<&str> {
     split_envelope(envelope).ok().map(|(id, _)| id)
 }
@@ -232,7 +232,7 @@ fn check_value_context(key_id: &str) -> SealContext<'_> {
     SealContext::of(KEY_CHECK, "", key_id, 0)
 }
 
-/// The subkey of a row: the row's ciphertexts share it, no other row's do.
+/// The subkey of a row. All ciphertexts of the row share it, and no other row has it.
 fn row_cipher(key: &EncryptionKey, seal_context: &SealContext<'_>) -> Option<Aes256Gcm> {
     let mut subkey = Zeroizing::new([0_u8; KEY_BYTES]);
     let info = length_prefixed(&[SUBKEY_PURPOSE, seal_context.workspace, seal_context.table, seal_context.row]);
@@ -254,7 +254,7 @@ fn associated_data(key_id: &str, seal_context: &SealContext<'_>) -> Vec<u8> {
     ])
 }
 
-/// Length before content, so that no two lists of parts run together into the same bytes.
+/// Length before content, so that two different lists of parts never become the same bytes.
 fn length_prefixed(parts: &[&str]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for part in parts {

@@ -1,4 +1,4 @@
-//! The way to apps over the platform's fetch: no redirects, a time limit, a body cap.
+//! The outbound HTTP port over the platform's fetch: no redirects, a time limit, a limit of the body.
 
 use futures_util::StreamExt as _;
 use worker::wasm_bindgen::JsValue;
@@ -21,7 +21,7 @@ impl Http for FetchClient {
     }
 }
 
-/// A string body goes out with a Content-Length, which token endpoints insist on.
+/// A string body is sent with a Content-Length, which token endpoints require.
 fn build_request(request: &PermittedRequest) -> worker::Result<Request> {
     let headers = Headers::new();
     for (name, value) in &request.headers {
@@ -43,7 +43,7 @@ fn method(method: OutboundMethod) -> Method {
     }
 }
 
-/// The platform tells a time-out by the error's name and nothing else of use.
+/// The platform reports a timeout by the error's name, and nothing else that is useful.
 fn http_error(error: &worker::Error) -> HttpError {
     if error.to_string().contains("TimeoutError") { HttpError::Timeout } else { HttpError::Network }
 }
@@ -52,7 +52,7 @@ async fn read_body(response: &mut Response) -> Result<Vec<u8>, HttpError> {
     if matches!(response.body(), ResponseBody::Empty) {
         return Ok(Vec::new());
     }
-    // A body that is null has no stream: nothing came.
+    // A body that is null has no stream: nothing was received.
     let Ok(mut stream) = response.stream() else { return Ok(Vec::new()) };
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {

@@ -1,4 +1,4 @@
-//! The cache port over Workers KV. Without the binding there is no copy, and everything else works.
+//! The cache port over Workers KV. Without the binding there is no cache, and everything else works.
 
 use worker::js_sys::Reflect;
 use worker::wasm_bindgen::JsValue;
@@ -13,7 +13,7 @@ const BINDING: &str = "CACHE";
 /// Seconds a location may serve a value without asking again, the shortest that KV accepts. Together with what an isolate
 /// remembers it bounds how stale a copy can be.
 const CACHE_TTL: u32 = 30;
-/// The shortest life KV accepts, in seconds.
+/// The shortest lifetime that KV accepts, in seconds.
 const SHORTEST_TTL: u64 = 60;
 
 struct Namespace {

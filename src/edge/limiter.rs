@@ -1,4 +1,4 @@
-//! The rate limiter port over the platform's rate limiting bindings. Without a binding, or where it fails, everything is
+//! The rate limiter port over the platform's rate limiting bindings. Without a binding, or if it fails, everything is
 //! allowed.
 
 use worker::{Env, RateLimiter as Binding};
@@ -8,7 +8,7 @@ use crate::timeout::with_timeout;
 
 use super::system::SystemClock;
 
-/// How long a binding may take to answer, in milliseconds.
+/// How long to wait for a binding, in milliseconds.
 const LONGEST_WAIT: u32 = 500;
 
 pub(crate) struct RateLimiterBindings {

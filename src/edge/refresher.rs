@@ -1,8 +1,7 @@
-//! The owner of a connection's refreshes: a Durable Object per connection that makes many callers wait
-//! for one attempt, and the way to it.
+//! The Durable Object per connection that lets many callers wait for one refresh attempt, and the port to it.
 //!
-//! Efficiency lives here, correctness in the record. Refuses to keep state: the one thing the object may
-//! store is a sealed answer that the database would not take, until it does.
+//! The object is for efficiency; the database ensures correctness. It stores nothing, except a sealed response that the
+//! database did not accept yet.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -22,32 +21,32 @@ use crate::maintenance;
 use crate::ports::{PendingWrites, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::refresh;
 
-/// How long a caller waits for an attempt, in milliseconds; the attempt goes on without them.
+/// How long a caller waits for an attempt, in milliseconds. The attempt continues without them.
 const LONGEST_WAIT_MS: u64 = 10_000;
-/// Seconds between two tries to deliver what the database would not take.
+/// Seconds between two attempts to store pending writes.
 const RETRY_SECONDS: u64 = 5;
-/// Subrequests of an errand that runs in the request itself: read, claim, discovery, request, write.
+/// Subrequests of a refresh in the request itself: read, lease, discovery, request, write.
 const SUBREQUESTS_IN_REQUEST: i64 = 6;
 
-/// Where the variable can't be read nothing is done, as during maintenance.
+/// If the variable is invalid nothing is done, as during maintenance.
 fn is_under_maintenance(env: &Env) -> bool {
     super::maintenance(env).unwrap_or(true)
 }
 
-/// What is asked of the object.
+/// A call to the object.
 #[derive(Serialize, Deserialize)]
 struct RefreshCall {
     connection: ConnectionId,
     errand: RefreshReason,
 }
 
-/// The way to the owner.
+/// The port to the refresher.
 pub(crate) enum RefresherBinding {
-    /// Through the object named by the connection.
+    /// Through the object that is named by the connection.
     Object(ObjectNamespace),
-    /// Without the binding: in this request, going on behind its answer.
+    /// Without the binding: in this request, continuing after its answer.
     InRequest(Env, Option<Rc<Context>>),
-    /// Inside the object itself, which asks nobody.
+    /// Inside the object itself, which calls no other.
     InsideObject,
 }
 
@@ -77,7 +76,7 @@ impl RefreshRunner for RefresherBinding {
             Self::InsideObject => async { RefreshOutcome::InProgress { retry_after: 5 } }.boxed_local(),
         };
         if matches!(self, Self::InRequest(_, None)) {
-            // Nothing else would hold the attempt: to stop waiting would be to lose an app's answer.
+            // Nothing else would keep the attempt running: returning early would lose an app's response.
             return asked.await;
         }
         let patience = Delay::from(Duration::from_millis(LONGEST_WAIT_MS));
@@ -88,7 +87,7 @@ impl RefreshRunner for RefresherBinding {
     }
 }
 
-/// An object that can't be reached says nothing about the connection.
+/// An object that cannot be reached says nothing about the connection.
 async fn ask(namespace: &ObjectNamespace, connection: &ConnectionId, errand: RefreshReason) -> RefreshOutcome {
     let answer = async {
         let body = serde_json::to_string(&RefreshCall { connection: connection.clone(), errand })?;
@@ -124,11 +123,11 @@ async fn run(env: Env, boat: PendingWritesBinding, connection: ConnectionId, err
     }
 }
 
-/// Where an answer waits that the database would not take.
+/// Where a response is stored that the database did not accept.
 pub(crate) enum PendingWritesBinding {
     /// The object's storage.
     Storage(Rc<Storage>),
-    /// A plain request has none.
+    /// A plain request has no storage.
     Unavailable,
 }
 
@@ -178,8 +177,8 @@ impl DurableObject for Refresher {
 }
 
 impl Refresher {
-    /// Joins the attempt under way. One that was for something less than is asked now (a token that was
-    /// good enough for another, a probe) is waited for, and then the errand runs itself.
+    /// Joins the running attempt. If that was for less than what is requested now (a token that was good enough for
+    /// another caller, a probe), waits for it and then starts its own.
     async fn join_or_start(&self, ask: RefreshCall) -> RefreshOutcome {
         loop {
             let running = self.running.borrow().clone().filter(|(_, attempt)| attempt.peek().is_none());
@@ -194,7 +193,7 @@ impl Refresher {
         self.begin(ask).await
     }
 
-    /// Held by the object, not by the caller: it goes on when callers leave.
+    /// Held by the object and not by the caller: it continues when callers leave.
     fn begin(&self, ask: RefreshCall) -> SharedAttempt {
         let errand = ask.errand;
         let attempt = attempt(self.env.clone(), self.state.storage(), ask).boxed_local().shared();
@@ -204,7 +203,7 @@ impl Refresher {
     }
 }
 
-/// What is kept goes to the record first: it may be the very token that would be redeemed.
+/// Pending writes are stored in the database first: they may contain the token that would be sent.
 async fn attempt(env: Env, storage: Storage, ask: RefreshCall) -> RefreshOutcome {
     if !deliver(&env, &storage).await {
         return RefreshOutcome::DatabaseUnavailable;
@@ -212,7 +211,7 @@ async fn attempt(env: Env, storage: Storage, ask: RefreshCall) -> RefreshOutcome
     run(env, PendingWritesBinding::Storage(Rc::new(storage)), ask.connection, ask.errand).await
 }
 
-/// Delivers what is kept; answers whether nothing is left.
+/// Stores the pending writes in the database. Returns whether none is left.
 async fn deliver(env: &Env, storage: &Storage) -> bool {
     let Ok(kept) = storage.get::<String>(OBJECT_PENDING_WRITE).await else { return false };
     let Some(kept) = kept else { return true };
@@ -223,7 +222,7 @@ async fn deliver(env: &Env, storage: &Storage) -> bool {
     if !refresh::write_pending_renewal(&context, &kept).await {
         return false;
     }
-    // The alarm and an attempt may deliver the same; neither may take away what came after it.
+    // The alarm and an attempt may store the same write. Neither may delete a later one.
     let unchanged =
         storage.get::<String>(OBJECT_PENDING_WRITE).await.is_ok_and(|now| now.as_deref() == Some(kept.as_str()));
     !unchanged || storage.delete(OBJECT_PENDING_WRITE).await.is_ok()

@@ -1,4 +1,4 @@
-//! The signer port over `WebCrypto`, which runs natively: RSA in Wasm would take CPU time that is billed.
+//! The signer port over `WebCrypto`, which runs natively. RSA in Wasm would use billed CPU time.
 
 use web_sys::{CryptoKey, SubtleCrypto, WorkerGlobalScope};
 use worker::js_sys::{Array, Object, Promise, Reflect, Uint8Array, global};
@@ -9,7 +9,7 @@ use crate::app::SigningAlgorithm;
 use crate::ports::{Signer, SigningError};
 use crate::signing_key::SigningKey;
 
-/// Bytes of the salt in PS256: as many as the hash has (RFC 7518 3.5).
+/// Length of the salt in PS256, in bytes: the length of the hash (RFC 7518 3.5).
 const SALT: u32 = 32;
 
 pub(crate) struct WebCrypto;
@@ -18,7 +18,7 @@ impl Signer for WebCrypto {
     async fn sign(&self, algorithm: SigningAlgorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError> {
         let subtle = web_crypto().map_err(|_| SigningError::Failed("no_web_crypto"))?;
         let described = algorithm_object(algorithm).map_err(|_| SigningError::Failed("algorithm"))?;
-        // The form and the algorithm are constants that the platform knows: what it refuses is the key.
+        // The form and the algorithm are constants that the platform knows, so an error is about the key.
         let key = import(&subtle, &described, key).await.map_err(|_| SigningError::Key)?;
         let signed = subtle.sign_with_object_and_u8_array(&described, &key, data);
         let signature = await_promise(signed).await.map_err(|_| SigningError::Failed("sign"))?;
@@ -34,7 +34,7 @@ async fn import(subtle: &SubtleCrypto, described: &Object, key: &SigningKey) -> 
     let der = Uint8Array::from(key.expose_der());
     let usages = Array::of1(&JsValue::from_str("sign"));
     let imported = await_promise(subtle.import_key_with_object("pkcs8", &der, described, false, &usages)).await;
-    // The copy on the platform's side of the wall would wait for its garbage collector.
+    // Otherwise the copy in the platform's memory would stay until garbage collection.
     der.fill(0, 0, der.length());
     Ok(imported?.unchecked_into())
 }
@@ -43,7 +43,7 @@ async fn await_promise(promise: Result<Promise, JsValue>) -> Result<JsValue, JsV
     JsFuture::from(promise?).await
 }
 
-/// The algorithm as `importKey` and `sign` want it described; each passes over the members of the other.
+/// The algorithm in the form of `importKey` and `sign`. Each ignores the members of the other.
 fn algorithm_object(algorithm: SigningAlgorithm) -> Result<Object, JsValue> {
     let object = Object::new();
     let set = |name: &str, value: &JsValue| Reflect::set(&object, &JsValue::from_str(name), value);

@@ -44,7 +44,7 @@ impl Log for ConsoleLog {
     }
 }
 
-/// A configuration that can't be used, told where no caller waits for an answer.
+/// Logs an unusable configuration where no caller waits for an answer.
 pub(super) fn log_config_error(error: &Error) {
     let line = serde_json::json!({ "level": "error", "event": error.code.as_str(), "detail": error.detail });
     console_error!("{line}");

@@ -128,20 +128,20 @@ pub fn read_header_scopes(identity: &IdentityLookup, answer: &AppResponse) -> Op
 pub fn read_reported_values<'a>(
     variables: &'a BTreeMap<String, Variable>,
     body: &[u8],
-    place: impl Fn(&'a VariableSource) -> Option<&'a JsonPointer>,
+    pointer: impl Fn(&'a VariableSource) -> Option<&'a JsonPointer>,
 ) -> BTreeMap<String, String> {
     let Some(body) = tolerant::parse(body) else { return BTreeMap::new() };
-    reported_values(variables, &body, place)
+    reported_values(variables, &body, pointer)
 }
 
 /// The same for a token response.
 pub fn reported_values<'a>(
     variables: &'a BTreeMap<String, Variable>,
     body: &Value,
-    place: impl Fn(&'a VariableSource) -> Option<&'a JsonPointer>,
+    pointer: impl Fn(&'a VariableSource) -> Option<&'a JsonPointer>,
 ) -> BTreeMap<String, String> {
     let found = |(name, variable): (&String, &'a Variable)| {
-        let value = reported_text(place(&variable.source)?, body).or_else(|| variable.default.clone())?;
+        let value = reported_text(pointer(&variable.source)?, body).or_else(|| variable.default.clone())?;
         Some((name.clone(), variable.parse_value(&value).ok()?))
     };
     variables.iter().filter_map(found).collect()

@@ -1,17 +1,17 @@
-//! The scopes that an answer names.
+//! The scopes in a response.
 //!
-//! Owns how a list of scopes is told apart, whatever separates them. Refuses what no scope can be (RFC 6749 3.3).
+//! Owns how a list of scopes is split, whatever separates them. Ignores text that cannot be a scope (RFC 6749 3.3).
 
 use serde_json::Value;
 
 use super::is_header_safe;
 use crate::app::AuthMethod;
 
-/// Scopes of an answer, at most, and characters of each.
+/// Most scopes of a response, and most characters of each.
 const MAX_SCOPES: usize = 500;
 const MAX_SCOPE_LENGTH: usize = 512;
 
-/// Granted scopes as a list; `None` where the answer does not say (RFC 6749 5.1: as requested).
+/// Granted scopes as a list. `None` if the response has none (RFC 6749 5.1: as requested).
 pub(super) fn read_granted_scopes(auth_method: &AuthMethod, value: &Value) -> Option<Vec<String>> {
     let texts: Vec<&str> = match value {
         Value::String(text) => vec![text],
@@ -21,13 +21,13 @@ pub(super) fn read_granted_scopes(auth_method: &AuthMethod, value: &Value) -> Op
     clean_scope_list(texts.into_iter().flat_map(|text| split_scopes(auth_method, text)).collect())
 }
 
-/// The scopes that a redirect names. A parameter that is there and empty names none.
+/// The scopes in a redirect. An empty parameter contains none.
 pub fn read_redirect_scopes(auth_method: &AuthMethod, text: &str) -> Vec<String> {
     clean_scope_list(split_scopes(auth_method, text)).unwrap_or_default()
 }
 
-/// Separated as the definition says, and where it can only be meant so: no scope has white space, and none has a comma unless
-/// the definition knows one that has.
+/// Split as the definition says, and at other separators if they are unambiguous: no scope contains white space, and
+/// none contains a comma unless the definition has one that does.
 fn split_scopes<'a>(auth_method: &AuthMethod, text: &'a str) -> Vec<&'a str> {
     let own = auth_method
         .oauth_server()
@@ -39,7 +39,7 @@ fn split_scopes<'a>(auth_method: &AuthMethod, text: &'a str) -> Vec<&'a str> {
     parts.flat_map(|part| separated_otherwise(auth_method, part)).collect()
 }
 
-/// What some put between scopes and others into one. It separates only where each part is a scope that the definition knows.
+/// A separator that other apps use inside a scope. It separates only if each part is a scope of the definition.
 fn separated_otherwise<'a>(auth_method: &AuthMethod, part: &'a str) -> Vec<&'a str> {
     let knows = |part: &str| auth_method.scopes.iter().any(|scope| scope.id == part);
     let split = ["+", "%20", ";", "|"].iter().map(|separator| part.split(separator).collect::<Vec<_>>());
@@ -47,7 +47,7 @@ fn separated_otherwise<'a>(auth_method: &AuthMethod, part: &'a str) -> Vec<&'a s
     split.next().filter(|_| !knows(part)).unwrap_or_else(|| vec![part])
 }
 
-/// Scopes once each; `None` where there is none.
+/// Scopes without duplicates. `None` if there is none.
 pub(super) fn clean_scope_list(parts: Vec<&str>) -> Option<Vec<String>> {
     let mut scopes: Vec<String> = Vec::new();
     for scope in

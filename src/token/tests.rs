@@ -1,4 +1,4 @@
-//! Requests to apps and the judgement of their answers.
+//! Requests to apps and the classification of their responses.
 
 mod probes;
 mod requests;
@@ -28,7 +28,7 @@ fn oauth_method_with(auth: &str, beside: &str) -> Rc<AuthMethod> {
     parse_method(&json)
 }
 
-/// The recommended way of a definition.
+/// The recommended auth method of a definition.
 fn parse_method(json: &str) -> Rc<AuthMethod> {
     read_definition(json, EgressPolicy::Public)
         .unwrap_or_else(|problems| panic!("{json}: {problems:?}"))

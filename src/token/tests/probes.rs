@@ -1,4 +1,4 @@
-//! What an app says about a credential, and whose account it is.
+//! What an app says about a credential and its account.
 
 use super::*;
 
@@ -125,7 +125,7 @@ fn a_definition_can_give_a_status_a_meaning() {
     ] {
         assert_eq!(verdict(status, text), expected, "{status} {text}");
     }
-    // Elsewhere a status means what it usually does; a 401 that complains of the request knows the credential.
+    // Otherwise a status has its usual meaning. A 401 that reports an error of the request recognises the credential.
     let usual = |status, text| {
         read_probe_response(&auth_method, identity_and_probe(&auth_method).1, &Ok(app_response(status, text)), now())
     };

@@ -1,8 +1,8 @@
-//! What is sent to an app.
+//! The requests to an app.
 
 use super::*;
 
-/// How a request is written does not depend on where it may go.
+/// The form of a request does not depend on its destinations.
 fn no_destinations() -> Rc<Destinations> {
     Rc::default()
 }
@@ -49,7 +49,7 @@ fn revoke_with(
     build_revocation_request(&of, &Secret::new("t"), hint).unwrap()
 }
 
-/// The token request for what a person entered, asking for `p` and `q`.
+/// The token request with a manual credential, for the scopes `p` and `q`.
 fn issue(
     auth_method: &AuthMethod,
     client: &ClientIdentity,
@@ -196,7 +196,7 @@ fn each_client_authentication_is_sent_in_its_place() {
         let rest = body(&request).strip_prefix("grant_type=refresh_token&refresh_token=r").unwrap();
         assert_eq!(rest.trim_start_matches('&'), sent, "{auth}");
     }
-    // A client without a secret is named in the body, whatever the app would like.
+    // A client without a secret sends its id in the body, whatever the definition says.
     for auth in ["basic", "basic_raw", "basic_secret", "body"] {
         let request = refresh(
             &oauth_method_with(&format!(r#","client_auth":"{auth}""#), ""),
@@ -301,7 +301,7 @@ fn a_revocation_request_can_be_defined_completely() {
     assert_eq!((header(&request, "x-a"), header(&request, "x-version")), (Some("b"), Some("1")));
     let json: serde_json::Value = serde_json::from_str(body(&request)).unwrap();
     assert_eq!(json, serde_json::json!({ "access_token": "t", "client_id": "my id", "account": "42" }));
-    // A place that nobody knows is told, and nothing is sent.
+    // An unknown placeholder is an error, and nothing is sent.
     let (endpoints, client) = (endpoints(&auth_method), client_identity());
     let of = TokenRequestContext {
         server: auth_method.require_oauth_server().unwrap(),
@@ -395,7 +395,7 @@ fn a_header_is_omitted_while_its_value_is_unknown() {
     .unwrap();
     assert_eq!((header(&request, "x-tenant"), header(&request, "x-account")), (Some("t1"), Some("7")));
     assert_eq!(request.url.as_str(), "https://acme.example/me?for=7&tenant=t1&v=1");
-    // A person's own variable is never left out in silence.
+    // A variable of the person is never left out silently.
     let request =
         build_probe_request(probe, &auth_method, &TemplateValues::new().with("api_key", "k"), &no_destinations());
     assert_eq!(request.unwrap_err().to_string(), "needs a value for site");

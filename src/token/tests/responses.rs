@@ -1,4 +1,4 @@
-//! What an answer to a token request or a revocation means.
+//! The meaning of a response to a token request or a revocation.
 
 use super::*;
 
@@ -84,9 +84,9 @@ fn every_response_of_the_table_is_classified() {
         ),
         (200, r#"{"error":"bad_refresh_token"}"#, Refused(RefusalClass::Permanent, "bad_refresh_token")),
         (200, r#"{"ok":false,"error":"token_revoked"}"#, Refused(RefusalClass::Permanent, "token_revoked")),
-        // the client's
+        // of the client
         (401, r#"{"error":"invalid_client"}"#, Refused(RefusalClass::Client, "invalid_client")),
-        // the connection's configuration
+        // of the connection's configuration
         (400, r#"{"error":"unauthorized_client"}"#, Refused(RefusalClass::Configuration, "unauthorized_client")),
         (400, r#"{"error":"unsupported_grant_type"}"#, Refused(RefusalClass::Configuration, "unsupported_grant_type")),
         (400, r#"{"error":"invalid_scope"}"#, Refused(RefusalClass::Configuration, "invalid_scope")),
@@ -177,7 +177,7 @@ fn retry_after_is_read_in_both_formats_and_capped() {
         let TokenResponse::Refused(refusal) = read_token_response(&oauth_method(), &Ok(answer.clone()), now()) else {
             panic!()
         };
-        // A weekday that does not fit the date makes the date unreadable.
+        // A wrong weekday makes the date unreadable.
         assert_eq!(refusal.class, RefusalClass::Transient { retry_after: expected }, "{value}");
         answer.status = 502;
         let TokenResponse::Ambiguous(ambiguity) = read_token_response(&oauth_method(), &Ok(answer), now()) else {
@@ -233,11 +233,11 @@ fn a_revocation_of_an_invalid_token_is_done() {
         (200, "{}", RevocationResponse::Revoked),
         (204, "", RevocationResponse::Revoked),
         (200, r#"{"ok":true,"revoked":true}"#, RevocationResponse::Revoked),
-        // An error that its sender forgot to mark.
+        // An error with the wrong status.
         (200, r#"{"ok":false,"error":"not_allowed"}"#, RevocationResponse::Inconclusive),
         (200, r#"{"ok":false,"error":"token_revoked"}"#, RevocationResponse::TokenInvalid),
         (200, r#"{"ok":false,"error":"gone"}"#, RevocationResponse::TokenInvalid),
-        // Dead already.
+        // Already invalid.
         (400, r#"{"error":"invalid_token"}"#, RevocationResponse::Revoked),
         (400, r#"{"error":"invalid_grant"}"#, RevocationResponse::TokenInvalid),
         (404, r#"{"error":"gone"}"#, RevocationResponse::TokenInvalid),

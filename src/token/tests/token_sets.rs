@@ -1,4 +1,4 @@
-//! Tokens as they are read from an answer.
+//! Reading tokens from a response.
 
 use super::*;
 use crate::app::{JsonPointer, VariableSource};

@@ -1,4 +1,4 @@
-//! Answers as real apps send them, none of them as the RFCs say.
+//! Responses as real apps send them, none of them as the RFCs say.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -57,7 +57,7 @@ fn an_unreadable_member_does_not_affect_the_tokens() {
             );
         }
     }
-    // What can't be read of a token itself makes no token of it.
+    // A token that cannot be read is not a token.
     let spoiled = read_raw_response(
         &oauth_method(),
         raw_response(200, b"{\"access_token\":\"a\xe9\",\"refresh_token\":\"r\xe9\"}"),
@@ -172,7 +172,7 @@ fn a_message_for_people_never_ends_a_grant() {
         let answer = read_response(&oauth_method(), 400, body);
         assert!(refusal_of(&answer).is_none_or(|(class, _)| class == RefusalClass::Unknown), "{body}: {answer:?}");
     }
-    // A code that nobody knows is told, and ends nothing.
+    // An unknown code is reported, and ends nothing.
     for (body, code) in [
         (r#"{"error":{"code":"quota_gone"}}"#, "quota_gone"),
         (r#"{"code":4711,"message":"x"}"#, "4711"),
@@ -184,7 +184,7 @@ fn a_message_for_people_never_ends_a_grant() {
             "{body}"
         );
     }
-    // In a success, other members may have those names.
+    // In a success, other members may have these names.
     assert!(matches!(
         read_response(&oauth_method(), 200, r#"{"type":"bearer","code":7}"#),
         TokenResponse::Ambiguous(_)
@@ -317,7 +317,7 @@ fn a_probe_response_is_judged_by_content_and_not_by_content_type() {
     let latin = raw_response(200, b"{\"id\":\"u1\",\"email\":\"a@b.example\",\"city\":\"Orl\xe9ans\"}");
     let account = read_method_account(&auth_method, &latin, &TemplateValues::new());
     assert_eq!(account.unwrap().id, "u1");
-    // Two ids that can't be read may look alike.
+    // Two unreadable ids may look equal.
     for id in [&b"\"Jos\xe9\""[..], b"\"Jos\xe8\"", br#""Jos\ud83d""#] {
         let inbound = raw_response(200, &[b"{\"id\":", id, b"}"].concat());
         assert_eq!(read_method_account(&auth_method, &inbound, &TemplateValues::new()), Err(Inconclusive));
@@ -359,7 +359,7 @@ fn code_and_redirect_uri_are_sent_with_the_apps_names() {
     }
 }
 
-/// The new refresh token of an answer, whatever else it is.
+/// The new refresh token of a response, whatever its class is.
 fn kept_of(answer: &TokenResponse) -> Option<&str> {
     match answer {
         TokenResponse::Tokens(tokens) => tokens.refresh_token.as_ref(),
@@ -430,7 +430,7 @@ fn a_readable_refresh_token_is_never_dropped() {
         let answer = read_raw_response(&oauth_method(), raw_response(200, body));
         assert_eq!(kept_of(&answer), Some("r2"), "{}: {answer:?}", String::from_utf8_lossy(body));
     }
-    // What is no answer to a request for tokens holds none.
+    // A response to something else than a token request contains none.
     for (status, body) in [
         (200, &b"<p>access_token=a2&refresh_token=r2</p>"[..]),
         (400, br#"x {"refresh_token":"r2"}"#),
@@ -494,7 +494,7 @@ fn a_lifetime_is_read_as_duration_or_time_with_or_without_zone() {
         assert_eq!(found.expires_at, expected.map(|s| now().plus(s)), "{member} {value}");
         assert_eq!(found.lifetime, expected, "{member} {value}");
     }
-    // What the answer's own member tells goes before what stands elsewhere.
+    // The response's own member has precedence over the others.
     let both = read_tokens(&oauth_method(), r#"{"access_token":"a","expires_in":60,"expires":7200}"#);
     assert_eq!(both.lifetime, Some(60));
     let of_refresh =
@@ -546,11 +546,11 @@ fn standard_error_codes_are_found_in_gateway_responses() {
         let answer = read_response(&oauth_method(), 400, body);
         assert!(refusal_of(&answer).is_none_or(|(class, _)| class == RefusalClass::Unknown), "{body}: {answer:?}");
     }
-    // A part of a code is none of the definition's.
+    // A part of a code is not a code of the definition.
     let own = oauth_method_with("", r#","errors":{"permanent":["expired"]}"#);
     let answer = read_response(&own, 400, r#"{"error":{"code":"session.expired"}}"#);
     assert_eq!(refusal_of(&answer), Some((RefusalClass::Unknown, "session.expired")));
-    // A code that nobody knows is still told from the shapes above.
+    // An unknown code is still read in the forms above.
     for (body, code) in [
         (r#"{"fault":{"faultstring":"x","detail":{"errorcode":"steps.jwt.TokenExpired"}}}"#, "steps.jwt.tokenexpired"),
         (r#"{"errors":[{"message":"x","extensions":{"code":"UNAUTHENTICATED"}}]}"#, "unauthenticated"),
@@ -562,7 +562,7 @@ fn standard_error_codes_are_found_in_gateway_responses() {
             "{body}"
         );
     }
-    // Not the app's word about the grant.
+    // Not a statement of the app about the grant.
     for status in [500, 502, 302] {
         assert!(
             matches!(
