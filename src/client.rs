@@ -67,7 +67,7 @@ impl Client {
         SealContext::of(frozen::CLIENT_SECRET, workspace.as_str(), id.as_str(), 0)
     }
 
-    /// The secret half, to speak to the app with.
+    /// The secret part, for requests to the app.
     pub fn secret(&self, key_ring: &KeyRing) -> Result<ClientSecret, OpenError> {
         match &self.sealed_secret {
             None => Ok(ClientSecret::None),

@@ -1,9 +1,9 @@
-//! Connect: a connection is made or repaired through OAuth.
+//! Connect: a connection is created or repaired through OAuth.
 //!
-//! Owns the flow from a pressed button to a stored credential: `start` sends a person to the app,
-//! `callback` takes the answer, `settle` decides what it becomes, `link` lets somebody else do it.
-//! Refuses to start anything by itself: every flow is bound to the browser session that began it
-//! (draft-ietf-oauth-security-topics-update, session fixation), and its state is spent once.
+//! Owns the flow from the submitted page to a stored credential: `start` redirects a person to the app, `callback`
+//! handles the redirect back, `complete` decides what happens to the grant, and `link` lets another person do it.
+//! Starts nothing by itself: every flow is bound to the browser session that started it
+//! (draft-ietf-oauth-security-topics-update, session fixation), and its state is used once.
 
 mod account;
 pub mod callback;
@@ -24,7 +24,7 @@ use crate::ids::{FlowId, WorkspaceId};
 use crate::store::authorizations::Flow;
 use crate::vault::SealContext;
 
-/// Where a flow's secrets are sealed: verifier and waiting grant, in fields of their own.
+/// The places of a flow's sealed secrets: verifier and pending grant, in separate fields.
 fn flow_seal_context<'a>(workspace: &'a WorkspaceId, id: &'a FlowId, field: SealedField) -> SealContext<'a> {
     SealContext::of(field, workspace.as_str(), id.as_str(), 0)
 }
@@ -38,7 +38,7 @@ fn flow_actor(flow: &Flow) -> Actor {
     }
 }
 
-/// Seconds that a flow without a way back is kept.
+/// Seconds for which a flow without a redirect is kept.
 const MANUAL_FLOW_TTL: i64 = 600;
 
 /// Why a flow failed, as its page explains it. Stored as a code: an app's own words are never shown.
@@ -48,40 +48,40 @@ const MANUAL_FLOW_TTL: i64 = 600;
 pub enum FlowFailure {
     /// The app answered the authorize request with an error.
     RefusedByApp,
-    /// It wants an administrator's approval first, which is not the person's to give.
+    /// It requires an administrator's approval first.
     ApprovalRequired,
-    /// The answer names another issuer than the one that was asked, or none where one was promised.
+    /// The callback names another issuer than the one of the flow, or none although one was promised.
     WrongIssuer,
-    /// The answer names an issuer, and the workspace's definition of the app names none.
+    /// The callback names an issuer, and the workspace's definition of the app has none.
     IssuerUnknown,
     /// The app's addresses are no longer those that the person saw, or that the client was set up for.
     AddressesChanged,
-    /// The answer has neither code nor error.
+    /// The callback has neither code nor error.
     NoCode,
     /// The app refused the code.
     CodeRefused,
     /// The app refused our client.
     ClientRefused,
-    /// The app did not answer usefully.
+    /// The app returned no usable response.
     AppUnavailable,
     /// The connection to repair does not exist any more.
     ConnectionGone,
-    /// Something else changed it meanwhile.
+    /// It was changed in the meantime.
     Conflict,
-    /// The link was used meanwhile, as in another tab.
+    /// The link was used in the meantime, for example in another tab.
     LinkUsed,
-    /// The link was begun anew in another browser.
+    /// The link was started again in another browser.
     LinkBegunAnew,
-    /// The app did not say whose account it is.
+    /// The app did not name the account.
     AccountUnknown,
-    /// It is another account than the connection has, and nobody asked to switch.
+    /// It is another account than the connection's, and no switch was requested.
     OtherAccount,
     /// The grant could not be stored here.
     NotStored,
 }
 
-/// Whether a flow ended because its link was opened again in another browser. Its session has ended with it, so whoever
-/// brings its state is told so, and not led to the flow's page.
+/// Whether a flow ended because its link was opened again in another browser. Its session has ended with it, so the
+/// browser with its state gets this message and not the flow's page.
 pub fn was_link_reopened(flow: &Flow) -> bool {
     flow.error.as_deref() == Some(FlowFailure::LinkBegunAnew.as_str())
 }

@@ -1,10 +1,10 @@
-//! Refresh: one token request, nothing lost.
+//! Refresh: one token request, and nothing lost.
 //!
-//! Owns the protocol by which exactly one attempt at a time redeems a connection's refresh token:
-//! intent in the record first, one POST, persist before anything else, dead only when sure. It stays
-//! correct with any number of Workers over one record; the [`crate::ports::RefreshRunner`] object merely spares
-//! requests. docs/refresh.md tells it as a story. Refuses to hand out tokens: whoever needs one reads the
-//! record again.
+//! Owns the protocol with which exactly one attempt at a time sends a connection's refresh token: first a lease in the
+//! database, then one POST, then the response is stored before anything else. A connection needs a reconnect only if
+//! that is certain. The protocol is correct with any number of Workers over one database; the
+//! [`crate::ports::RefreshRunner`] object only saves requests. docs/refresh.md explains it. Returns no tokens: a caller
+//! who needs one reads the database again.
 
 mod account_match;
 mod attempt;
@@ -47,15 +47,15 @@ use plan::RefreshPlan;
 use probe::probe_credential;
 use renewal::{build_refresh_token_renewal, build_renewal};
 
-/// Tokens of one grant that are renewed together, at most.
+/// Most tokens of one grant that are refreshed together.
 const MOST_TOKENS_PER_GRANT: usize = 4;
 
-/// How long one who finds an attempt under way looks again, in milliseconds; together 10 s.
+/// Pauses of a caller who waits for a running attempt, in milliseconds; 10 s in total.
 const WAITS_FOR_LEASE_MS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 1500, 2000];
 /// Seconds after which whoever found an attempt under way may ask again.
 const BUSY_RETRY_AFTER: i64 = 5;
 
-/// Runs an errand to its end, or until somebody else's attempt has been waited for long enough.
+/// Runs a refresh to its end, or until another attempt has been waited for long enough.
 pub async fn run<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
     for wait in WAITS_FOR_LEASE_MS.into_iter().map(Some).chain([None]) {
         match run_once(context, id, reason).await {
@@ -82,7 +82,7 @@ async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: Ref
         Err(error) => return RunStep::Done(log_database_failure(context, id, &error)),
     };
     let plan = match plan::plan(&loaded, reason, context.now()) {
-        // What was found a moment ago says nothing of a credential that does not open now.
+        // A recent result says nothing about a credential that cannot be decrypted now.
         RefreshPlan::Finish(found)
             if reason == RefreshReason::OnDemandCheck
                 && found.works()
@@ -146,13 +146,13 @@ fn log_database_failure<P: Ports>(context: &Context<P>, id: &ConnectionId, error
     RefreshOutcome::DatabaseUnavailable
 }
 
-/// What a talk with the app needs.
+/// What requests to the app need.
 struct RefreshContext {
     auth_method: Rc<AuthMethod>,
     /// Its OAuth server's endpoints, if it has one.
     endpoints: Option<ResolvedEndpoints>,
     credential: Credential,
-    /// Where the credential may go.
+    /// The destinations of the credential.
     destinations: Rc<Destinations>,
 }
 
@@ -174,7 +174,7 @@ async fn prepare_refresh<P: Ports>(context: &Context<P>, loaded: &LoadedConnecti
     Ok(RefreshContext { auth_method, endpoints, credential, destinations })
 }
 
-/// Renews a connection's token, and the others of its grant that would end before it.
+/// Refreshes a connection's token, and the others of its grant that would expire before it.
 async fn refresh_all_tokens<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -220,7 +220,7 @@ async fn refresh_one_token<P: Ports>(context: &Context<P>, loaded: &LoadedConnec
         Ok(true) => {}
         Ok(false) => return Err(RefreshError::LeaseTaken),
         Err(error) => {
-            // It may have been written all the same, and nobody will come for it.
+            // The lease may have been written, and nobody else will release it.
             outcome::release_unsent(context, &attempt).await;
             return Err(error.into());
         }
@@ -244,7 +244,7 @@ async fn refresh_one_token<P: Ports>(context: &Context<P>, loaded: &LoadedConnec
     let told = attempt::request_tokens(context, &mut redemption).await;
     let has_lagging_token = match &told {
         TokenResponse::Tokens(tokens) => attempt::has_lagging_token(&redemption.renewed_credential(tokens)),
-        // A further token that is gone for good is dropped: the first may still be to be renewed.
+        // A further token that is lost is removed. The first one may still have to be refreshed.
         TokenResponse::Refused(refusal) => {
             redemption.selected.token_name.is_some() && refusal.class == RefusalClass::Permanent
         }
@@ -265,7 +265,7 @@ fn new_attempt_ref<P: Ports>(context: &Context<P>, connection: &Connection) -> R
     })
 }
 
-/// Stores what the app told, before anything else happens.
+/// Stores the app's response, before anything else happens.
 async fn store_token_response<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
@@ -297,7 +297,7 @@ async fn store_token_response<P: Ports>(
     }
 }
 
-/// Whether the client's faults forbid asking now.
+/// Whether failures of the client forbid a request now.
 fn client_backoff_seconds(client: &Client, now: Timestamp) -> Option<i64> {
     (client.backoff_until > now).then(|| client.backoff_until.since(now))
 }

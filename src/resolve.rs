@@ -1,8 +1,8 @@
-//! Resolve: a credential is handed out, or a refusal that says exactly what to do.
+//! Resolve: returns a credential, or a refusal that says what to do.
 //!
-//! Owns the hot path: one round trip to the record before the answer, no write, no cache, no object.
-//! What is left to do afterwards (note the use, copy to the cache, refresh early) is returned as data.
-//! Refuses to refresh by itself: that is the refresher's.
+//! Owns the hot path: one round trip to the database before the answer, no write, no cache, no Durable Object. Deferred
+//! work (recording the use, writing the cache entry, an early refresh) is returned as data. Does not refresh itself:
+//! the refresher does.
 
 mod cache_entries;
 pub mod deferred;
@@ -38,34 +38,34 @@ pub use request::{Consistency, Expectations, ResolveRequest};
 
 use freshness::FreshnessDecision;
 
-/// The reason of a connection whose client the app refuses, when another client has taken its place.
+/// The reason of a connection whose client the app refuses, if another client has replaced it.
 const CLIENT_REPLACED: &str = "client_replaced";
 
-/// How near its end a token is.
+/// How soon a token expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Freshness {
-    /// Far from its end.
+    /// Not soon.
     Fresh,
-    /// Valid, but near its end, or the refresh failed.
+    /// Valid, but expires soon, or the refresh failed.
     Stale,
     /// This call waited for a refresh.
     Refreshed,
 }
 
-/// Where the answer was read.
+/// Where the credential was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Source {
     /// The database.
     Database,
-    /// The copy near the caller.
+    /// The cache.
     Cache,
 }
 
-/// A credential on its way to a caller.
+/// A credential for a caller.
 pub struct ResolvedCredential {
     /// The connection's id.
     pub id: ConnectionId,
@@ -75,9 +75,9 @@ pub struct ResolvedCredential {
     pub name: String,
     /// Its account.
     pub account: Option<Account>,
-    /// The credential and how requests carry it.
+    /// The credential and how requests send it.
     pub issued: CredentialPayload,
-    /// How near its end the token is.
+    /// How soon the token expires.
     pub freshness: Freshness,
     /// Where it was read.
     pub source: Source,
@@ -89,16 +89,16 @@ impl std::fmt::Debug for ResolvedCredential {
     }
 }
 
-/// An answer and what is to be done after it.
+/// An answer and its deferred work.
 #[derive(Debug)]
 pub struct ResolveResult {
     /// The credential.
     pub resolved: ResolvedCredential,
-    /// To be done after the answer was sent.
+    /// The work after the answer was sent.
     pub deferred: Vec<DeferredTask>,
 }
 
-/// Hands out a credential. The request's body is judged after key and connection, so that a stranger
+/// Returns a credential. The request's body is validated after key and connection, so that an unauthorised caller
 /// learns nothing from it.
 pub async fn resolve<P: Ports>(
     context: &Context<P>,
@@ -155,7 +155,7 @@ async fn resolve_from_database<P: Ports>(
     let UsableCredential { connection, credential, freshness, .. } = usable;
     let issued = CredentialPayload::of_connection(&auth_method, &connection, &credential)
         .map_err(|problem| registry::unfilled_request_error(&auth_method, &problem))?;
-    // A token that is being replaced is not worth a copy.
+    // A token that is being refreshed is not cached.
     if request.consistency != Consistency::Strong && freshness != Freshness::Stale {
         after.push(DeferredTask::write_cache_entry(&connection, &issued, &key));
     }
@@ -170,13 +170,13 @@ struct UsableCredential {
 }
 
 impl UsableCredential {
-    /// A caller that names no workflow is noted on the connection only, at the same pace.
+    /// A call without a workflow is recorded on the connection only, at the same interval.
     fn should_record_use(&self, request: &ResolveRequest, now: Timestamp) -> bool {
         request.workflow.is_some() || self.connection.last_used_at.is_none_or(|at| now.since(at) > uses::WRITE_INTERVAL)
     }
 }
 
-/// A usable credential from the record; waits for a refresh where the caller needs one.
+/// A usable credential from the database. Waits for a refresh if the caller needs one.
 async fn load_usable_credential<P: Ports>(
     context: &Context<P>,
     connection: Connection,
@@ -212,7 +212,7 @@ async fn refresh_and_load<P: Ports>(
         }
         Err(_) => before,
     };
-    // Whatever happened while this call waited: the policy of the row that answers holds.
+    // Whatever happened while this call waited: the policy of the current row applies.
     check_policy(context, &ResolvePolicy::of(&connection), request)?;
     let now = context.now();
     if freshness::is_refreshed(&connection, &outcome, now) {
@@ -226,8 +226,8 @@ async fn refresh_and_load<P: Ports>(
     drop_expired_tokens(usable, &outcome, now).ok_or(refusal)
 }
 
-/// Of several tokens a further one may have ended while the first, which requests carry, lives: that one is handed out,
-/// without what has ended.
+/// Of several tokens a further one may have expired while the first, which requests send, is valid: the first is
+/// returned without the expired ones.
 fn drop_expired_tokens(
     mut usable: UsableCredential,
     outcome: &RefreshOutcome,
@@ -256,7 +256,7 @@ fn open_credential<P: Ports>(
     Ok(UsableCredential { connection, credential, freshness, deferred: after })
 }
 
-/// What a failed refresh means when nothing usable is left.
+/// The meaning of a failed refresh if no usable token is left.
 async fn refresh_outcome_error<P: Ports>(
     context: &Context<P>,
     connection: &Connection,
@@ -298,11 +298,12 @@ async fn refresh_outcome_error<P: Ports>(
     }
 }
 
-/// The app says no to the client. That one may be the connection's own by now: it stays with the client it was made with.
+/// The app refuses the client. The connection may be the only one that still uses it: it keeps the client it was
+/// created with.
 async fn client_error<P: Ports>(context: &Context<P>, connection: &Connection) -> Error {
     let client = match &connection.client {
         None => None,
-        // Whether it was replaced only makes the answer better: without a database there is the usual one.
+        // This only improves the answer: without a database the default one is returned.
         Some(id) => clients::get(context.db(), &connection.workspace, id).await.ok().flatten(),
     };
     let code = client.as_ref().and_then(|client| client.misconfigured.as_ref()).map(|(_, code)| code.clone());
@@ -317,7 +318,7 @@ async fn client_error<P: Ports>(context: &Context<P>, connection: &Connection) -
         .with_hints(|h| (h.reason, h.reconnect_url, h.app_error) = (Some(CLIENT_REPLACED.to_owned()), at(), code));
     }
     if let Some(problem) = problem {
-        // The app was not asked.
+        // No request was sent to the app.
         let detail = format!("No new token can be had. {}", problem.explanation());
         return Error::new(ErrorCode::ClientMisconfigured, detail)
             .with_hints(|h| h.reconnect_url = at().filter(|_| problem == ClientProblem::AddressesChanged));
@@ -329,7 +330,7 @@ async fn client_error<P: Ports>(context: &Context<P>, connection: &Connection) -
     .with_hints(|h| h.app_error = code)
 }
 
-/// The app answers, and says no by a code that does not end the connection.
+/// The app refuses, with a code that does not end the connection.
 fn refresh_refusal_error<P: Ports>(
     context: &Context<P>,
     connection: &Connection,
@@ -348,10 +349,10 @@ fn refresh_refusal_error<P: Ports>(
     )
 }
 
-/// Nothing came of asking the app. The first failures of an app pass by themselves.
+/// The app did not return a usable response. The first failures of an app usually pass.
 fn no_response_error<P: Ports>(context: &Context<P>, connection: &Connection, retry_after: i64) -> Error {
     if connection.failures == 0 {
-        // What the app would say of this connection is not known.
+        // It is unknown what the app would say about this connection.
         let detail = "No valid token is left, and the app is not asked for one now, because it failed for other connections of the same OAuth client. Try again later.";
         return Error::new(ErrorCode::AppUnavailable, detail).with_hints(|h| h.retry_after = Some(retry_after));
     }
@@ -382,7 +383,7 @@ fn no_response_error<P: Ports>(context: &Context<P>, connection: &Connection, re
     })
 }
 
-/// A refusal of the app with what is known of it and the way out.
+/// A refusal of the app with its details and the remedy.
 fn with_refusal_hints<P: Ports>(context: &Context<P>, connection: &Connection, error: Error) -> Error {
     error.with_hints(|h| {
         h.reconnect_url = Some(reconnect_url(context, &connection.id, &[]));
@@ -405,7 +406,7 @@ fn build_resolved(connection: &Connection, issued: CredentialPayload, freshness:
     }
 }
 
-/// What decides whether a caller may have this connection: read from the record or from the copy.
+/// What decides whether a caller may have this connection, from the database or the cache.
 pub(crate) struct ResolvePolicy<'a> {
     id: &'a ConnectionId,
     app: &'a str,
@@ -413,11 +414,12 @@ pub(crate) struct ResolvePolicy<'a> {
     status: ConnectionStatus,
     reason: Option<ReconnectReason>,
     allowed_workflows: Option<&'a [String]>,
-    /// What the app granted; `None` where nobody can tell what a key may do.
+    /// The granted scopes. `None` if the permissions of a key are unknown.
     granted: Option<&'a [String]>,
 }
 
-/// What a key may do is its owner's to know, unless the app says it. Everything else was asked for and granted.
+/// The permissions of a key are known only to its owner, unless the app returns them. All other scopes were requested
+/// and granted.
 fn reported_scopes(kind: CredentialKind, granted: &[String]) -> Option<&[String]> {
     (kind.uses_oauth_server() || !granted.is_empty()).then_some(granted)
 }
@@ -505,7 +507,7 @@ fn needs_reconnect_error<P: Ports>(context: &Context<P>, id: &ConnectionId, reas
     })
 }
 
-/// Where a signed-in person repairs a connection. Grants nothing by itself.
+/// The page where a signed-in person repairs a connection. The address itself grants nothing.
 pub fn reconnect_url<P: Ports>(context: &Context<P>, id: &ConnectionId, scopes: &[String]) -> String {
     let url = context.config.public_url.at(&format!("/connections/{id}/reconnect"));
     if scopes.is_empty() {

@@ -1,7 +1,8 @@
-//! Whose account a new credential is for, and what else the app tells of it.
+//! Finds out the account of a new credential, and what else the app says about it.
 //!
-//! Owns the one request that answers both, or the token answer where that tells. Refuses to guess: an app that can say
-//! who it is must say so, else nobody could tell later whether a reconnect brought the same account.
+//! Owns the one request for both, or the token response if that contains the account. Does not guess: an app with an
+//! identity request must name the account, because otherwise nobody could know later whether a reconnect is for the
+//! same account.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,26 +21,26 @@ use crate::token::{self, ProbeOutcome, TokenSet};
 /// How often an app that does not answer is asked.
 const MAX_TRIES: usize = 2;
 
-/// Whose credential it is that somebody asks about.
+/// The credential whose account is asked for.
 pub(super) struct AccountQuery<'a> {
     pub(super) auth_method: &'a AuthMethod,
-    /// How it is known, if it can be: the definition's way, or the issuer's.
+    /// The identity lookup, if there is one: the definition's or the issuer's.
     pub(super) identity: Option<&'a IdentityLookup>,
     pub(super) credential: &'a Credential,
-    /// The token answer, where there was one.
+    /// The token response, if there was one.
     pub(super) tokens: Option<&'a TokenSet>,
-    /// Where the credential may go.
+    /// The destinations of the credential.
     pub(super) destinations: &'a Rc<Destinations>,
 }
 
-/// What is known of a credential.
+/// What is known about a credential.
 #[derive(Debug, Clone)]
 pub(super) struct AccountInfo {
-    /// Whose account it is; `None` where the app has no way to tell.
+    /// The account. `None` if the app cannot name it.
     pub(super) account: Option<Account>,
-    /// What was granted, where the answer names it.
+    /// The granted scopes, if the response names them.
     pub(super) granted: Option<Vec<String>>,
-    /// All that the app's addresses depend on.
+    /// All variables of the app's addresses.
     pub(super) variables: BTreeMap<String, String>,
 }
 
@@ -56,7 +57,7 @@ pub(super) enum AccountError {
 
 pub(super) type AccountResult<T> = Result<T, AccountError>;
 
-/// Finds out.
+/// Finds it out. The inner error is the app's result for the credential.
 pub(super) async fn find<P: Ports>(
     context: &Context<P>,
     of: &AccountQuery<'_>,
@@ -77,8 +78,8 @@ pub(super) async fn find<P: Ports>(
     }
 }
 
-/// What the app calls the account. It is asked once, and whatever goes wrong only costs the name: a credential need not be
-/// allowed to ask.
+/// The app's name for the account. It is asked once, and an error only loses the name: a credential need not be
+/// permitted to ask.
 async fn fetch_account_name<P: Ports>(
     context: &Context<P>,
     of: &AccountQuery<'_>,
@@ -130,7 +131,7 @@ fn read_account_info(
     AccountInfo { account: Some(account), granted: token::read_header_scopes(identity, inbound), variables }
 }
 
-/// What a token answer tells of the variables of the app's addresses; without one, what is usual.
+/// The variables of the app's addresses in a token response, or their defaults.
 pub(super) fn reported_by_token_response(
     auth_method: &AuthMethod,
     tokens: Option<&TokenSet>,
@@ -142,7 +143,8 @@ pub(super) fn reported_by_token_response(
     )
 }
 
-/// Asks whether a credential works at an app that can't tell whose it is. One that has nothing to ask is believed.
+/// Asks if a credential works, at an app that cannot name the account. Without a check request the credential is
+/// accepted.
 pub(super) async fn check_credential<P: Ports>(
     context: &Context<P>,
     of: &AccountQuery<'_>,

@@ -1,8 +1,7 @@
-//! The way back from the app. Reads as a list of early returns in the order the protocol demands.
+//! The redirect back from the app. Reads as a list of early returns in the order of the protocol.
 //!
-//! Owns every check of the answer. Nothing is asked of the app's token endpoint before the state was
-//! found, the browser proved to be the one that began the flow, the client and the issuer fit, and
-//! the state was spent.
+//! Owns every check of the callback. No request is sent to the app's token endpoint before the state was found, the
+//! browser was verified as the one that started the flow, the client and the issuer match, and the state was used.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -34,7 +33,7 @@ use super::{FlowFailure, client_setup, flow_seal_context, was_link_reopened};
 /// Bytes of a code, at most.
 const MAX_CODE_LENGTH: usize = 8192;
 
-/// What the app sent along.
+/// The parameters of the callback.
 #[derive(Clone, Default)]
 pub struct CallbackParams {
     /// `state`
@@ -45,11 +44,11 @@ pub struct CallbackParams {
     pub error: Option<String>,
     /// `iss` (RFC 9207)
     pub iss: Option<String>,
-    /// All other parameters: some apps tell more.
+    /// All other parameters: some apps send more.
     pub others: BTreeMap<String, String>,
 }
 
-/// The state is a secret while it is unspent, and the rest are a stranger's words: only what is there is told.
+/// The state is a secret until it is used, and the rest is untrusted: only the names are shown.
 impl std::fmt::Debug for CallbackParams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Returned")
@@ -61,29 +60,29 @@ impl std::fmt::Debug for CallbackParams {
     }
 }
 
-/// Where the browser goes next.
+/// The next page of the browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallbackResult {
-    /// The flow's own page tells how it ended.
+    /// The flow's own page shows how it ended.
     Flow(FlowId),
-    /// No flow of this browser: a general page tells why.
+    /// No flow of this browser: a general page says why.
     Refused(CallbackRefusal),
 }
 
-/// Why a callback has no flow of its own.
+/// Why a callback has no flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallbackRefusal {
     /// No such state.
     UnknownState,
     /// The person took too long.
     Expired,
-    /// The flow's link was begun anew in another browser, which ended the flow.
+    /// The flow's link was started again in another browser, which ended the flow.
     LinkReopened,
-    /// Another browser began the flow, or this one signed out.
+    /// Another browser started the flow, or this one signed out.
     WrongBrowser,
 }
 
-/// Takes an app's answer at the address with this id. `sessions` are the hashes of this browser's sessions.
+/// Handles a callback at the address with this id. `sessions` are the hashes of this browser's sessions.
 pub async fn handle<P: Ports>(
     context: &Context<P>,
     redirect_id: &ClientId,
@@ -104,7 +103,7 @@ pub async fn handle<P: Ports>(
         context.log("warn", "flow_in_other_browser", &json!({ "authorization": flow.id.as_str() }));
         return Ok(CallbackResult::Refused(CallbackRefusal::WrongBrowser));
     }
-    // A reload, or a second navigation: the person sees how the flow ended. What is sent along this time is not looked at.
+    // A reload, or a second navigation: the person sees how the flow ended. The parameters of this request are ignored.
     if flow.used_at.is_some() {
         return Ok(CallbackResult::Flow(flow.id));
     }
@@ -112,7 +111,7 @@ pub async fn handle<P: Ports>(
         return Ok(CallbackResult::Refused(CallbackRefusal::Expired));
     }
     if !authorizations::consume_state(context.db(), &flow, &flow.session_hash, now).await? {
-        // Another visit was quicker, or the flow has just ended.
+        // Another request was faster, or the flow has just ended.
         return Ok(match authorizations::get_by_state(context.db(), &hash_secret(state)).await? {
             Some(flow) if flow.used_at.is_some() => CallbackResult::Flow(flow.id),
             Some(flow) if was_link_reopened(&flow) => CallbackResult::Refused(CallbackRefusal::LinkReopened),
@@ -186,12 +185,12 @@ async fn process_response<P: Ports>(
     flow: &Flow,
     returned: CallbackParams,
 ) -> CallbackStepResult<()> {
-    // Ended while the person was away, as by the deletion of its client: one that is made again is another.
+    // It ended while the person was away, for example because its client was deleted. A recreated client is a new one.
     if flow.outcome != FlowOutcome::Pending {
         let failure = flow.error.as_deref().and_then(FlowFailure::parse);
         return Err(CallbackError::Ended(FlowEnd { outcome: flow.outcome, failure }));
     }
-    // The state says which client a callback is for; the address it came to must be that client's.
+    // The state identifies the client of a callback. The callback's address must be that client's.
     let of_flow = match &flow.client {
         None => None,
         Some(id) => clients::get(context.db(), &flow.workspace, id).await?,
@@ -217,7 +216,7 @@ async fn process_response<P: Ports>(
     let stored =
         Box::pin(store_returned_grant(context, flow, &client, &auth_method, &endpoints, &returned.others, exchanged))
             .await;
-    // Bookkeeping comes last: the grant is stored, or given back, whatever becomes of this.
+    // Bookkeeping comes last: the grant is stored, or revoked, in any case.
     if let Err(error) = write_statement(context, clients::mark_working(&flow.workspace, &client.id)).await {
         context.log_cause(&error);
     }
@@ -231,7 +230,7 @@ struct ExchangedTokens {
     asked_at: Timestamp,
 }
 
-/// A grant is there, and nowhere but here: each way from here stores it or gives it back.
+/// The only copy of the grant is here: each path from here stores or revokes it. Returns why it was not stored.
 async fn store_returned_grant<P: Ports>(
     context: &Context<P>,
     flow: &Flow,
@@ -246,7 +245,8 @@ async fn store_returned_grant<P: Ports>(
     let told = reported_variables(auth_method, others, tokens);
     let variables = flow.variables.clone().into_iter().chain(told).collect();
     let reach = |variables: &BTreeMap<String, String>| match &flow.destinations {
-        // What was discovered stays as the flow began with it; what the definition says is filled with what is known now.
+        // Discovered endpoints stay those of the flow's start. Those of the definition are filled with the current
+        // values.
         Some(frozen) => frozen.with_api_of(&Destinations::for_grant(auth_method, None, variables)),
         None => Destinations::for_grant(auth_method, Some(endpoints), variables),
     };
@@ -282,7 +282,7 @@ async fn store_returned_grant<P: Ports>(
     })
 }
 
-/// The code, under the name that the app gives it.
+/// The code, under the app's name for it.
 fn authorization_code(auth_method: &AuthMethod, returned: &CallbackParams) -> Option<Secret> {
     let code = match auth_method.oauth_server().map(|server| server.code_param.as_str()) {
         None | Some("code") => returned.code.clone(),
@@ -291,10 +291,10 @@ fn authorization_code(auth_method: &AuthMethod, returned: &CallbackParams) -> Op
     code.filter(|code| !code.is_empty())
 }
 
-/// Where apps put the reason of an error beside its name, or in its stead.
+/// Where apps put the reason of an error, next to its name or instead of it.
 const ERROR_REASON_PARAMS: &[&str] = &["error_reason", "error_code", "error_subtype", "errorcode", "err"];
 
-/// What stands under these names, whose case does not matter.
+/// The values of parameters with these names, ignoring case.
 fn named<'a>(others: &'a BTreeMap<String, String>, names: &[&str]) -> impl Iterator<Item = &'a str> {
     names
         .iter()
@@ -304,7 +304,7 @@ fn named<'a>(others: &'a BTreeMap<String, String>, names: &[&str]) -> impl Itera
         .map(|(_, text)| text.as_str())
 }
 
-/// The error that came instead of a code. Without a code, any of its usual names counts.
+/// The error instead of a code. Without a code, any of its usual names counts.
 fn authorization_error(returned: &CallbackParams, has_code: bool) -> Option<&str> {
     match &returned.error {
         Some(error) => Some(error),
@@ -313,7 +313,7 @@ fn authorization_error(returned: &CallbackParams, has_code: bool) -> Option<&str
     }
 }
 
-/// The scopes that the redirect names, where the definition says that it does.
+/// The scopes in the redirect, if the definition says that it has them.
 fn redirect_scopes(auth_method: &AuthMethod, others: &BTreeMap<String, String>) -> Option<Vec<String>> {
     let text = others.get(auth_method.oauth_server()?.callback_scope.as_ref()?)?;
     Some(token::read_redirect_scopes(auth_method, text))
@@ -335,8 +335,8 @@ fn error_from_app(auth_method: &AuthMethod, error: &str, others: &BTreeMap<Strin
     FlowFailure::RefusedByApp.into()
 }
 
-/// Whether a code says that the person did not allow it: RFC 6749 4.1.2.1, `OpenID` Connect Core 3.1.2.6, and the names that apps
-/// have for a person who pressed Cancel (`user_cancelled_login`). A sentence is none.
+/// Whether a code means that the person denied access: RFC 6749 4.1.2.1, `OpenID` Connect Core 3.1.2.6, and the names
+/// of apps for a person who pressed Cancel (`user_cancelled_login`). A sentence does not count.
 fn is_denial(code: &str) -> bool {
     let code = code.to_ascii_lowercase();
     if matches!(code.as_str(), "consent_required" | "interaction_required" | "login_required") {
@@ -347,10 +347,10 @@ fn is_denial(code: &str) -> bool {
     let says_no = |word: &str| {
         ["denied", "cancelled", "canceled", "cancel", "declined", "aborted"].iter().any(|no| word.ends_with(no))
     };
-    // Servers use these for their own refusals, too.
+    // Servers also use these for their own refusals.
     let of_person = |word: &str| ["refused", "rejected", "dismissed"].iter().any(|no| word.ends_with(no));
     let has_person = || words().any(|word| word.starts_with("user"));
-    // Somebody else's no is not the person's.
+    // A denial by somebody else is not the person's.
     let others = |word: &str| {
         ["admin", "administrator", "app", "application", "client", "policy", "org", "organization", "server"]
             .contains(&word)
@@ -358,7 +358,7 @@ fn is_denial(code: &str) -> bool {
     is_code && (words().any(says_no) || has_person() && words().any(of_person)) && !words().any(others)
 }
 
-/// What the app's redirect and its token answer tell of the variables of its addresses.
+/// The variables of the app's addresses in its redirect and its token response.
 fn reported_variables(
     auth_method: &AuthMethod,
     returned: &BTreeMap<String, String>,
@@ -394,8 +394,8 @@ async fn exchange_code<P: Ports>(
     endpoints: &ResolvedEndpoints,
     code: &Secret,
 ) -> CallbackStepResult<ExchangedTokens> {
-    // The secret may have been entered anew since the flow began: neither it nor the tokens that it gets may go to
-    // addresses that the flow has and it was not entered for.
+    // The secret may have been entered again since the flow started: neither it nor the tokens that it gets may be sent
+    // to addresses of the flow that it was not entered for.
     let has_secret = auth_method.is_custom && client.sealed_secret.is_some();
     if has_secret && !client_setup::verify_set_up_for(context, client, auth_method).await? {
         return Err(FlowFailure::AddressesChanged.into());

@@ -1,8 +1,8 @@
-//! How a workspace's OAuth client at an app is set up: which row it is, which redirect URI it has, whether it serves.
+//! How a workspace's OAuth client at an app is set up: its row, its redirect URI, and whether it can be used.
 //!
-//! Owns that a client id at another authorization server is another client with another redirect URI (RFC 9700, 4.4.2), and
-//! that a corrected client id at the same one keeps the redirect URI that was registered there. Refuses to keep a secret
-//! for addresses that it was not entered for.
+//! Owns the rules that a client id at another authorization server is another client with another redirect URI (RFC
+//! 9700, 4.4.2), and that a corrected client id at the same server keeps the registered redirect URI. Does not keep a
+//! secret for addresses that it was not entered for.
 
 use std::collections::BTreeMap;
 
@@ -20,36 +20,36 @@ use crate::secret::Secret;
 use crate::store::clients::{self, WorkspaceClients};
 use crate::time::Timestamp;
 
-/// A client as somebody enters it.
+/// A client as entered.
 #[derive(Debug, Clone)]
 pub struct NewClient {
-    /// The app's id of it.
+    /// The app's id for it.
     pub client_id: String,
-    /// What becomes of its secret.
+    /// What happens to its secret.
     pub secret: NewSecret,
-    /// What the app's addresses depend on.
+    /// The variables of the app's addresses.
     pub variables: BTreeMap<String, String>,
-    /// Scopes to ask for instead of the app's defaults.
+    /// Scopes to request instead of the app's defaults.
     pub scopes: Option<Vec<String>>,
-    /// When the app stops accepting the secret.
+    /// When the secret expires at the app.
     pub secret_expires_at: Option<Timestamp>,
 }
 
-/// What becomes of a client's secret.
+/// What happens to a client's secret.
 #[derive(Debug, Clone)]
 pub enum NewSecret {
-    /// It is this, as [`crate::client::ClientSecret::text_to_seal`] makes it.
+    /// It is this one, as [`crate::client::ClientSecret::text_to_seal`] writes it.
     Is(Secret),
-    /// The one of before stays; a new client has none.
+    /// The previous one stays. A new client has none.
     Kept,
-    /// It has none, whatever it had: it is a public client.
+    /// It has none: it is a public client.
     Removed,
 }
 
-/// Sets a client up and makes it the one that new flows use.
+/// Sets up a client for new flows.
 ///
 /// # Errors
-/// What was entered does not fit the app, a secret would go to other addresses, or somebody was quicker.
+/// The input does not match the app, a secret would be sent to other addresses, or another change came first.
 pub async fn put<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
@@ -136,7 +136,8 @@ pub async fn put<P: Ports>(
     }
 }
 
-/// The very secret that is stored may also go where it could go before: a grant of an older edition is revoked there.
+/// The unchanged secret may also be sent to its earlier destinations: a grant of an earlier definition is revoked
+/// there.
 async fn destinations_of_same_secret<P: Ports>(
     context: &Context<P>,
     before: &Client,
@@ -152,7 +153,7 @@ async fn destinations_of_same_secret<P: Ports>(
     Ok(wanted.with_addresses_of(&client_auth::load_client_destinations(context, before, auth_method, None).await?))
 }
 
-/// A change that leaves the secret out keeps it, unless it or the tokens it gets would then go to other addresses.
+/// A change without a secret keeps it, unless the secret or its tokens would then be sent to other addresses.
 async fn keep_secret<P: Ports>(
     context: &Context<P>,
     before: &Client,
@@ -170,8 +171,8 @@ async fn keep_secret<P: Ports>(
     Ok((before.sealed_secret.clone(), Some(stored)))
 }
 
-/// What tells an authorization server from another. At an app of the catalogue that is what its hosts depend on: its
-/// addresses may change with a release, and its clients go on.
+/// The identity of an authorization server. For a catalogue app it is the variables in its hosts: its addresses may
+/// change with a version, and its clients are kept.
 pub fn authorization_server_key(auth_method: &AuthMethod, variables: &BTreeMap<String, String>) -> String {
     if auth_method.is_custom {
         return Destinations::for_client(auth_method, variables).authorization_server_key();
@@ -184,7 +185,7 @@ pub fn authorization_server_key(auth_method: &AuthMethod, variables: &BTreeMap<S
     told.join(" ")
 }
 
-/// Rows with the authorization server that each is for.
+/// Rows with their authorization servers.
 async fn with_authorization_servers<P: Ports>(
     context: &Context<P>,
     auth_method: &AuthMethod,
@@ -208,8 +209,8 @@ fn is_id_free(all: &[(Client, String)], id: &ClientId) -> bool {
     all.iter().all(|(client, _)| client.id != *id && client.redirect_id != *id)
 }
 
-/// The redirect URI's id that a page tells before there is a client: most apps ask for the address at once. It follows
-/// from the authorization server, so that what is registered at one is of no use to another.
+/// The id of the redirect URI that a page shows before there is a client, because most apps require the address at
+/// once. It follows from the authorization server, so that an address registered at one server is useless at another.
 fn initial_redirect_id(workspace: &WorkspaceId, auth_method: &AuthMethod, server: &str) -> ClientId {
     let usual = !auth_method.is_custom
         && default_variables(auth_method).is_some_and(|usual| authorization_server_key(auth_method, &usual) == server);
@@ -220,14 +221,13 @@ fn initial_redirect_id(workspace: &WorkspaceId, auth_method: &AuthMethod, server
     }
 }
 
-/// What a client is set up with where nobody says otherwise; none where something has to be said.
+/// The default set-up of a client. None if a value must be entered.
 fn default_variables(auth_method: &AuthMethod) -> Option<BTreeMap<String, String>> {
     let asked = auth_method.variables.iter().filter(|(_, one)| one.source == VariableSource::Client);
     asked.map(|(name, one)| Some((name.clone(), one.default.clone()?))).collect()
 }
 
-/// The redirect URI's id of the current client, or of the one that is made next with what is usual, as far as that is
-/// known.
+/// The id of the redirect URI of the current client, or of the next one with the defaults, if it is known.
 pub fn expected_redirect_id(
     clients: &WorkspaceClients,
     workspace: &WorkspaceId,
@@ -253,8 +253,8 @@ pub fn expected_redirect_id(
         .then_some(told)
 }
 
-/// Whether a client was set up for the addresses that an app has now. Of a row from before destinations were kept only
-/// its hosts are known here; where its secret is used, more is asked.
+/// Whether a client was set up for an app's current addresses. For a row without destinations only its hosts are known
+/// here; more is checked where its secret is used.
 pub fn is_set_up_for(client: &Client, auth_method: &AuthMethod) -> bool {
     if !auth_method.is_custom {
         return client
@@ -276,7 +276,7 @@ pub fn is_auth_method_ready(clients: &WorkspaceClients, auth_method: &AuthMethod
         || clients.current(auth_method.registration()).is_some_and(|client| is_set_up_for(client, auth_method))
 }
 
-/// The same as [`is_set_up_for`], from what is known for sure.
+/// The same, only from certain facts.
 pub async fn verify_set_up_for<P: Ports>(
     context: &Context<P>,
     client: &Client,

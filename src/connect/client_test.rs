@@ -1,7 +1,7 @@
-//! A trial of an OAuth client before anybody connects: what does the app make of it?
+//! A test of an OAuth client before anybody connects.
 //!
-//! Owns the one way to find out without a person: an authorization code that the app never issued. An app looks at the
-//! client first (RFC 6749, 5.2), so what it complains of tells whether it took the client. Nothing is granted by it.
+//! Owns the way to test it without a person: an authorization code that the app never issued. An app checks the client
+//! first (RFC 6749, 5.2), so its error shows whether it accepted the client. Nothing is granted.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -26,33 +26,33 @@ use super::start;
 /// A code that no app has issued.
 const INVALID_CODE: &str = "not-a-code-a-trial-of-the-client";
 
-/// What the app made of a client.
+/// The result of a client test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientTest {
-    /// What the app makes of the client.
+    /// The result.
     pub verdict: ClientTestVerdict,
     /// The app's error code, or what was seen.
     pub code: Option<String>,
-    /// What that means and what to do, for a person.
+    /// The meaning and the remedy, for a person.
     pub detail: String,
-    /// What must be registered at the app. Whether it is can't be told.
+    /// What must be registered at the app. Whether it is cannot be tested.
     pub redirect_uri: String,
 }
 
-/// What the app makes of a client.
+/// The result of a client test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ClientTestVerdict"))]
 pub enum ClientTestVerdict {
-    /// It took the client and refused only the made-up code.
+    /// It accepted the client and refused only the invalid code.
     Accepted,
-    /// It does not know it, or refuses its secret.
+    /// It does not know the client, or refuses its secret.
     Refused,
-    /// It knows it, but not for this.
+    /// It knows the client, but does not permit this use.
     Misconfigured,
-    /// Its answer tells nothing of the client.
+    /// Its response says nothing about the client.
     Unclear,
-    /// It did not answer usefully.
+    /// It returned no usable response.
     Unreachable,
 }
 
@@ -78,8 +78,8 @@ impl ClientTestVerdict {
     }
 }
 
-/// Apps disagree whether id and secret are form-encoded in HTTP Basic (RFC 6749 2.3.1). Where that makes a difference, the way
-/// of the definition may be the one that the app does not take.
+/// Apps differ in whether id and secret are form-encoded in HTTP Basic (RFC 6749 2.3.1). If that makes a difference,
+/// the app may expect the other form than the definition's.
 fn basic_encoding_hint(auth: ClientAuth, keys: &ClientIdentity) -> Option<&'static str> {
     let ClientProof::Secret(secret) = &keys.proof else { return None };
     let is_changed = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>() != text;
@@ -99,8 +99,8 @@ fn basic_encoding_hint(auth: ClientAuth, keys: &ClientIdentity) -> Option<&'stat
     }
 }
 
-/// Tries a client, where its secret may go. What is learned of it is kept, as when somebody connects. `given` is what a
-/// person would give for the app's addresses.
+/// Tests a client, if its secret may be sent there. The result is stored, as when somebody connects. `given` are the
+/// values that a person would enter for the app's addresses.
 pub async fn run<P: Ports>(
     context: &Context<P>,
     auth_method: &AuthMethod,
@@ -112,7 +112,7 @@ pub async fn run<P: Ports>(
     let variables = client.variables.clone().into_iter().chain(persons).collect();
     let redirect_uri = context.config.public_url.redirect_uri(&client.redirect_id);
     let endpoints = match registry::load_endpoints(context, auth_method, &variables).await {
-        // The issuer is a part of what is tried: that it can't be asked is an answer, and its error says what to do.
+        // The issuer is part of the test: if it cannot be reached, that is a result, and its error says what to do.
         Err(Error { code: ErrorCode::AppUnavailable, detail, .. }) => {
             return Ok(ClientTest { verdict: ClientTestVerdict::Unreachable, code: None, detail, redirect_uri });
         }

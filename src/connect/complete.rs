@@ -1,9 +1,8 @@
-//! What a grant becomes: a new connection, a repaired one, or a question to the person.
+//! What happens to a grant: a new connection, a repaired one, or a question to the person.
 //!
-//! Owns that decision: duplicates, and which account a connection may have. What it decides is carried out by `apply`
-//! (it becomes a connection, called as `names` says), `held` (it waits for somebody's word, which `decide` takes) and
-//! `given_up` (it becomes nothing). Whatever a grant becomes is written in one transaction with the taking of it: what
-//! fails on the way leaves everything as it was.
+//! Owns that decision: duplicates, and which account a connection may have. `apply` carries it out as a connection
+//! (with a name from `names`), `pending_grant` stores it until a decision, which `decide` handles, and `discard` drops
+//! it. Everything is written in one transaction with taking the grant: a failure changes nothing.
 
 mod apply;
 mod carry_over;
@@ -82,48 +81,48 @@ pub type CompleteResult<T> = std::result::Result<T, CompleteError>;
 pub struct NewGrant {
     /// The tokens.
     pub credential: Credential,
-    /// Whose account it is.
+    /// The account.
     pub account: Option<Account>,
-    /// The scopes that were asked for.
+    /// The requested scopes.
     pub scopes_requested: Vec<String>,
-    /// The scopes that were granted.
+    /// The granted scopes.
     pub scopes_granted: Vec<String>,
-    /// End of the access token.
+    /// Expiry of the access token.
     pub expires_at: Option<Timestamp>,
-    /// End of the refresh token.
+    /// Expiry of the refresh token.
     pub refresh_expires_at: Option<Timestamp>,
-    /// When the refresh token dies unused.
+    /// When the unused refresh token expires.
     pub refresh_idle_until: Option<Timestamp>,
-    /// End of the whole grant.
+    /// Expiry of the whole grant.
     pub grant_expires_at: Option<Timestamp>,
-    /// What the app's addresses depend on.
+    /// The variables of the app's addresses.
     pub variables: BTreeMap<String, String>,
-    /// Where the credential may go; none in a grant that waits since before this was kept.
+    /// The destinations of the credential. None in a pending grant of an earlier version.
     pub destinations: Option<Destinations>,
     /// When it was obtained.
     pub obtained_at: Timestamp,
-    /// Whether new tokens can be had without a person.
+    /// Whether it can be refreshed without a person.
     pub refreshable: bool,
-    /// What a new connection is to be called, if somebody said so.
+    /// The name of a new connection, if one was given.
     pub name: Option<String>,
-    /// The embedder's own map, for a new connection.
+    /// The metadata of the embedding product, for a new connection.
     pub metadata: BTreeMap<String, String>,
     /// Who acts, where it is not the person of the flow.
     pub actor: Option<Actor>,
-    /// Whether the app has been asked about it.
+    /// Whether the app was asked about it.
     pub checked: bool,
-    /// Whether somebody else may live on it: tokens that were given elsewhere are not ours to revoke.
+    /// Whether somebody else may use it: imported tokens are not ours to revoke.
     pub imported: bool,
 }
 
-/// Who decides what becomes of a grant for an account that nobody expected.
+/// Who decides about a grant for an unexpected account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decider {
-    /// The person, or the link they came by.
+    /// The person, or their link.
     Person,
-    /// A program has decided already.
+    /// A program has already decided.
     Program {
-        /// Whether a connection to the same account takes the grant.
+        /// Whether an existing connection to the same account takes the grant.
         reuse: bool,
         /// Whether the connection takes another account.
         switch: bool,
@@ -135,8 +134,8 @@ impl NewGrant {
         self.actor.clone().unwrap_or_else(|| flow_actor(flow))
     }
 
-    /// Takes the place of a connection's grant whose steps go on: what those were promised and this one lacks is missing then,
-    /// and said to be.
+    /// Replaces a connection's grant whose steps continue: scopes that they had and this grant lacks are then listed as
+    /// missing.
     fn keep_requested_scopes(&mut self, existing: &Connection) {
         for scope in &existing.scopes_requested {
             if !self.scopes_requested.contains(scope) {
@@ -146,11 +145,11 @@ impl NewGrant {
     }
 }
 
-/// A grant that is to become something, and what that depends on.
+/// A grant to complete, and what that depends on.
 struct Completion<'a> {
-    /// The flow as it was read. A grant that waits in it must first be taken out: only one decision gets it.
+    /// The flow as it was read. A pending grant must first be taken out of it, so that only one decision gets it.
     flow: &'a Flow,
-    /// The link the flow came from.
+    /// The link of the flow.
     link: Option<Link>,
     auth_method: &'a AuthMethod,
     grant: NewGrant,
@@ -173,17 +172,17 @@ impl<'a> Completion<'a> {
         require_open_link(self.flow, self.link.as_ref())
     }
 
-    /// Whether the embedding product has a word to say before the grant is used.
+    /// Whether the embedding product must confirm before the grant is used.
     fn needs_confirmation(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.needs_confirmation)
     }
 
-    /// Whether the grant waits in its flow's row; else it comes straight from the app.
+    /// Whether the grant is pending in its flow's row. Otherwise it comes directly from the app.
     fn is_pending(&self) -> bool {
         matches!(self.flow.outcome, FlowOutcome::Undecided | FlowOutcome::AwaitingConfirmation)
     }
 
-    /// The statements that take a waiting grant out of its flow, and use the link up. Each must change a row.
+    /// The statements that take a pending grant out of its flow, and use the link. Each must change a row.
     fn take_statements(
         &self,
         to: FlowOutcome,
@@ -225,10 +224,7 @@ fn require_open_link(flow: &Flow, link: Option<&Link>) -> std::result::Result<()
     }
 }
 
-/// Decides what becomes of a grant, and does it.
-///
-/// # Errors
-/// [`CompleteError::Flow`]: it could not become anything, and was discarded.
+/// Decides what happens to a grant. Returns why nothing could.
 pub async fn complete<P: Ports>(
     context: &Context<P>,
     flow: &Flow,
@@ -261,7 +257,7 @@ pub async fn complete<P: Ports>(
     }
 }
 
-/// What comes next for a grant.
+/// The next step for a grant.
 enum NextStep {
     Apply(GrantTarget),
     AskPerson(Question),
@@ -297,8 +293,8 @@ async fn decide_next_step<P: Ports>(
     }
 }
 
-/// A connection to the same account takes the grant, unless a person's consent would take permissions from the steps that
-/// use it: then it stays as it is, and serves.
+/// A connection to the same account takes the grant, unless a person's consent would remove permissions from the steps
+/// that use it. Then the connection stays as it is and is used.
 fn reuse_target<P: Ports>(context: &Context<P>, completion: &mut Completion<'_>, existing: Connection) -> GrantTarget {
     let consented = completion.auth_method.kind == CredentialKind::OAuth2 && !completion.grant.imported;
     let keeps = consented && !completion.needs_confirmation() && has_more_scopes(&existing, &completion.grant);
@@ -309,15 +305,15 @@ fn reuse_target<P: Ports>(context: &Context<P>, completion: &mut Completion<'_>,
     GrantTarget::Reconnect(Box::new(existing))
 }
 
-/// Whether a connection has all the permissions that a grant brings, and more.
+/// Whether a connection has all permissions of a grant, and more.
 fn has_more_scopes(existing: &Connection, grant: &NewGrant) -> bool {
     let has = |scope: &String| existing.scopes_granted.contains(scope);
     grant.scopes_granted.iter().all(has)
         && existing.scopes_granted.iter().any(|scope| !grant.scopes_granted.contains(scope))
 }
 
-/// Whether a connection serves on as long as a grant would, as far as anybody knows: its credential opens, and lives by the
-/// client that has just got another.
+/// Whether a connection keeps working as long as a grant would, as far as it is known: its credential can be decrypted,
+/// and uses the client that has just received another grant.
 fn keeps_working<P: Ports>(context: &Context<P>, completion: &Completion<'_>, existing: &Connection) -> bool {
     existing.status == ConnectionStatus::Connected
         && has_same_client_and_method(completion.flow, existing)
@@ -334,13 +330,13 @@ fn lasts_as_long(existing: &Connection, grant: &NewGrant) -> bool {
     existing.refreshable || !grant.refreshable && longer
 }
 
-/// Whether a connection was had by the client and the way that a flow goes.
+/// Whether a connection has the client and the auth method of a flow.
 fn has_same_client_and_method(flow: &Flow, existing: &Connection) -> bool {
     (&existing.client, &existing.auth_method) == (&flow.client, &flow.auth_method)
 }
 
-/// Whether a grant is for the account that a connection has. Two unknown accounts are not the same account; nor is one
-/// where a further token would become another person's.
+/// Whether a grant is for the account of a connection. Two unknown accounts are not the same, and neither are accounts
+/// if a further token would become another person's.
 fn is_same_account<P: Ports>(context: &Context<P>, before: &Connection, now: &NewGrant) -> bool {
     let same = matches!((&before.account, &now.account), (Some(before), Some(now)) if before.id == now.id);
     same && !before
@@ -359,7 +355,7 @@ async fn find_duplicate<P: Ports>(
         .await?;
     let mut existing = None;
     for one in all.into_iter().filter(|one| is_same_account(context, one, &completion.grant)) {
-        // One whose secrets never went to these addresses is another connection, whatever the app calls the account.
+        // If its secrets were never sent to these addresses, it is another connection, whatever the account's id is.
         if destination_check::adds_no_destinations(context, completion, &one).await? {
             existing = Some(one);
             break;

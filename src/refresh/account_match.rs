@@ -1,8 +1,8 @@
-//! Whose credential it is, where an answer tells that after a connection was made.
+//! Which account a credential belongs to, if a response says so after a connection was created.
 //!
-//! Owns the rule that a credential which turns out to be another account's is handed out no more: what a workflow does
-//! with it would happen to somebody else's data. Refuses to ask for this alone: the identity request of a probe and the
-//! answer to a refresh tell it without a further request. Refuses to guess: see [`crate::app::AccountLayout::has_unambiguous_id`].
+//! Owns the rule that a credential of another account is no longer returned: a workflow would change somebody else's
+//! data with it. Sends no additional request: the identity request of a probe and the response to a refresh contain the
+//! account. An id proves another account only under [`crate::app::AccountLayout::has_unambiguous_id`].
 
 use serde_json::json;
 
@@ -22,18 +22,18 @@ use super::attempt::RefreshAttempt;
 use super::health::EndFinding;
 use super::needs_reconnect::mark_needs_reconnect;
 
-/// What an answer tells of the account.
+/// What a response says about the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AccountMatch {
     /// It is the connection's.
     Same,
-    /// It is another one's.
+    /// It is another one.
     Other,
-    /// The answer does not tell, or not reliably.
+    /// The response does not say, or not reliably.
     Unknown,
 }
 
-/// The same id is the same account. Another id is another account only where its label differs, too: an app that changes
+/// The same id is the same account. Another id is another account only if its label also differs: an app that changes
 /// the form of its ids keeps the names.
 fn compare_accounts(connection: &Connection, shape: &AccountLayout, told: Option<&Account>) -> AccountMatch {
     match (&connection.account, told) {
@@ -43,7 +43,7 @@ fn compare_accounts(connection: &Connection, shape: &AccountLayout, told: Option
     }
 }
 
-/// What the answer to an identity request tells.
+/// What the response to an identity request says.
 pub(super) fn match_probed_account<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -55,12 +55,12 @@ pub(super) fn match_probed_account<P: Ports>(
 ) -> AccountMatch {
     let Ok(inbound) = answer else { return AccountMatch::Unknown };
     let told = token::read_account(&refresh_context.auth_method, identity, probe, inbound, values, context.now());
-    // As the account was named when it was connected.
+    // With the account's name from when it was connected.
     let told = told.ok().map(|account| refresh_context.credential.mark_account(&refresh_context.auth_method, account));
     compare_accounts(&loaded.connection, &identity.account, told.as_ref())
 }
 
-/// Asks once more: an app's cache may have answered for somebody else.
+/// Asks again: an app's cache may have returned another account.
 pub(super) async fn probe_account_again<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -77,7 +77,7 @@ pub(super) async fn probe_account_again<P: Ports>(
     Ok(match_probed_account(context, loaded, refresh_context, identity, probe, values, &answer))
 }
 
-/// What the answer to a refresh tells, where token answers tell whose they are.
+/// What the response to a refresh says, if token responses contain the account.
 pub(super) fn match_token_account(of: &RefreshAttempt<'_>, tokens: &TokenSet) -> AccountMatch {
     let identity = of.refresh_context.auth_method.identity_for_endpoints(of.refresh_context.endpoints.as_ref());
     let Some(identity) = identity.filter(|one| one.probe.is_none() && of.selected.token_name.is_none()) else {
@@ -92,8 +92,8 @@ pub(super) fn match_token_account(of: &RefreshAttempt<'_>, tokens: &TokenSet) ->
     compare_accounts(&of.loaded.connection, &identity.account, told.as_ref())
 }
 
-/// Declares a connection unusable whose credential is another account's. A person reconnects it, and is asked which
-/// account it is for.
+/// Marks a connection whose credential belongs to another account. A person reconnects it, and gets a question about
+/// the account.
 pub(super) async fn mark_other_account<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -105,7 +105,8 @@ pub(super) async fn mark_other_account<P: Ports>(
     mark_needs_reconnect(context, loaded, finding).await
 }
 
-/// The same after a refresh. Its tokens are stored by now: they can't be had again, and a person may want them back.
+/// The same after a refresh. Its tokens are already stored, because they cannot be obtained again and a person may want
+/// them back.
 pub(super) async fn mark_other_account_after_refresh<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,

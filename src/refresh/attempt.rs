@@ -1,7 +1,7 @@
-//! One attempt to redeem one refresh token, from its promise in the record to the app's answer.
+//! One attempt to send one refresh token, from its lease in the database to the app's response.
 //!
-//! Owns how long an attempt owns the token, and that no request outlives that; what a second presentation of a token
-//! may bring, and the token before the stored one. Refuses to store anything.
+//! Owns the length of a lease, and the rule that no request outlives it; what a second use of a token may return; and
+//! the previous token. Stores nothing.
 
 use super::{RefreshContext, require_endpoints};
 use crate::app::RefreshTokenRotation;
@@ -18,47 +18,47 @@ use crate::store::refreshes::{AttemptRef, LoadedConnection};
 use crate::time::Timestamp;
 use crate::token::{self, AppRefusal, ClientIdentity, RefusalClass, TokenRequestContext, TokenResponse, TokenSet};
 
-/// Seconds an intent is in force: well over what the request (15 s) and its persisting (10 s) may take.
+/// Longest lease in seconds: more than the request (15 s) and storing (10 s) may take.
 pub(super) const LONGEST_LEASE: i64 = 60;
-/// The shortest intent, in seconds.
+/// Shortest lease in seconds.
 const SHORTEST_LEASE: i64 = 10;
-/// Seconds of an intent that are not the request's.
+/// Seconds of a lease that are reserved for storing.
 const PERSIST_MARGIN: i64 = 3;
-/// Seconds that are worth asking an app in.
+/// With fewer seconds left no request is sent.
 const SHORTEST_REQUEST_TIME: i64 = 5;
 
-/// A life that is read from the record only counts from here on, in seconds.
+/// A lifetime that is computed from the database counts only from here on, in seconds.
 const SHORTEST_RECORDED_LIFE: i64 = 60;
 
-/// An attempt that has been promised in the record, and the time it has.
+/// An attempt with a lease in the database, and its time.
 pub(super) struct RefreshAttempt<'a> {
     pub(super) loaded: &'a LoadedConnection,
     pub(super) refresh_context: RefreshContext,
     pub(super) attempt: AttemptRef,
-    /// What was promised to be presented.
+    /// The token that the lease is for.
     pub(super) selected: SelectedToken,
-    /// What it is presented with; none where it speaks for itself.
+    /// The client's credentials. None if the token needs none.
     pub(super) client_identity: Option<ClientIdentity>,
-    /// When the promise ends.
+    /// When the lease ends.
     pub(super) lease_until: Timestamp,
-    /// When the app was first asked: graces count from there.
+    /// When the first request was sent: grace periods count from there.
     pub(super) asked_at: Timestamp,
-    /// Seconds that the tokens of an answer may have lived already.
+    /// Seconds by which the tokens of a response may already be old.
     pub(super) response_age: i64,
 }
 
-/// What an attempt presents: a refresh token of one of the connection's tokens, or what a person entered.
+/// What an attempt sends: a refresh token of one of the connection's tokens, or a manual credential.
 pub(super) struct SelectedToken {
-    /// Which token it renews.
+    /// The token that it refreshes.
     pub(super) token_name: TokenName,
-    /// What is presented.
+    /// The secret that is sent.
     pub(super) secret: Secret,
-    /// Whether it is no refresh token, but what a person entered.
+    /// Whether it is a manual credential and not a refresh token.
     pub(super) issues_tokens: bool,
 }
 
-/// What to present next. A token whose redemption is unsettled comes first, so that its trace is not lost; then the
-/// one that ends first.
+/// Selects what to send next. A token whose use has an unknown result comes first, so that it is not forgotten; then
+/// the one that expires first.
 pub(super) fn select_token(refresh_context: &RefreshContext, connection: &Connection) -> Option<SelectedToken> {
     if refresh_context.auth_method.issues_tokens() {
         let name = refresh_context.auth_method.first_secret_field()?;
@@ -77,7 +77,7 @@ pub(super) fn select_token(refresh_context: &RefreshContext, connection: &Connec
     Some(SelectedToken { token_name: which, secret: token.refresh_token.clone()?, issues_tokens: false })
 }
 
-/// What the workspace's client authenticates with; none where a token is made of what a person entered.
+/// The credentials of the workspace's client. None if a token is issued for a manual credential.
 pub(super) async fn load_client_identity<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -96,8 +96,8 @@ pub(super) async fn load_client_identity<P: Ports>(
     .map(Some)
 }
 
-/// Whether another token of the grant ends clearly before the one that has just been renewed: all are renewed together,
-/// one after the other.
+/// Whether another token of the grant expires clearly before the refreshed one: all are refreshed together, one after
+/// the other.
 pub(super) fn has_lagging_token(credential: &Credential) -> bool {
     let latest = credential.tokens().filter_map(|(_, token)| token.expires_at).max();
     let behind =
@@ -105,12 +105,12 @@ pub(super) fn has_lagging_token(credential: &Credential) -> bool {
     credential.tokens().any(|(_, token)| token.refresh_token.is_some() && behind(token))
 }
 
-/// Seconds between the ends of two tokens that were renewed together, at most.
+/// Most seconds between the expiry of two tokens that were refreshed together.
 const LARGEST_LAG: i64 = 120;
 
-/// How long an attempt owns the token it redeems. Whoever comes after a crash waits that long: where the token
-/// may be presented again there is no need for the whole time, and in a grace window no use in it either,
-/// because what was lost can be had once more only until the grace is over.
+/// The length of a lease. After a crash others wait that long. If the token may be sent again the whole time is not
+/// needed, and within a grace period it would be useless, because a lost response can be repeated only until the period
+/// ends.
 pub(super) fn lease_seconds(rotation: RefreshTokenRotation) -> i64 {
     match rotation {
         RefreshTokenRotation::Strict => LONGEST_LEASE,
@@ -119,8 +119,8 @@ pub(super) fn lease_seconds(rotation: RefreshTokenRotation) -> i64 {
     }
 }
 
-/// Seconds that an answer's tokens may have lived already, at the most: within its grace an app gives a token that is
-/// presented again what it gave before, and some say of it that its whole life is ahead.
+/// Seconds by which a response's tokens may already be old, at most: within its grace period an app returns the earlier
+/// tokens again, and some say that they have their full lifetime.
 pub(super) fn response_age(
     connection: &Connection,
     rotation: RefreshTokenRotation,
@@ -132,31 +132,31 @@ pub(super) fn response_age(
     let left_over = connection.lease.as_ref().filter(|lease| lease.token_hash == token_hash);
     let first = noted.or(left_over.map(|lease| lease.until.plus(-lease_seconds(rotation))));
     let age = first.map_or(0, |first| now.since(first));
-    // An app may have taken a while to act; what it did before that is out of its grace.
+    // The app may have taken a while to act. Earlier uses are outside its grace period.
     if age <= seconds + LONGEST_LEASE { age.clamp(0, seconds) } else { 0 }
 }
 
 impl RefreshAttempt<'_> {
-    /// The promise took so long to write that it would end while the app is asked.
+    /// Writing the lease took so long that it would end during the request.
     pub(super) fn is_too_late(&self) -> bool {
         self.lease_until.since(self.asked_at) < PERSIST_MARGIN + SHORTEST_REQUEST_TIME
     }
 
-    /// Milliseconds that a request may take and still end well inside the promise.
+    /// Milliseconds that a request may take and still end well within the lease.
     fn request_timeout_ms(&self, now: Timestamp) -> u32 {
         let seconds = (self.lease_until.since(now) - PERSIST_MARGIN).max(1);
         u32::try_from(seconds.saturating_mul(1000)).unwrap_or(u32::MAX)
     }
 
-    /// The token before the stored one, while the app still takes it, and the seconds since it was first used.
+    /// The previous token, while the app accepts it, and the seconds since its first use.
     fn previous_token(&self, now: Timestamp) -> Option<(Secret, i64)> {
         let RefreshTokenRotation::Grace(seconds) = self.refresh_context.auth_method.rotation() else { return None };
         let previous = self.current_token()?.previous.as_ref().filter(|previous| now < previous.until)?;
         Some((previous.refresh_token.clone(), (seconds - previous.until.since(now)).clamp(0, seconds)))
     }
 
-    /// What is stored for an answer: the old token stays beside the new one where the app gives a grace, which
-    /// counts from its first use.
+    /// The credential to store for a response. With a grace period, which counts from its first use, the old token is
+    /// kept next to the new one.
     pub(super) fn credential_with(&self, newer: StoredToken) -> Credential {
         let grace_until = match self.refresh_context.auth_method.rotation() {
             RefreshTokenRotation::Grace(seconds) => Some(self.asked_at.plus(seconds - self.response_age)),
@@ -171,7 +171,7 @@ impl RefreshAttempt<'_> {
         credential
     }
 
-    /// What is stored for an answer. Its tokens may have lived already.
+    /// The credential to store for a response. Its tokens may already be old.
     pub(super) fn renewed_credential(&self, tokens: &TokenSet) -> Credential {
         let mut newer = match self.current_token() {
             Some(old) => {
@@ -185,15 +185,15 @@ impl RefreshAttempt<'_> {
         self.credential_with(newer)
     }
 
-    /// How long the first token was to live, for one that was sealed before that was kept beside it. A part of a life, of a
-    /// token that was imported near its end, is none.
+    /// The lifetime of the first token, for a credential that was sealed without it. The remaining lifetime of an
+    /// imported token does not count.
     fn lifetime_from_connection(&self) -> Option<i64> {
         let life = self.loaded.connection.life();
         let until = life.expires_at.filter(|_| self.selected.token_name.is_none())?;
         Some(until.since(life.issued_at)).filter(|seconds| *seconds >= SHORTEST_RECORDED_LIFE)
     }
 
-    /// What was granted, as an answer for one of the tokens changes it; `None` where it says nothing of it.
+    /// The granted scopes after a response for one of the tokens. `None` if it has none.
     pub(super) fn granted_scopes(&self, tokens: &TokenSet) -> Option<Vec<String>> {
         let said = tokens.scopes.as_ref()?;
         let server = self.refresh_context.auth_method.oauth_server()?;
@@ -216,13 +216,13 @@ impl RefreshAttempt<'_> {
         Some(granted)
     }
 
-    /// The token that is renewed.
+    /// The token that is refreshed.
     pub(super) fn current_token(&self) -> Option<&StoredToken> {
         self.refresh_context.credential.get(&self.selected.token_name)
     }
 }
 
-/// Asks the app once, and once more with the token before where that is known to help.
+/// Sends the request once, and once more with the previous token if that may help.
 pub(super) async fn request_tokens<P: Ports>(context: &Context<P>, of: &mut RefreshAttempt<'_>) -> TokenResponse {
     let told = send_token_request(context, of, &of.selected.secret).await;
     retry_with_previous_token(context, of, told).await
@@ -268,7 +268,7 @@ async fn build_token_request<P: Ports>(
     );
     let nobody = ClientIdentity::anonymous();
     let client = of.client_identity.as_ref().unwrap_or(&nobody);
-    // Only what was asked for by name: what that includes is not repeated.
+    // Only the requested scopes by name: those that they include are not repeated.
     let asked: Vec<_> =
         connection.scopes_requested.iter().filter(|one| connection.scopes_granted.contains(one)).cloned().collect();
     let scopes = oauth2.scopes_for_token(of.selected.token_name.as_deref(), &asked);
@@ -285,8 +285,8 @@ async fn build_token_request<P: Ports>(
     request.map_err(|problem| registry::unfilled_request_error(auth_method, &problem))
 }
 
-/// The app refuses the token that is stored, but is known to take the one before it for a while: that one is
-/// tried before the connection is given up. Never where the app promises no grace.
+/// The app refuses the stored token, but accepts the previous one for a while. That one is tried before the connection
+/// is given up, only at apps with a grace period.
 async fn retry_with_previous_token<P: Ports>(
     context: &Context<P>,
     of: &mut RefreshAttempt<'_>,
@@ -296,17 +296,17 @@ async fn retry_with_previous_token<P: Ports>(
     let now = context.now();
     let Some((previous, age)) = of.previous_token(now) else { return told };
     if of.lease_until.since(now) <= PERSIST_MARGIN {
-        // Too late to ask in this attempt; the next one does.
+        // Too late for a request in this attempt. The next attempt sends it.
         let class = RefusalClass::Transient { retry_after: None };
         return TokenResponse::Refused(AppRefusal { class, code: code.clone(), unauthorized: false });
     }
-    // An assertion is good for one request.
+    // An assertion can be used for one request.
     if let Ok(fresh) = load_client_identity(context, of.loaded, &of.refresh_context).await {
         of.client_identity = fresh;
     }
     match send_token_request(context, of, &previous).await {
         TokenResponse::Tokens(tokens) => {
-            // An answer without a refresh token keeps the one that was taken, not the one that was refused.
+            // A response without a refresh token keeps the one that was accepted, not the one that was refused.
             if let Some(mut token) = of.current_token().cloned() {
                 token.refresh_token = Some(previous);
                 of.refresh_context.credential.put(&of.selected.token_name, token);

@@ -1,8 +1,7 @@
-//! A connection, or one of its tokens, is dead.
+//! A connection needs a reconnect, or one of its tokens is lost.
 //!
-//! Owns the rule that it is so only when the app refused the very version that is stored for good, or when it has ended
-//! and nothing can renew it; and the reason that a person is given. Refuses to bury what was reconnected or renewed
-//! meanwhile.
+//! Owns the rule that this happens only if the app permanently refused the stored version, or if it has expired and
+//! cannot be refreshed; and the reason for a person. Does not mark what was reconnected or refreshed in the meantime.
 
 use crate::audit::{Actor, EventType};
 use crate::cache::CacheRemoval;
@@ -48,8 +47,8 @@ pub(super) async fn record_permanent_refusal<P: Ports>(
     .await
 }
 
-/// An answer lost on the way explains a refusal of the token it rotated; else the app ended the grant,
-/// at the time it had set or before.
+/// A lost response explains a refusal of the token that it rotated. Otherwise the app ended the grant, at its expiry or
+/// before.
 fn reconnect_reason<P: Ports>(context: &Context<P>, connection: &Connection, token: &Secret) -> ReconnectReason {
     let hash = hash_secret(token.expose());
     let left_over = connection.lease.as_ref().is_some_and(|lease| lease.token_hash == hash);
@@ -62,7 +61,7 @@ fn reconnect_reason<P: Ports>(context: &Context<P>, connection: &Connection, tok
     }
 }
 
-/// One of several tokens is gone for good: the others go on, and what it was granted is missing from now on.
+/// One of several tokens is lost: the others are kept, and its scopes are missing from now on.
 async fn drop_refused_token<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
@@ -110,7 +109,7 @@ async fn drop_refused_token<P: Ports>(
     Ok(if applied { RefreshOutcome::Refreshed } else { RefreshOutcome::NotFound })
 }
 
-/// Records that the token ended and nothing can renew it.
+/// Records that the token expired and cannot be refreshed.
 pub(super) async fn mark_expired<P: Ports>(context: &Context<P>, loaded: &LoadedConnection) -> Result<RefreshOutcome> {
     mark_needs_reconnect(context, loaded, EndFinding::AccessTokenEnded).await
 }
@@ -125,8 +124,8 @@ pub(super) async fn mark_needs_reconnect<P: Ports>(
     write_needs_reconnect(context, loaded, vec![dead], reason, &Actor::Check).await
 }
 
-/// Declares a connection dead by the first of the statements. What was reconnected, renewed or ended meanwhile lives
-/// on, and nothing is told of it.
+/// Marks a connection with the first of the statements. A connection that was reconnected, refreshed or ended in the
+/// meantime is not changed, and no event is written.
 async fn write_needs_reconnect<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -143,11 +142,11 @@ async fn write_needs_reconnect<P: Ports>(
         Some(reason.as_str()),
     )?;
     let removal = CacheRemoval::of_connection(context, &connection.id)?;
-    // The note comes only with the event, also when a batch that was applied is sent once more.
+    // The deletion is recorded only together with the event, also if an applied batch is sent again.
     let with = [store::events::insert_if_changed(event)].into_iter().chain(removal.insert_if_changed_statement());
     statements.splice(1..1, with);
     let written = write_with_retries(context, statements).await;
-    // Also when no answer came: it may have been applied all the same.
+    // Also if no answer arrived: the batch may have been applied.
     removal.perform(context).await;
     if written?.first().is_some_and(|rows| rows.changes > 0) {
         return Ok(RefreshOutcome::NeedsReconnect);

@@ -1,7 +1,7 @@
-//! What a failed attempt leaves in the record, and what it means to whoever asked.
+//! What a failed attempt writes to the database, and what it means for the caller.
 //!
-//! Owns which back-off follows from what, for a connection and for the client it shares with others. Refuses to end a connection: that is
-//! [`super::needs_reconnect`]'s, and unknown never kills.
+//! Owns the back-off of a connection and of its client. Ends no connection: [`super::needs_reconnect`] does, and an
+//! unknown result never does.
 
 use serde_json::json;
 
@@ -23,22 +23,22 @@ use super::health::AttemptFinding;
 use super::needs_reconnect::record_permanent_refusal;
 use super::record::{log_failure, write_with_retries};
 
-/// Seconds before a client that the app refuses is tried again.
+/// Seconds before a refused client is tried again.
 const CLIENT_BACKOFF: i64 = 60;
-/// Seconds before a connection whose configuration the app refuses is tried again.
+/// Seconds before a connection with a refused configuration is tried again.
 const CONFIGURATION_BACKOFF: i64 = 3600;
-/// Seconds until an intent that is left behind has surely run out, counted from its failure.
+/// Seconds until a lease that was left has certainly ended, counted from its failure.
 const LEASE_AND_SLACK: i64 = LONGEST_LEASE + 6;
 
-/// What the app told instead of tokens.
+/// The app's response instead of tokens.
 pub(super) enum RefreshFailure<'a> {
-    /// Nobody knows whether it acted.
+    /// It is unknown whether it acted.
     Ambiguous(&'a AmbiguousResponse),
-    /// It said no.
+    /// It refused.
     Refused(&'a AppRefusal),
 }
 
-/// Records what a redemption that brought no token told.
+/// Records the result of an attempt that returned no token.
 pub(super) async fn record_failure<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
@@ -48,7 +48,7 @@ pub(super) async fn record_failure<P: Ports>(
         RefreshFailure::Ambiguous(odd) => record_ambiguous_response(context, of, odd).await,
         RefreshFailure::Refused(refusal) => match (refusal.class, &of.loaded.client) {
             (RefusalClass::Client, Some(refused)) => record_client_refusal(context, of, refused, refusal).await,
-            // Without a client of the workspace it is the connection's own credential that is refused.
+            // Without a client of the workspace, the connection's own credential was refused.
             (RefusalClass::Permanent, _) | (RefusalClass::Client, None) => {
                 record_permanent_refusal(context, of, refusal).await
             }
@@ -72,8 +72,8 @@ pub(super) async fn record_failure<P: Ports>(
     }
 }
 
-/// The app may have redeemed the token. Where presenting it again could kill the grant, the intent
-/// stays until it runs out, so that an answer still on its way can't meet a second request.
+/// The app may have used the token. If sending it again could revoke the grant, the lease stays until it ends, so that
+/// a late response cannot meet a second request.
 async fn record_ambiguous_response<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
@@ -99,12 +99,12 @@ async fn record_ambiguous_response<P: Ports>(
     Ok(finding.outcome(wait))
 }
 
-/// Nothing was asked: the token is given back as it was taken.
+/// No request was sent: the lease is released.
 pub(super) async fn record_too_late<P: Ports>(context: &Context<P>, of: &RefreshAttempt<'_>) -> Result<RefreshOutcome> {
     record_clear_refusal(context, of, AttemptFinding::DatabaseSlow, FIRST_BACKOFF).await
 }
 
-/// The client is refused: its connections stay as they are.
+/// The client is refused: its connections are not changed.
 async fn record_client_refusal<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
@@ -147,8 +147,7 @@ async fn record_transient_failure<P: Ports>(
     Ok(finding.outcome(wait))
 }
 
-/// A failure that is the app's holds off the other connections of the client too, for a minute at most
-/// unless the app says how long.
+/// A failure of the app also pauses the client's other connections, for a minute at most unless the app says how long.
 fn client_backoff_statement<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -159,14 +158,14 @@ fn client_backoff_statement<P: Ports>(
     loaded.client.as_ref().map(|client| clients::back_off(client, until, told.is_some()))
 }
 
-/// A failed attempt as it is recorded.
+/// The record of a failed attempt.
 struct FailureDetails<'a> {
     finding: AttemptFinding<'a>,
-    /// Seconds until the next.
+    /// Seconds until the next one.
     wait: i64,
-    /// Whether the intent is given back.
+    /// Whether the lease is released.
     release_lease: bool,
-    /// The hash of a token that may have been redeemed.
+    /// The hash of a token that may have been used.
     ambiguous_token_hash: Option<&'a str>,
 }
 
@@ -197,7 +196,7 @@ fn failure_statement<P: Ports>(
     refreshes::record_failure(&of.attempt, &failure)
 }
 
-/// Writes what an attempt found. When newer tokens have been stored meanwhile it means nothing any more.
+/// Writes the result of an attempt. If newer tokens were stored in the meantime, it has no meaning.
 async fn write_failure<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
@@ -212,14 +211,14 @@ async fn write_failure<P: Ports>(
     Ok(())
 }
 
-/// Takes back a promise in whose name nothing was sent. As far as that goes: if it stays, it runs out.
+/// Releases a lease without a request. If that fails, the lease ends by itself.
 pub(super) async fn release_unsent<P: Ports>(context: &Context<P>, attempt: &AttemptRef) {
     if context.db().batch(vec![refreshes::release_lease(attempt, true)]).await.is_err() {
         context.log("warn", "lease_not_released", &json!({ "connection": attempt.connection.as_str() }));
     }
 }
 
-/// An answer that cost no request: the clock must not come back for it at every turn.
+/// A result without a request: the scheduled run must not check it at every run.
 pub(super) async fn postpone_check<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -250,8 +249,8 @@ pub(super) async fn postpone_check<P: Ports>(
     Ok(outcome)
 }
 
-/// Nothing was asked of the app, because the client can't be used as it is stored. That stays so until a person acts: it is
-/// recorded where people see it, and the pauses between two looks grow to a day.
+/// No request was sent, because the stored client cannot be used. Only a person can change that, so it is recorded
+/// where people see it, and the pauses between checks grow to a day.
 async fn record_unusable_client<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -272,7 +271,7 @@ async fn record_unusable_client<P: Ports>(
     }
 }
 
-/// A secret that did not open is told of until it does, whatever the app says of it then: the key may be back in the ring.
+/// An unreadable secret is reported until it can be read, whatever the app says: the key may be in the ring again.
 pub(super) fn secret_opens_again<P: Ports>(context: &Context<P>, loaded: &LoadedConnection) -> Option<Statement> {
     let client = loaded.client.as_ref()?;
     let (_, code) = client.misconfigured.as_ref()?;
@@ -280,8 +279,8 @@ pub(super) fn secret_opens_again<P: Ports>(context: &Context<P>, loaded: &Loaded
     (was_unreadable && client.stored_secret(&context.config.key_ring).is_some()).then(|| clients::mark_readable(client))
 }
 
-/// What an error on the way means to whoever asked for the errand. One that is the app's (its issuer
-/// does not answer) counts as a failure, so that nobody hammers it.
+/// What an error means for the caller of a refresh. An error of the app (its issuer does not answer) counts as a
+/// failure, so that it is not asked too often.
 pub(super) async fn record_error<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,

@@ -1,7 +1,7 @@
-//! A renewal reaches the record, or the lifeboat: what an app gave once it does not give again.
+//! Stores new tokens in the database, or as a pending write: an app does not return them again.
 //!
-//! Owns how often and how long writing is tried, and what became of a write that seemed to fail. Refuses to overwrite
-//! what somebody else has stored meanwhile.
+//! Owns how often and how long writing is retried, and what happened to a write that seemed to fail. Does not overwrite
+//! what somebody else has stored in the meantime.
 
 use serde_json::json;
 
@@ -17,12 +17,12 @@ use crate::timeout::with_timeout;
 
 use super::attempt::RefreshAttempt;
 
-/// How long a write is tried again, in milliseconds; together under 10 s.
+/// Pauses between retries of a write, in milliseconds; less than 10 s in total.
 const PERSIST_WAITS_MS: [u32; 5] = [100, 300, 900, 2000, 4000];
-/// How long writing may take with all its tries, in milliseconds, however slow the record is.
+/// How long writing may take with all retries, in milliseconds, however slow the database is.
 const PERSIST_LIMIT_MS: u32 = 10_000;
 
-/// Delivers what a lifeboat kept. Answers whether the record has it, or no longer wants it.
+/// Stores a pending write. Returns whether the database has it, or does not need it any more.
 pub async fn write_pending_renewal<P: Ports>(context: &Context<P>, kept: &str) -> bool {
     let Ok(renewal) = serde_json::from_str::<Renewal>(kept) else {
         context.log("error", "pending_write_unreadable", &json!({}));
@@ -66,8 +66,8 @@ pub(super) async fn store_renewal<P: Ports>(
     }
 }
 
-/// An answer for a connection that was reconnected or disconnected meanwhile: a grant that nobody holds
-/// any more, unless a newer generation lives on it.
+/// A response for a connection that was reconnected or disconnected in the meantime: nobody uses the grant any more,
+/// unless a newer generation does.
 async fn discard_renewal<P: Ports>(context: &Context<P>, of: &RefreshAttempt<'_>, renewal: &Renewal) {
     let connection = &of.loaded.connection;
     context.log("warn", "tokens_superseded", &json!({ "connection": connection.id.as_str() }));
@@ -94,8 +94,8 @@ async fn discard_renewal<P: Ports>(context: &Context<P>, of: &RefreshAttempt<'_>
     }
 }
 
-/// Whether the connection of today lives on something of this: a reconnect may have inherited the refresh token. Nobody who
-/// can't tell revokes.
+/// Whether the current connection uses a secret of this credential: a reconnect may have carried over the refresh
+/// token. If that is unknown, nothing is revoked.
 async fn shares_secret_with_current<P: Ports>(
     context: &Context<P>,
     before: &Connection,
@@ -114,7 +114,7 @@ enum PersistOutcome {
     Lost,
 }
 
-/// Writes within the time there is; what the record does not take by then goes to the lifeboat.
+/// Writes within the time limit. What the database does not accept by then becomes a pending write.
 async fn persist_renewal<P: Ports>(context: &Context<P>, renewal: &Renewal) -> PersistOutcome {
     let tried = with_timeout(context.ports.clock(), PERSIST_LIMIT_MS, persist_with_retries(context, renewal)).await;
     if let Some(Some(persisted)) = tried {
@@ -128,7 +128,7 @@ async fn persist_renewal<P: Ports>(context: &Context<P>, renewal: &Renewal) -> P
     }
 }
 
-/// Writes until it is written, and asks the record what became of a write that seemed to fail.
+/// Writes until it succeeds, and reads from the database what happened to a write that seemed to fail.
 async fn persist_with_retries<P: Ports>(context: &Context<P>, renewal: &Renewal) -> Option<PersistOutcome> {
     let mut bookkeeping = ClientUpdate::InTransaction;
     for wait in PERSIST_WAITS_MS.into_iter().map(Some).chain([None]) {
@@ -147,16 +147,16 @@ async fn persist_with_retries<P: Ports>(context: &Context<P>, renewal: &Renewal)
     None
 }
 
-/// Where it is noted that the client works: in the transaction of the renewal, or, once that has failed, behind it, so that
-/// nothing else can keep the renewal from being stored.
+/// Where it is recorded that the client works: in the transaction of the renewal, or after it once that has failed, so
+/// that nothing else can block storing the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClientUpdate {
     InTransaction,
     Afterwards,
 }
 
-/// One try: the write, then, when it changed nothing, what the record says of it. `Waiting` can't be
-/// the end: a record that still waits takes the write.
+/// One attempt: the write, then, if it changed nothing, what the database has. `Waiting` cannot be the end: a database
+/// that still waits accepts the write.
 async fn persist_once<P: Ports>(
     context: &Context<P>,
     renewal: &Renewal,

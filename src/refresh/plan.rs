@@ -1,4 +1,4 @@
-//! What an errand amounts to, given what the record says. Pure: no I/O, `now` is an argument.
+//! Decides what a refresh does, from the database row. Pure: no I/O, `now` is an argument.
 
 use crate::client::Client;
 use crate::connection::{Connection, ConnectionStatus, ReconnectReason, RefreshLease};
@@ -9,9 +9,9 @@ use crate::time::Timestamp;
 use super::client_backoff_seconds;
 use super::health::outcome_of_evidence;
 
-/// Seconds in which a finished refresh satisfies everybody who insists on one.
+/// Seconds for which a finished refresh satisfies a forced one.
 const JUST_REFRESHED: i64 = 30;
-/// Seconds in which a check that somebody asks for answers what the last one found.
+/// Seconds for which an on-demand check returns the last result.
 const JUST_CHECKED: i64 = 30;
 /// The same after a failure: somebody may have repaired it at the app.
 const JUST_FAILED: i64 = 5;
@@ -19,15 +19,15 @@ const JUST_FAILED: i64 = 5;
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RefreshPlan {
-    /// Nothing: this is the answer.
+    /// Nothing: this is the result.
     Finish(RefreshOutcome),
-    /// Somebody's attempt may be under way: look again.
+    /// Another attempt may be running: look again.
     Wait,
-    /// Ask the app whether the credential works.
+    /// Ask the app if the credential works.
     Probe,
-    /// Redeem the refresh token.
+    /// Send the refresh token.
     Refresh,
-    /// The token ended and there is nothing to renew it with: the record should say so.
+    /// The token expired and cannot be refreshed: mark the connection.
     MarkNeedsReconnect,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn plan(loaded: &LoadedConnection, reason: RefreshReason, now: Timest
     }
 }
 
-/// A probe, unless somebody asks for what a moment ago was found.
+/// A probe, unless there is a recent result.
 fn plan_probe(connection: &Connection, reason: RefreshReason, now: Timestamp) -> RefreshPlan {
     match reason {
         RefreshReason::OnDemandCheck => {
@@ -67,7 +67,7 @@ fn plan_probe(connection: &Connection, reason: RefreshReason, now: Timestamp) ->
     }
 }
 
-/// What the app's last answer means, while it counts.
+/// The meaning of the app's last response, while it is recent.
 fn recent_check_outcome(connection: &Connection, now: Timestamp) -> Option<RefreshOutcome> {
     let age = now.since(connection.checked_at?);
     let evidence = connection.check_evidence.as_deref()?;
@@ -76,7 +76,7 @@ fn recent_check_outcome(connection: &Connection, now: Timestamp) -> Option<Refre
     (age < if found.works() { JUST_CHECKED } else { JUST_FAILED }).then_some(found)
 }
 
-/// Whether the refresh token may be redeemed now: there is one, and nothing asks to wait.
+/// Whether the refresh token may be sent now: there is one, and no pause.
 pub(super) fn may_refresh(
     connection: &Connection,
     client: Option<&Client>,
@@ -86,8 +86,8 @@ pub(super) fn may_refresh(
     connection.refreshable && backoff_outcome(connection, client, reason, now).is_none()
 }
 
-/// An attempt that failed ambiguously leaves its intent to run out, and says so by a next attempt
-/// after it: there is nothing to wait for. Any other may be under way.
+/// An attempt with an ambiguous result leaves its lease, and sets the next attempt after its end: there is nothing to
+/// wait for. Any other may be running.
 fn plan_under_lease(connection: &Connection, lease: &RefreshLease, now: Timestamp) -> RefreshPlan {
     if connection.next_attempt_at <= lease.until {
         return RefreshPlan::Wait;
@@ -95,9 +95,9 @@ fn plan_under_lease(connection: &Connection, lease: &RefreshLease, now: Timestam
     RefreshPlan::Finish(RefreshOutcome::Unavailable { retry_after: connection.next_attempt_at.since(now) })
 }
 
-/// A person who asks for the truth may try the stored token of a dead connection once more.
+/// An on-demand check may try the stored token of a connection that needs a reconnect once more.
 fn plan_needs_reconnect(connection: &Connection, reason: RefreshReason, now: Timestamp) -> RefreshPlan {
-    // To redeem a refresh token again is worth a longer pause than to look.
+    // Sending a refresh token again needs a longer pause than a check.
     let pause = if connection.refreshable { JUST_REFRESHED } else { JUST_FAILED };
     if connection.checked_at.is_some_and(|at| now.since(at) < pause) {
         return RefreshPlan::Finish(RefreshOutcome::NeedsReconnect);
@@ -111,7 +111,7 @@ fn plan_needs_reconnect(connection: &Connection, reason: RefreshReason, now: Tim
     }
 }
 
-/// A refresh tells nothing of whose the credential is, and would revive it: only the identity request may.
+/// A refresh says nothing about the account and would restore the connection. Only the identity request may.
 fn plan_other_account(connection: &Connection, reason: RefreshReason, now: Timestamp) -> RefreshPlan {
     let is_asked = reason == RefreshReason::OnDemandCheck && connection.sealed_credential.is_some();
     let just_checked = connection.checked_at.is_some_and(|at| now.since(at) < JUST_REFRESHED);
@@ -123,7 +123,7 @@ fn plan_other_account(connection: &Connection, reason: RefreshReason, now: Times
 }
 
 fn is_satisfied(connection: &Connection, reason: RefreshReason, now: Timestamp) -> bool {
-    // A short-lived token may have ended since; within its first second even that ends the asking.
+    // A token with a short lifetime may have expired since. Within its first second even that stops the requests.
     let just_refreshed = connection.refreshed_at.is_some_and(|at| {
         now.since(at) <= JUST_REFRESHED && (now.since(at) <= 1 || connection.life().lasts_for(1, now))
     });
@@ -139,7 +139,7 @@ fn is_near_end(connection: &Connection, now: Timestamp) -> bool {
     connection.life().early_refresh_from(connection.jitter()).is_some_and(|from| now >= from)
 }
 
-/// Whether its refresh token would end for want of use.
+/// Whether its refresh token would soon expire unused.
 fn is_near_idle_end(connection: &Connection, now: Timestamp) -> bool {
     connection.refresh_token_renewal_from().is_some_and(|from| now >= from)
 }
@@ -154,7 +154,7 @@ fn plan_unrefreshable(connection: &Connection, reason: RefreshReason, now: Times
     }
 }
 
-/// Who must wait, and how long: an attempt per back-off step, however many ask.
+/// Who must wait, and how long: one attempt per back-off step for all callers.
 fn backoff_outcome(
     connection: &Connection,
     client: Option<&Client>,
@@ -174,7 +174,7 @@ fn backoff_outcome(
     // A person who asks may try ahead of the back-off, but not in a loop.
     let may_insist = reason == RefreshReason::OnDemandCheck
         && connection.checked_at.is_none_or(|at| now.since(at) >= JUST_REFRESHED);
-    // Where the client can't be used, the app was not even asked: to wait does not help.
+    // If the client cannot be used, no request was sent, and waiting does not help.
     let is_client = connection.client_problem().is_some();
     let outcome = if is_client {
         RefreshOutcome::ClientMisconfigured

@@ -1,7 +1,7 @@
-//! The app is asked whether a credential works, where nothing is to be refreshed.
+//! A probe: asks the app if a credential works, without a refresh.
 //!
-//! Owns what each verdict leaves in the record. Refuses to believe one against a connection that can be refreshed:
-//! that is tried first.
+//! Owns what each result writes to the database. A refusal of a connection that can be refreshed is not final: the
+//! refresh is tried first.
 
 use crate::connection::ReconnectReason;
 use crate::context::Context;
@@ -22,7 +22,7 @@ use super::{BUSY_RETRY_AFTER, RefreshError, RefreshResult, plan, prepare_refresh
 /// Seconds before an app that did not answer a probe is asked again, where it does not say how long.
 const UNANSWERED_PROBE_WAIT: i64 = 60;
 
-/// Asks the app whether the credential works, where nothing is to be refreshed.
+/// Asks the app if the credential works, without a refresh.
 pub(super) async fn probe_credential<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -84,7 +84,7 @@ pub(super) async fn probe_credential<P: Ports>(
     }
 }
 
-/// Records that a probe ended and what it saw.
+/// Records the end of a probe and its result.
 async fn record_probe<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
@@ -135,7 +135,7 @@ async fn record_probe_refusal<P: Ports>(
     loaded: &LoadedConnection,
 ) -> RefreshResult<RefreshOutcome> {
     if loaded.connection.refreshable {
-        // Its refresh is held back: whether the grant is gone will be known when it is tried.
+        // Its refresh is paused: whether the grant has ended will be known when it is tried.
         let retry_after = loaded.connection.next_attempt_at.since(context.now()).max(1);
         return Ok(RefreshOutcome::Unavailable { retry_after });
     }

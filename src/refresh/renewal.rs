@@ -1,7 +1,7 @@
-//! What an app gave for a token becomes what is to be stored.
+//! From the app's response to what is stored.
 //!
-//! Owns what is known of a renewed connection, also where all that an odd answer brought is a new refresh token. Refuses
-//! to write it.
+//! Owns the data of a refreshed connection, also if an unusual response contained only a new refresh token. Does not
+//! write it.
 
 use std::collections::BTreeMap;
 
@@ -53,8 +53,8 @@ pub(super) fn build_renewal<P: Ports>(
     })
 }
 
-/// What the app's addresses depend on, where a token answer tells it anew: an app may move an account to another host. It
-/// is followed where its variable takes the value, and for a workspace's own app only where the credential may go already.
+/// The variables of the app's addresses, if a token response contains new values: an app may move an account to another
+/// host. A new value is used if it is valid, and for a custom app only if the credential may be sent there already.
 fn changed_variables<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,
@@ -83,14 +83,14 @@ fn changed_variables<P: Ports>(
     Some(now)
 }
 
-/// Where the credential may go, for a row from before this was kept: it is fixed with the first refresh.
+/// The destinations of the credential, for a row without them: they are fixed with the first refresh.
 fn initial_destinations(of: &RefreshAttempt<'_>) -> Option<Destinations> {
     let is_unknown = of.loaded.connection.destinations.is_none();
     (is_unknown && of.refresh_context.auth_method.stores_destinations())
         .then(|| (*of.refresh_context.destinations).clone())
 }
 
-/// The connection's ends as they are then.
+/// The expiry times of the refreshed connection.
 fn renewed_connection(of: &RefreshAttempt<'_>, tokens: &TokenSet, renewed: &Credential, now: Timestamp) -> Connection {
     let before = &of.loaded.connection;
     let idle = of.refresh_context.auth_method.oauth_server().and_then(|server| server.refresh_token_idle);
@@ -105,7 +105,7 @@ fn renewed_connection(of: &RefreshAttempt<'_>, tokens: &TokenSet, renewed: &Cred
     }
 }
 
-/// An odd answer with a new refresh token: the token is stored, the rest counts as a failure.
+/// An unusual response with a new refresh token: the token is stored, and the rest counts as a failure.
 pub(super) fn build_refresh_token_renewal<P: Ports>(
     context: &Context<P>,
     of: &RefreshAttempt<'_>,

@@ -1,8 +1,8 @@
-//! The copy near the caller: what is in it, and how it is written and read.
+//! The cache entries of resolves: their content, how they are written, and how a resolve reads them.
 //!
-//! Owns the entries of the cache: a connection's last access token (never a refresh token) with
-//! every field policy needs, and the authorization of the keys that use it; both sealed, with their
-//! AAD inputs in clear. What can't be read counts as absent.
+//! Owns the entries: a connection's last access token (never a refresh token) with every field that the policy needs,
+//! and the authorization of the keys that use it. Both are sealed, with the inputs of their associated data
+//! unencrypted. Never refuses a caller: if an entry does not match, the database answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,23 +26,23 @@ use crate::vault::{SealContext, SealError};
 
 /// Seconds for which a location remembers what it read, also that there was no entry.
 pub(super) const LOCATION_CACHE_TTL: i64 = 60;
-/// Seconds that a further write must add to the life of an entry to be worth it: one that is used is written again
-/// three quarters of an hour after it was put, so that it does not lapse.
+/// Seconds by which a further write must extend an entry: one in use is written again 45 minutes after it was written,
+/// so that it does not expire.
 const MIN_EXTENSION: i64 = 2700;
-/// Tokens with fewer seconds to live are not worth a write.
+/// Tokens with a shorter remaining time, in seconds, are not cached.
 const MIN_TTL: i64 = 60;
 
-/// An entry as stored: the AAD inputs in clear, the rest sealed.
+/// A stored entry: the inputs of its associated data unencrypted, the rest sealed.
 #[derive(Serialize, Deserialize)]
 pub(super) struct CacheEntry {
     pub(super) workspace: String,
     generation: i64,
     version: i64,
     sealed: String,
-    /// The revision of the app's definition that it was written by; none in one that an earlier version wrote.
+    /// The revision of the app's definition that it was written with. None in an entry of an earlier version.
     #[serde(default)]
     revision: Option<i64>,
-    /// When it lapses, Unix seconds. One that an earlier version wrote does not say it, and is written again.
+    /// When it expires, in Unix seconds. An entry of an earlier version has none, and is written again.
     #[serde(default)]
     until: i64,
 }
@@ -75,7 +75,7 @@ pub(super) struct CachedConnection {
     pub(super) issued: CredentialPayload,
 }
 
-/// What a resolve leaves to be copied. Its Debug shows no secret: the parts redact themselves.
+/// What a resolve leaves to be cached. Its Debug output shows no secret.
 #[derive(Debug, Clone)]
 pub struct CacheWrite {
     connection: Connection,
@@ -158,9 +158,9 @@ async fn read_text<P: Ports>(context: &Context<P>, name: &str) -> Option<String>
     }
 }
 
-/// Copies an answer: one write per credential version and key, again before the entry lapses, none for a token that ends
-/// soon.
-/// Afterwards the record is read again: what was reconnected, edited or ended meanwhile is taken back.
+/// Caches an answer: one write per credential version and key, again before the entry expires, none for a token that
+/// expires soon. After that the database is read again, and the entry is deleted if the connection was reconnected,
+/// edited or ended in the meantime.
 pub(super) async fn write_entries<P: Ports>(context: &Context<P>, copy: &CacheWrite) {
     let now = context.now();
     let end = entry_expiry(copy.connection.life(), now);
@@ -196,8 +196,8 @@ async fn write_connection<P: Ports>(
             WrittenCacheEntry { versions: state, expires_at: until, seen_at: now },
         );
     };
-    // A location remembers for a minute that there was nothing: what was put from here is known here for as long. Later
-    // another instance may have deleted it for a change that this one knows nothing of.
+    // A location remembers for a minute that there was no entry. What this isolate wrote is known here for as long.
+    // Later another isolate may have deleted it for a change that this one does not know.
     let is_known =
         |one: WrittenCacheEntry| now.since(one.seen_at) <= LOCATION_CACHE_TTL && is_good(one.versions, one.expires_at);
     if isolate_cache.written_entry(&connection.id).is_some_and(is_known) {
@@ -242,8 +242,8 @@ async fn write_connection<P: Ports>(
 
 async fn write_key<P: Ports>(context: &Context<P>, key: &ApiKey) -> std::result::Result<bool, CacheError> {
     let name = key_entry_name(&key.id);
-    // What was put from here is known here, though the location still says that there is nothing. One from before a
-    // rotation is replaced.
+    // What this isolate wrote is known here, although the location still finds nothing. An entry from before a rotation
+    // is replaced.
     let (isolate_cache, now, noted) =
         (context.ports.isolate_cache(), context.now(), ThrottledTask::WriteApiKeyEntry(key.id.clone()));
     let end = now.plus(MAX_TTL);
@@ -336,7 +336,7 @@ mod tests {
         value.as_object().unwrap().keys().map(String::as_str).collect()
     }
 
-    /// Reads what an earlier version stored, and stores it again.
+    /// Reads what an earlier version stored, and writes it again.
     fn again<T: for<'de> Deserialize<'de> + Serialize>(stored: &Value) -> Value {
         serde_json::to_value(serde_json::from_value::<T>(stored.clone()).unwrap()).unwrap()
     }

@@ -1,4 +1,4 @@
-//! What a resolve leaves to be done when its answer is on its way. Nothing here can change the answer.
+//! The deferred work of a resolve, after its answer. Nothing here can change the answer.
 
 use serde_json::json;
 
@@ -12,12 +12,12 @@ use crate::isolate_cache::ThrottledTask;
 use crate::ports::{Ports, RateLimit, RateLimiter, RefreshReason, RefreshRunner};
 use crate::store;
 
-/// One thing to do afterwards.
+/// One deferred task.
 #[derive(Debug, Clone)]
 pub enum DeferredTask {
-    /// Refresh ahead of need.
+    /// An early refresh.
     Refresh(ConnectionId),
-    /// Note who used the connection.
+    /// Record who used the connection.
     RecordUse {
         /// The workspace.
         workspace: WorkspaceId,
@@ -26,7 +26,7 @@ pub enum DeferredTask {
         /// Workflow and step, if the caller named them.
         step: Option<(String, String)>,
     },
-    /// Copy the answer to the cache.
+    /// Write the answer to the cache.
     WriteCacheEntry(Box<CacheWrite>),
     /// Count the call of a valid key.
     CountCall(PresentedKey),
@@ -46,7 +46,7 @@ impl DeferredTask {
     }
 }
 
-/// Counts a call. A key that makes too many is refused for a while by this instance of the program.
+/// Counts a call. A key with too many calls is refused for a while by this isolate.
 async fn count_call<P: Ports>(context: &Context<P>, key: &PresentedKey) {
     if !context.ports.rate_limiter().allows(RateLimit::Calls, key.id.as_str()).await {
         let now = context.now();
@@ -54,7 +54,7 @@ async fn count_call<P: Ports>(context: &Context<P>, key: &PresentedKey) {
     }
 }
 
-/// Does it. Failures are logged: the caller has its answer.
+/// Runs the task. Failures are logged: the caller already has its answer.
 pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
     match after {
         DeferredTask::Refresh(id) => {

@@ -1,23 +1,23 @@
-//! Whether a token will do, must be refreshed first, or should be refreshed behind the answer. Pure.
+//! Whether a token can be used, must be refreshed first, or should be refreshed after the answer. Pure.
 
 use crate::connection::{Connection, MIN_USABLE_TTL, TokenLifetime};
 use crate::ports::{RefreshOutcome, RefreshReason};
 use crate::resolve::ResolveRequest;
 use crate::time::Timestamp;
 
-/// What to do with the token in the record.
+/// What to do with the stored token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FreshnessDecision {
-    /// Hand it out.
+    /// Return it.
     Fresh,
-    /// Hand it out; whether a refresh should run behind the answer.
+    /// Return it, and possibly refresh it after the answer.
     NearExpiry {
-        /// Whether one may.
+        /// Whether a refresh is permitted.
         refresh: bool,
     },
     /// Wait for a refresh.
     Refresh(RefreshReason),
-    /// It ended and nothing can renew it.
+    /// It expired and cannot be refreshed.
     Expired,
 }
 
@@ -50,12 +50,12 @@ fn decide_for_valid_token(connection: &Connection, life: TokenLifetime, now: Tim
     }
 }
 
-/// Whether the record holds what this call waited for. A token just refreshed is always good enough.
+/// Whether the database has what this call waited for. A token that was just refreshed is always good enough.
 pub(super) fn is_refreshed(connection: &Connection, outcome: &RefreshOutcome, now: Timestamp) -> bool {
     matches!(outcome, RefreshOutcome::Refreshed | RefreshOutcome::StillValid) && connection.life().lasts_for(1, now)
 }
 
-/// Whether a valid token is left after a refresh that failed.
+/// Whether a valid token is left after a failed refresh.
 pub(super) fn is_still_usable(connection: &Connection, now: Timestamp) -> bool {
     connection.life().lasts_for(MIN_USABLE_TTL, now)
 }

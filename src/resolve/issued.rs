@@ -1,7 +1,7 @@
-//! A credential as callers get it.
+//! A credential as callers receive it.
 //!
-//! Owns what of a stored credential is handed out: access tokens, or what a person entered where that is the
-//! credential. Refuses refresh tokens, client secrets and key files.
+//! Owns what is returned of a stored credential: access tokens, or manual fields if they are used directly. Never
+//! returns refresh tokens, client secrets and key files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::connection::Connection;
 use crate::credential::{Credential, StoredToken};
 use crate::time::Timestamp;
 
-/// A credential on its way to a caller, and how requests carry it. Its JSON is what the caller sees; its Debug shows
+/// A credential for a caller, and how requests send it. Its JSON is the answer to the caller. Its Debug output shows
 /// nothing.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct CredentialPayload {
@@ -26,15 +26,15 @@ pub struct CredentialPayload {
 /// The credential itself.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct IssuedCredential {
-    /// What kind it is.
+    /// Its type.
     pub r#type: CredentialKind,
-    /// The access token, where there is one.
+    /// The access token, if there is one.
     #[serde(flatten, skip_serializing_if = "Option::is_none", default)]
     pub token: Option<IssuedToken>,
     /// Further tokens, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub tokens: BTreeMap<String, IssuedToken>,
-    /// What a person entered, where that is the credential.
+    /// The manual fields, if they are used directly.
     #[serde(flatten, default)]
     pub fields: BTreeMap<String, String>,
 }
@@ -45,11 +45,11 @@ pub struct IssuedCredential {
 pub struct IssuedToken {
     /// The token.
     pub access_token: String,
-    /// `Bearer`, or as the app says.
+    /// `Bearer`, or the app's own name.
     pub token_type: String,
-    /// When it ends; null where nobody knows.
+    /// Its expiry. Null if it is unknown.
     pub expires_at: Option<Timestamp>,
-    /// What the app granted to it, without its name in front.
+    /// Its granted scopes, without the token's name as prefix.
     pub scopes: Vec<String>,
 }
 
@@ -60,7 +60,7 @@ impl fmt::Debug for CredentialPayload {
 }
 
 impl CredentialPayload {
-    /// What a caller gets of a connection's credential.
+    /// The part of a connection's credential that a caller gets.
     ///
     /// # Errors
     /// The app's addresses need a value that the connection does not have.
@@ -103,7 +103,7 @@ fn issue_token(
     IssuedToken {
         access_token: token.access_token.expose().to_owned(),
         token_type: token.token_type.clone(),
-        // A connection with one token has its end in the record; the sealed one came later.
+        // The expiry of a single token is in the database. The sealed one was added later.
         expires_at: if only { connection.expires_at } else { token.expires_at },
         scopes: auth_method
             .oauth_server()

@@ -1,4 +1,4 @@
-//! What a caller asks of a resolve, parsed into types that can't be wrong.
+//! The request of a resolve, parsed into types that cannot be invalid.
 
 use serde::Deserialize;
 
@@ -7,9 +7,9 @@ use crate::error::{Error, FieldError, Result};
 use crate::ids::ConnectionId;
 use crate::json::objects;
 
-/// Characters of a workflow's or step's name, at most.
+/// Longest name of a workflow or step, in characters.
 const MAX_NAME_LENGTH: usize = 128;
-/// Seconds a caller may demand at most: a day.
+/// The largest `min_ttl`, in seconds: a day.
 const MAX_MIN_TTL: i64 = 86_400;
 
 /// Where a resolve reads.
@@ -17,12 +17,12 @@ const MAX_MIN_TTL: i64 = 86_400;
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Consistency {
-    /// The database only: a revocation is in force at once.
+    /// The database only: a revocation takes effect at once.
     #[default]
     Strong,
-    /// The database, and the copy near the caller when it fails.
+    /// The database, and the cache if it fails.
     Available,
-    /// The copy near the caller first; a revocation may reach it late.
+    /// The cache first. A revocation may take effect later.
     Edge,
 }
 
@@ -41,12 +41,12 @@ pub struct Expectations {
 
 objects!(Expectations);
 
-/// What a caller asks of a resolve. All of it is optional.
+/// The request of a resolve. All members are optional.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ResolveRequest", extend("examples" = [{ "workflow": "invoices", "step": "send" }])))]
 pub struct ResolveRequest {
-    /// Seconds the token must live.
+    /// Seconds for which the token must be valid.
     #[cfg_attr(test, schemars(range(min = 0, max = 86400)))]
     pub min_ttl: i64,
     /// Scopes that must be granted.
@@ -54,13 +54,13 @@ pub struct ResolveRequest {
     pub scopes: Vec<String>,
     /// What the step expects.
     pub expect: Expectations,
-    /// Who asks. No control characters.
+    /// The caller's workflow. No control characters.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     pub workflow: Option<String>,
-    /// Its step; only with `workflow`. No control characters.
+    /// Its step. Only with `workflow`. No control characters.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     pub step: Option<String>,
-    /// Insist on a new token; rate limited.
+    /// Force a new token. Rate limited.
     pub force_refresh: bool,
     /// Where to read.
     #[cfg_attr(test, schemars(extend("default" = "strong")))]
@@ -82,7 +82,7 @@ impl Default for ResolveRequest {
 }
 
 impl ResolveRequest {
-    /// Checks what the types leave open.
+    /// Validates what the types do not.
     pub fn validated(self) -> Result<Self> {
         let mut errors = Vec::new();
         let mut wrong =
@@ -106,7 +106,7 @@ impl ResolveRequest {
         if errors.is_empty() { Ok(self) } else { Err(Error::invalid_fields(errors)) }
     }
 
-    /// Workflow and step, empty where the caller named none.
+    /// Workflow and step. Empty if the caller named none.
     pub fn workflow_and_step(&self) -> (&str, &str) {
         (self.workflow.as_deref().unwrap_or_default(), self.step.as_deref().unwrap_or_default())
     }

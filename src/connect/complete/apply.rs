@@ -1,8 +1,8 @@
-//! A grant becomes a connection: a new one, or the next generation of one that is there.
+//! A grant becomes a connection: a new one, or the next generation of an existing one.
 //!
-//! Owns what is written then, in the transaction that takes the grant and uses its link up, and what becomes of the
-//! credential that a repair replaces. Refuses to repair a connection that has moved since it was read, and to choose
-//! between the two: that is settled before.
+//! Owns what is written in the transaction that takes the grant and uses its link, and what happens to the credential
+//! that a repair replaces. Does not repair a connection that has changed since it was read, and does not choose between
+//! the two: that was decided before.
 
 use crate::account::Account;
 use crate::audit::EventType;
@@ -29,15 +29,15 @@ use super::names::{generate_name, is_generated_name};
 use super::pending_grant::await_confirmation;
 use super::{CompleteResult, Completion, NewGrant, is_same_account};
 
-/// How often a repair looks again when a refresh came between.
+/// How often a repair is tried again if a refresh came first.
 const MAX_TRIES: usize = 3;
 
-/// Where a grant goes.
+/// The target of a grant.
 pub(super) enum GrantTarget {
     NewConnection,
-    /// A connection takes it.
+    /// An existing connection takes it.
     Reconnect(Box<Connection>),
-    /// A connection that has more stays as it is.
+    /// An existing connection with more permissions stays as it is.
     KeepExisting(Box<Connection>),
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn apply_grant<P: Ports>(
     match target {
         GrantTarget::KeepExisting(connection) => keep_existing(context, completion, &connection).await,
         GrantTarget::NewConnection => insert_connection(context, completion, confirm).await,
-        // The old credential goes on serving until the embedding product has confirmed the person.
+        // The old credential works until the embedding product has confirmed the person.
         GrantTarget::Reconnect(connection) if confirm => await_confirmation(context, completion, &connection).await,
         GrantTarget::Reconnect(connection) => Box::pin(reconnect(context, completion, *connection)).await,
     }
@@ -135,12 +135,12 @@ async fn insert_connection<P: Ports>(
     fail_on_conflict(context, completion, None).await
 }
 
-/// Where the credential may go, as far as that is kept beside it.
+/// The destinations of the credential, if they are stored with it.
 fn stored_destinations(completion: &Completion<'_>) -> Option<Destinations> {
     completion.grant.destinations.clone().filter(|_| completion.auth_method.stores_destinations())
 }
 
-/// The person has the connection they wanted, as it was: the grant is nobody's.
+/// The person has the connection they wanted, unchanged: nobody uses the grant.
 async fn keep_existing<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
@@ -155,14 +155,14 @@ async fn keep_existing<P: Ports>(
     if !store::all_or_nothing(context.db(), must, then).await? {
         return fail_on_conflict(context, completion, Some(&existing.id)).await;
     }
-    // Some apps give the same refresh token with each consent.
+    // Some apps issue the same refresh token with each consent.
     if !existing.credential(&context.config.key_ring).is_some_and(|kept| kept.shares_a_secret_with(&grant.credential)) {
         discard_grant(context, completion).await?;
     }
     Ok(())
 }
 
-/// Gives a connection a new generation of credential; id, name, uses and policy stay.
+/// Gives a connection a new generation of its credential. Id, name, uses and policy stay.
 pub(super) async fn reconnect<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
@@ -177,13 +177,13 @@ pub(super) async fn reconnect<P: Ports>(
         if replace_credential(context, completion, &old, carried_over.as_ref()).await? {
             return Ok(());
         }
-        // A refresh may have come between: what it brought is to be inherited.
+        // A refresh may have come first: its token is carried over.
         next = if carried_over.is_some() { carry_over::reload_same_generation(context, &old).await? } else { None };
     }
     fail_on_conflict(context, completion, Some(&id)).await
 }
 
-/// Writes the grant in the place of the one before it, with the refresh token of that where it goes on. Answers whether it
+/// Writes the grant in place of the previous one, with its refresh token if that is carried over. Returns whether it
 /// was written.
 async fn replace_credential<P: Ports>(
     context: &Context<P>,
@@ -242,12 +242,12 @@ async fn replace_credential<P: Ports>(
     ];
     then.extend(removal.insert_statement());
     let written = store::all_or_nothing(context.db(), must, then).await;
-    // Also when no answer came: it may have been applied all the same.
+    // Also if no answer arrived: the write may have been applied.
     removal.perform(context).await;
     if !written? {
         return Ok(false);
     }
-    // What a person enters takes the place of a consent: that one is nobody's any more.
+    // A manual credential replaces a consent, whose grant nobody uses any more.
     let entered = old.client.is_some() && flow.client.is_none();
     if switched || entered {
         revoke_old_grant(context, old, &grant.credential).await;
@@ -256,7 +256,7 @@ async fn replace_credential<P: Ports>(
     Ok(true)
 }
 
-/// A name that nobody chose must not go on naming another account.
+/// A generated name must not keep naming another account.
 async fn name_after_switch<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
@@ -269,8 +269,8 @@ async fn name_after_switch<P: Ports>(
     Ok(old.name.clone())
 }
 
-/// What the trail says of a switch. Two accounts of one label are told apart by their ids; where the account stays, it is a
-/// further token that became another person's.
+/// The text of a switch in the audit log. Two accounts with one label are distinguished by their ids. If the account
+/// stays, a further token has become another person's.
 fn describe_switch(old: &Connection, grant: &NewGrant) -> String {
     let (before, now) = (old.account.as_ref(), grant.account.as_ref());
     let label = |of: Option<&Account>| of.map_or("an unknown account", |account| account.label.as_str()).to_owned();
@@ -281,7 +281,7 @@ fn describe_switch(old: &Connection, grant: &NewGrant) -> String {
     }
 }
 
-/// Whether what is stored now sees anything, is for whoever comes to the connection's page next.
+/// Whether the stored credential sees any content, for the connection's page.
 async fn check_shared_items<P: Ports>(context: &Context<P>, completion: &Completion<'_>, stored: &Connection) {
     if completion.grant.checked {
         on_demand_check::check_shared_items(context, completion.auth_method, stored, &completion.grant.credential)
@@ -289,8 +289,8 @@ async fn check_shared_items<P: Ports>(context: &Context<P>, completion: &Complet
     }
 }
 
-/// The grant a connection had for another account: nobody holds it any more. It is revoked where the
-/// connection's own revision of the app says, never at hosts that its client was not entered for.
+/// The grant of a connection's previous account: nobody uses it any more. It is revoked at the address of the
+/// connection's own revision, never at hosts that its client was not entered for.
 async fn revoke_old_grant<P: Ports>(context: &Context<P>, old: &Connection, new: &Credential) {
     let credential = old.credential(&context.config.key_ring);
     let client = match &old.client {
@@ -301,7 +301,7 @@ async fn revoke_old_grant<P: Ports>(context: &Context<P>, old: &Connection, new:
         },
     };
     let auth_method = registry::load_auth_method(context, old).await.ok();
-    // What was entered may be the very token that the consent had brought.
+    // The manual credential may be the token of the consent itself.
     let credential = credential.filter(|credential| !credential.shares_a_secret_with(new));
     if let (Some(credential), Some(auth_method)) = (credential, auth_method) {
         let account = old.account.as_ref().map(|account| account.id.as_str());

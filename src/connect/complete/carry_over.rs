@@ -1,8 +1,8 @@
-//! The refresh token of the grant before goes on where the app gives none with a new grant.
+//! The refresh token of the previous grant is kept if the app issues none with a new grant.
 //!
-//! Apps that give one with the first consent only mean that one to go on (RFC 6749, 6). Owns when it may, and that it is
-//! the newest: a refresh that is under way is waited for. Refuses one whose last use is in doubt, and tokens that a program
-//! gave without.
+//! Apps that issue one only with the first consent expect it to be kept (RFC 6749, 6). Owns when it may be kept, and
+//! that it is the newest: a running refresh is waited for. Refuses one whose last use has an unknown result, and
+//! imports without one.
 
 use crate::app::RefreshTokenRotation;
 use crate::connection::{Connection, ConnectionStatus};
@@ -14,11 +14,11 @@ use crate::store::connections;
 
 use super::{Completion, destination_check, has_same_client_and_method, is_same_account};
 
-/// Milliseconds between two looks at a refresh that is under way; together 26 s, which is what a request and the writing of
-/// its answer may take.
+/// Milliseconds between two reads during a running refresh; 26 s in total, which is what a request and storing its
+/// response may take.
 pub(super) const REFRESH_WAITS_MS: [u32; 10] = [200, 400, 800, 1600, 2000, 3000, 4000, 4000, 5000, 5000];
 
-/// The connection as it is when no refresh is under way that its heir would miss, or the waits are used up.
+/// The connection when no refresh is running whose token would be missed, or after the last wait.
 pub(super) async fn wait_for_refresh<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
@@ -36,12 +36,12 @@ pub(super) async fn wait_for_refresh<P: Ports>(
     Ok(old)
 }
 
-/// Whether an attempt may still bring an answer: one that has failed says so by a next attempt after its time.
+/// Whether an attempt may still bring a response. A failed one has set the next attempt after its lease.
 fn is_refresh_running<P: Ports>(context: &Context<P>, old: &Connection) -> bool {
     old.active_lease(context.now()).is_some_and(|lease| old.next_attempt_at <= lease.until)
 }
 
-/// The connection as it is now, if it is still of the same generation.
+/// The current connection, if it is still of the same generation.
 pub(super) async fn reload_same_generation<P: Ports>(
     context: &Context<P>,
     old: &Connection,
@@ -50,7 +50,7 @@ pub(super) async fn reload_same_generation<P: Ports>(
     Ok(now.filter(|now| now.generation == old.generation))
 }
 
-/// The grant's credential with the refresh token of the one before it. `None` where there is none that could still be good.
+/// The grant's credential with the refresh token of the previous one. `None` if there is none that may be valid.
 pub(super) async fn carry_over_refresh_token<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
@@ -61,7 +61,7 @@ pub(super) async fn carry_over_refresh_token<P: Ports>(
     {
         return Ok(None);
     }
-    // It was given for the addresses of the grant before, and is sent to no others.
+    // It was given for the addresses of the previous grant, and is sent to no others.
     if !destination_check::adds_no_destinations(context, completion, old).await? {
         return Ok(None);
     }
@@ -71,7 +71,7 @@ pub(super) async fn carry_over_refresh_token<P: Ports>(
     Ok(Some(Credential { token: Some(StoredToken { refresh_token: Some(before), ..token }), ..credential.clone() }))
 }
 
-/// Whether a refresh token stays good whoever redeems it meanwhile.
+/// Whether a refresh token stays valid when somebody else uses it.
 pub(super) fn is_refresh_token_reusable(completion: &Completion<'_>) -> bool {
     matches!(completion.auth_method.rotation(), RefreshTokenRotation::None | RefreshTokenRotation::Reissue)
 }
@@ -87,7 +87,7 @@ fn may_carry_over<P: Ports>(context: &Context<P>, completion: &Completion<'_>, o
         && !exceeds_granted_scopes(completion, old)
 }
 
-/// Whether a refresh would ask for more than the refresh token was given for (RFC 6749, 6).
+/// Whether a refresh would request more than the refresh token was issued for (RFC 6749, 6).
 fn exceeds_granted_scopes(completion: &Completion<'_>, old: &Connection) -> bool {
     let names_scopes = completion.auth_method.oauth_server().is_some_and(|server| server.send_scope_on_refresh);
     names_scopes && !completion.grant.scopes_granted.iter().all(|scope| old.scopes_granted.contains(scope))

@@ -1,7 +1,7 @@
-//! A waiting grant's end: a person chooses, an embedding product confirms, or the time is over.
+//! The end of a pending grant: a person chooses, an embedding product confirms, or the time is over.
 //!
-//! Owns which choice answers which question; a choice is only the browser's that began the flow. Refuses a second
-//! decision: whoever comes later hears that it was decided.
+//! Owns which choice answers which question. Only the browser that started the flow can choose. A second decision is
+//! refused, and the caller is told that it was decided.
 
 use crate::app::AuthMethod;
 use crate::authorize;
@@ -19,16 +19,16 @@ use super::discard::{already_decided_error, discard_grant, fail_flow};
 use super::pending_grant::{open_pending_grant, open_unexpired_grant};
 use super::{CompleteError, CompleteResult, Completion, FlowFailure, destination_check, reuse_target};
 
-/// What a person chose.
+/// The choice of a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// Leave the connection with its old account.
+    /// Keep the connection with its old account.
     Keep,
     /// Give the connection the new account.
     SwitchAccount,
-    /// Use the connection that is there already, with the new grant.
+    /// Use the existing connection, with the new grant.
     Reuse,
-    /// Make a second connection to the same account.
+    /// Create a second connection to the same account.
     KeepBoth,
 }
 
@@ -45,8 +45,8 @@ impl Choice {
     }
 }
 
-/// Does what the person chose. `flow` was read for this browser's session. What fails on the way leaves
-/// the grant where it waits, to be chosen again.
+/// Carries out the choice. `flow` was read for this browser's session. After a failure the grant stays pending and can
+/// be chosen again.
 pub async fn apply_choice<P: Ports>(context: &Context<P>, flow: &Flow, choice: Choice) -> Result<()> {
     let question = flow.pending.as_ref().and_then(|pending| pending.question.clone());
     let (Some(question), FlowOutcome::Undecided) = (question, flow.outcome) else {
@@ -132,8 +132,8 @@ pub async fn confirm<P: Ports>(context: &Context<P>, flow: &Flow) -> CompleteRes
     }
 }
 
-/// Ends a flow whose time to choose or confirm is over: its grant is nobody's, and revoked where that
-/// kills nothing else.
+/// Ends a flow whose time to choose or confirm is over: nobody uses its grant, and it is revoked if that ends nothing
+/// else.
 pub async fn expire_flow<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<()> {
     if let Some(grant) = open_pending_grant(context, flow) {
         let auth_method = load_auth_method(context, flow).await?;
@@ -143,7 +143,7 @@ pub async fn expire_flow<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<
     Ok(())
 }
 
-/// The app, by the way that a flow walks.
+/// The app, by the auth method of a flow.
 async fn load_auth_method<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<std::rc::Rc<AuthMethod>> {
     registry::auth_method(
         &*registry::load_app_at_revision(context, &flow.workspace, &flow.app, flow.app_revision).await?,

@@ -1,7 +1,7 @@
-//! Whether a grant would widen where a connection's secrets may go.
+//! Whether a grant would add destinations to a connection's secrets.
 //!
-//! Owns the question that comes before a refresh token is carried over and before a connection is reused: whoever may edit a
-//! definition must not move what was given for other addresses.
+//! Owns the check before a refresh token is carried over and before a connection is reused: somebody who may edit a
+//! definition must not redirect what was given for other addresses.
 
 use crate::connection::Connection;
 use crate::context::Context;
@@ -11,8 +11,8 @@ use crate::registry;
 
 use super::Completion;
 
-/// Whether a grant goes nowhere where the secrets of a connection may not go already. A grant that waits since before this
-/// was kept does not tell, so it counts as one that does.
+/// Whether a grant adds no destination to the secrets of a connection. For a pending grant of an earlier version this
+/// is unknown, so it counts as adding some.
 pub(super) async fn adds_no_destinations<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,

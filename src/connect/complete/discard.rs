@@ -1,7 +1,7 @@
-//! A grant becomes nothing: why, and what is done about it at the app.
+//! A grant is dropped: why, and what is done about it at the app.
 //!
-//! Owns the order: one that waits is taken out of its flow first, then it is revoked where that kills nothing else.
-//! Refuses to revoke tokens that were given elsewhere.
+//! Owns the order: a pending grant is first taken out of its flow, then revoked if that ends nothing else. Imported
+//! tokens are not revoked.
 
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
@@ -13,11 +13,8 @@ use crate::store::{self, clients, connections, links};
 
 use super::{CompleteResult, Completion, FlowFailure, load_link, require_open_link};
 
-/// The grant becomes nothing. One that waited is first taken out of its flow, which fails: whoever decides
-/// at the same moment must not find it revoked.
-///
-/// # Errors
-/// Always: the failure, or why the flow could not be ended.
+/// Drops the grant. A pending one is first taken out of its flow, which fails: a decision at the same moment must not
+/// find it revoked.
 pub(super) async fn fail_flow<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
@@ -38,8 +35,7 @@ pub(super) async fn fail_flow<P: Ports>(
     Err(failure.into())
 }
 
-/// Nothing was applied: what it builds on has changed since it was read. The flow fails by that, unless an earlier try has
-/// completed it.
+/// Nothing was applied, because the data has changed since it was read. Returns what changed.
 pub(super) async fn fail_on_conflict<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
@@ -84,7 +80,7 @@ async fn find_conflict<P: Ports>(
     )
 }
 
-/// Whether a try of before was applied, though its answer was lost.
+/// Whether an earlier attempt was applied, although its answer was lost.
 pub(super) async fn is_completed<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<bool> {
     let now = authorizations::get_in_workspace(context.db(), &flow.workspace, &flow.id).await?;
     let is_settled = |one: Flow| {

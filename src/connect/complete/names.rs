@@ -1,6 +1,7 @@
-//! What a new connection is called while nobody has named it.
+//! The name of a new connection, if nobody has named it.
 //!
-//! Owns how app and account make a name. Refuses a name that is taken, as long as a number helps.
+//! Owns how app and account become a name, and the maximum length of all names. A duplicate name gets a number, if
+//! possible.
 
 use crate::account::Account;
 use crate::app::AuthMethod;
@@ -37,7 +38,7 @@ fn base_name(auth_method: &AuthMethod, account: Option<&Account>) -> String {
     name.chars().take(MAX_NAME_LENGTH - 4).collect()
 }
 
-/// Whether nobody chose a connection's name: it is as it was made of app and account.
+/// Whether nobody chose a connection's name: it is the generated one of app and account.
 pub(super) fn is_generated_name(name: &str, auth_method: &AuthMethod, account: Option<&Account>) -> bool {
     name.strip_prefix(&base_name(auth_method, account)).is_some_and(|rest| {
         rest.is_empty() || rest.strip_prefix(' ').is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))

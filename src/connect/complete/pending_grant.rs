@@ -1,7 +1,6 @@
-//! A grant that waits for somebody's word, sealed in its flow's row.
+//! A grant that waits for a decision, sealed in its flow's row.
 //!
-//! Owns both ways between a grant and that row, and how long it waits. When its
-//! time is over it refuses to hand it out, but to be discarded.
+//! Owns writing it to that row and reading it back, and how long it waits. After that time it can only be dropped.
 
 use crate::connect::flow_seal_context;
 use crate::connection::Connection;
@@ -18,12 +17,12 @@ use crate::time::Timestamp;
 use super::discard::{already_decided_error, fail_on_conflict};
 use super::{CompleteResult, Completion, NewGrant};
 
-/// Seconds a grant waits for a choice.
+/// Seconds for which a grant waits for a choice.
 pub const CHOICE_TTL: i64 = 600;
-/// Seconds a grant waits for an embedding product's confirmation.
+/// Seconds for which a grant waits for an embedding product's confirmation.
 const CONFIRMATION_TTL: i64 = 3600;
 
-/// The statement that lets the grant wait in its flow.
+/// The statement that stores the pending grant in its flow.
 pub(super) fn pending_grant_statement<P: Ports>(
     context: &Context<P>,
     completion: &Completion<'_>,
@@ -78,7 +77,7 @@ pub(super) fn open_unexpired_grant<P: Ports>(context: &Context<P>, flow: &Flow) 
     open_pending_grant(context, flow).ok_or_else(already_decided_error)
 }
 
-/// The grant that waits in a flow, in time or not.
+/// The pending grant of a flow, expired or not.
 pub(super) fn open_pending_grant<P: Ports>(context: &Context<P>, flow: &Flow) -> Option<NewGrant> {
     let (sealed, pending) = (flow.sealed_grant.as_ref()?, flow.pending.as_ref()?);
     let seal_context = flow_seal_context(&flow.workspace, &flow.id, frozen::PENDING_GRANT);
@@ -99,7 +98,7 @@ pub(super) fn open_pending_grant<P: Ports>(context: &Context<P>, flow: &Flow) ->
         name: pending.name.clone(),
         metadata: pending.metadata.clone(),
         actor: None,
-        // Only what a person sees to waits.
+        // Only a grant with a person's decision is pending.
         checked: true,
         imported: false,
         obtained_at: Timestamp::from_unix(pending.obtained_at),
