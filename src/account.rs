@@ -15,7 +15,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// The same with what tells it apart: a mark behind the label, for people, and one behind the id.
+    /// The same with a mark added to the label, and one added to the id.
     #[must_use]
     pub fn with_marks(self, label: Option<&str>, id: Option<&str>) -> Self {
         let behind = |text: String, mark: Option<String>| mark.map_or(text.clone(), |mark| text + &mark);

@@ -158,7 +158,7 @@ impl ErrorCode {
 pub struct FieldError {
     /// Its path, such as `auth.token_url`; empty for the whole body.
     pub field: String,
-    /// What is wrong and what to do.
+    /// The problem and the remedy.
     pub problem: String,
 }
 

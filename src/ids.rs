@@ -172,7 +172,7 @@ macro_rules! id_types {
                 Ok(Self(format!("{}{shard}{}", $prefix, random_text::<ID_BYTES>(random)?)))
             }
 
-            /// Reads an id; `None` when it has another form.
+            /// Reads an id. `None` if it has another form.
             pub fn parse(text: &str) -> Option<Self> {
                 let rest = rest_of(text, $prefix)?;
                 Shard::at_beginning(rest, ID_CHARS).map(|_| Self(text.to_owned()))
@@ -193,7 +193,7 @@ macro_rules! id_types {
                 Ok(Self(format!("{}{shard}{}", $prefix, random_base62(random, KEY_ID_CHARS)?)))
             }
 
-            /// Reads an id; `None` when it has another form.
+            /// Reads an id. `None` if it has another form.
             pub fn parse(text: &str) -> Option<Self> {
                 let rest = text.strip_prefix($prefix)?;
                 let is_base62 = rest.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -220,7 +220,7 @@ macro_rules! id_types {
                 self.0.strip_prefix($prefix).unwrap_or_default()
             }
 
-            /// Reads an id; `None` when it has another form.
+            /// Reads an id. `None` if it has another form.
             pub fn parse(text: &str) -> Option<Self> {
                 rest_of(text, $prefix).filter(|rest| rest.len() == ID_CHARS).map(|_| Self(text.to_owned()))
             }

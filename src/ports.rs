@@ -41,7 +41,7 @@ pub trait Ports {
     type Log: Log;
     /// The way to the owner of a connection's refreshes.
     type Refresher: RefreshRunner;
-    /// Where an answer waits that the database would not take.
+    /// Where a response is stored that the database did not accept.
     type PendingWrites: PendingWrites;
     /// What counts calls.
     type RateLimiter: RateLimiter;
@@ -62,7 +62,7 @@ pub trait Ports {
     fn log(&self) -> &Self::Log;
     /// The way to the owner of a connection's refreshes.
     fn refresher(&self) -> &Self::Refresher;
-    /// Where an answer waits that the database would not take.
+    /// Where a response is stored that the database did not accept.
     fn pending_writes(&self) -> &Self::PendingWrites;
     /// What counts calls.
     fn rate_limiter(&self) -> &Self::RateLimiter;

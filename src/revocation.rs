@@ -246,7 +246,7 @@ pub struct RevocableCredential<'a> {
     pub credential: &'a Credential,
     /// The account's id.
     pub account: Option<&'a str>,
-    /// What the app's addresses depend on.
+    /// The variables of the app's addresses.
     pub variables: &'a BTreeMap<String, String>,
     /// Where it may go, where that was kept beside it.
     pub destinations: Option<&'a Destinations>,

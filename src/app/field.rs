@@ -34,12 +34,12 @@ const MIN_COMPILED_BYTES: usize = 512;
 /// on a machine of 2024, so the most expensive match takes about 3 ms there.
 const MAX_MATCH_COST: usize = 4 * 1024 * 1024;
 
-/// What is wrong with one field of a definition.
+/// The problem of one field of a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldProblem {
-    /// The field's path, such as `auth.token_url`; `.` is the whole.
+    /// The field's path, such as `auth.token_url`. `.` is the whole definition.
     pub field: String,
-    /// What is wrong and what to do.
+    /// The problem and the remedy.
     pub problem: String,
 }
 
@@ -282,10 +282,10 @@ impl CredentialField {
 }
 
 impl AuthMethod {
-    /// The value of a variable as somebody enters it: its part of an address where they paste the whole.
+    /// The value of a variable as entered. If a whole address was pasted, its part is extracted.
     ///
     /// # Errors
-    /// What is wrong with it and what to do.
+    /// The problem and the remedy.
     pub fn read_variable(&self, name: &str, variable: &Variable, value: &str) -> Result<String, String> {
         let value = strip_invisible(value);
         let value = strip_any_quotes(&value);
@@ -296,7 +296,7 @@ impl AuthMethod {
             .url_templates()
             .filter_map(|address| address.extract_placeholder_value(name, &parse_pasted_url(value)?));
         let parts = parts.filter_map(|(literal, part)| Some((literal, variable.parse_value(&part).ok()?)));
-        // The address that says most about the host is the one that was meant.
+        // The address with the longest fixed host is used.
         match parts.max_by_key(|(literal, _)| *literal) {
             Some((_, part)) => Ok(part),
             None => variable.parse_value(value).map_err(|problem| {

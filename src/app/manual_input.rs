@@ -126,7 +126,7 @@ impl AuthMethod {
         self.identity.iter().flat_map(IdentityLookup::probes).chain(&self.check).chain(shared)
     }
 
-    /// All addresses that the definition writes down.
+    /// All addresses in the definition.
     pub(super) fn url_templates(&self) -> impl Iterator<Item = &UrlTemplate> {
         let probes = self.probes().map(|probe| &probe.url);
         let (fixed, issuer) = match self.oauth_server().map(|server| &server.endpoints) {
@@ -142,8 +142,8 @@ impl AuthMethod {
     }
 }
 
-/// The address that a text is, with or without its scheme. One with a user name or a port is none: no part of it can be
-/// meant.
+/// Parses a value as an address, with or without its scheme. Addresses with a user name or a port are ignored, because
+/// no part of them is unambiguous.
 pub(super) fn parse_pasted_url(value: &str) -> Option<Url> {
     let has_scheme = value.contains("://");
     let mut url = if has_scheme { Url::parse(value) } else { Url::parse(&format!("https://{value}")) }.ok()?;

@@ -68,7 +68,7 @@ pub struct ManualConnectRequest {
     pub credential: ManualCredential,
     /// What a new connection is to be called.
     pub name: Option<String>,
-    /// The embedder's own map, for a new connection.
+    /// The metadata of the embedding product, for a new connection.
     pub metadata: BTreeMap<String, String>,
     /// Whether the app is asked.
     pub check: bool,

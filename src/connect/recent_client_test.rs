@@ -29,13 +29,13 @@ const POLL_DELAYS_MS: [u32; 6] = [300, 700, 1000, 2000, 3000, 3000];
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ClientTestResponse"))]
 struct ClientTestResult {
-    /// What the app makes of the client.
+    /// The result.
     verdict: ClientTestVerdict,
     /// The app's error code, or what was seen.
     code: Option<String>,
     /// What that means and what to do, for a person.
     detail: String,
-    /// What must be registered at the app. Whether it is can't be told.
+    /// What must be registered at the app. Whether it is cannot be tested.
     #[cfg_attr(test, schemars(url))]
     redirect_uri: String,
     /// When the app was asked.

@@ -4,13 +4,13 @@ use crate::context::Context;
 use crate::ports::Ports;
 use crate::random::Random;
 
-/// Seconds before the first retry; doubled at each further failure.
+/// Seconds before the first retry. Doubled at each further failure.
 pub(super) const FIRST_BACKOFF: i64 = 5;
 /// The longest wait between retries, in seconds.
 pub(super) const LONGEST_BACKOFF: i64 = 1800;
 
-/// Seconds to wait after so many failures in a row: doubled each time, with jitter from half to
-/// the whole of it, and never less than the app asks.
+/// Seconds to wait after a number of consecutive failures: doubled each time, with jitter from half to the whole of it,
+/// and never less than the app requests.
 pub(super) fn backoff_seconds<P: Ports>(context: &Context<P>, failures: i64, retry_after: Option<i64>) -> i64 {
     let doublings = u32::try_from(failures.clamp(0, 12)).unwrap_or(0);
     let whole = (FIRST_BACKOFF << doublings).min(LONGEST_BACKOFF);

@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::ports::{Clock, Database, Ports, Rows, Statement};
 use crate::store::refreshes::LoadedConnection;
 
-/// How long until what an app said is written again, in milliseconds.
+/// Pauses before the app's response is written again, in milliseconds.
 const WRITE_WAITS_MS: [u32; 2] = [100, 500];
 
-/// What the app said is worth more than one try: as long as the record does not know it, the attempt looks like one
-/// that never came back, and a later refusal like a lost answer.
+/// The app's response is written with retries: until it is in the database, the attempt looks like an abandoned one,
+/// and a later refusal like a lost response.
 pub(super) async fn write_with_retries<P: Ports>(
     context: &Context<P>,
     statements: Vec<Statement>,

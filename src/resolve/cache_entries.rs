@@ -53,12 +53,12 @@ impl CacheEntry {
     }
 }
 
-/// Whether an entry that lapses then is to be written again. `end` is when one that is written now would lapse.
+/// Whether an entry with this expiry is written again. `end` is the expiry of an entry that is written now.
 pub(super) fn is_expiring(until: Timestamp, end: Timestamp, now: Timestamp) -> bool {
     until <= now || end.since(until) >= MIN_EXTENSION
 }
 
-/// When an entry that is written now lapses: never after the token that it holds.
+/// The expiry of an entry that is written now: never after that of its token.
 pub(super) fn entry_expiry(life: TokenLifetime, now: Timestamp) -> Timestamp {
     now.plus(life.remaining(now).unwrap_or(MAX_TTL).min(MAX_TTL))
 }

@@ -22,10 +22,10 @@ use crate::ports::Ports;
 use crate::store::uses;
 use crate::time::Timestamp;
 
-/// Seconds between two requests for an early refresh from one instance.
+/// Seconds between two requests for an early refresh from one isolate.
 const EARLY_REFRESH_INTERVAL: i64 = 30;
 
-/// Answers from the copy; `None` where it has no entry, an unfitting one, or one the caller may not have.
+/// Answers from the cache. `None` if there is no entry, an invalid one, or one that the caller may not have.
 pub(super) async fn resolve_from_cache<P: Ports>(
     context: &Context<P>,
     presented: &PresentedKey,
@@ -52,7 +52,8 @@ pub(super) async fn resolve_from_cache<P: Ports>(
     else {
         return Ok(None);
     };
-    // One caller in a while goes to the record, whose answer is copied anew. Where the record is out of reach it comes back.
+    // From time to time one caller reads the database, whose answer is cached again. If the database is down, the entry
+    // is used.
     let is_to_be_renewed =
         is_expiring(entry.until(), entry_expiry(life, now), now) || is_expiring(key_until, now.plus(MAX_TTL), now);
     if is_to_be_renewed
@@ -70,8 +71,7 @@ pub(super) async fn resolve_from_cache<P: Ports>(
     Ok(Some(ResolveResult { resolved: cached.into_resolved(id, freshness), deferred: after }))
 }
 
-/// A use is noted and a refresh asked for once in a while, not at every hit: the point of the copy is to
-/// leave the record alone.
+/// A use is recorded and a refresh requested at intervals, not at every hit, so that the cache saves database accesses.
 fn deferred_tasks<P: Ports>(
     context: &Context<P>,
     key: &ApiKey,
@@ -99,7 +99,7 @@ fn deferred_tasks<P: Ports>(
     after
 }
 
-/// Long enough for the caller, or, with the record out of reach, for anything useful.
+/// Long enough for the caller, or, while the database is down, for anything useful.
 fn entry_freshness(
     life: TokenLifetime,
     id: &ConnectionId,

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::der::read_key_content;
 use super::*;
 
-/// The keys of RFC 7515 A.2 and A.3, which all the world knows.
+/// The keys of RFC 7515 A.2 and A.3, which are public.
 const RSA_KEY: &str = include_str!("../../tests/native/support/keys/rfc7515_a2.pem");
 const P256_KEY: &str = include_str!("../../tests/native/support/keys/rfc7515_a3.pem");
 

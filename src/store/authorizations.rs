@@ -122,7 +122,7 @@ pub struct PendingGrant {
     /// When the whole grant ends, Unix seconds.
     #[serde(default)]
     pub grant_expires_at: Option<i64>,
-    /// What the app's addresses depend on.
+    /// The variables of the app's addresses.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
     /// Where the credential may go; none for an app of the catalogue, and in a grant that an earlier version held.
@@ -156,7 +156,7 @@ pub struct Flow {
     pub app_revision: i64,
     /// Which of the app's ways to connect it walks.
     pub auth_method: AuthMethodId,
-    /// What the app's addresses depend on.
+    /// The variables of the app's addresses.
     pub variables: BTreeMap<String, String>,
     /// Where its code and what comes of it may go; as in a connection.
     pub destinations: Option<Destinations>,

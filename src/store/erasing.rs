@@ -129,7 +129,7 @@ pub struct DisconnectedConnection {
     pub app: AppId,
     /// The revision of the app's definition.
     pub app_revision: i64,
-    /// Which of the app's ways to connect it was made by.
+    /// The auth method it was created with.
     pub auth_method: AuthMethodId,
     /// Whether the app had refused its credential for good.
     pub needs_reconnect: bool,

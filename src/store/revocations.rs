@@ -31,9 +31,9 @@ pub struct RevocationJob {
     pub app: AppId,
     /// The revision of the app's definition.
     pub app_revision: i64,
-    /// Which of the app's ways to connect it was made by.
+    /// The auth method it was created with.
     pub auth_method: AuthMethodId,
-    /// What the app's addresses depend on.
+    /// The variables of the app's addresses.
     pub variables: BTreeMap<String, String>,
     /// Where its tokens may go; as in a connection.
     pub destinations: Option<Destinations>,

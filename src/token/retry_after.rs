@@ -10,7 +10,7 @@ use crate::app::AuthMethod;
 use crate::ports::AppResponse;
 use crate::time::Timestamp;
 
-/// The longest wait an app may ask for: a day, in seconds.
+/// The longest accepted retry delay: a day, in seconds.
 const MAX_RETRY_AFTER: i64 = 86_400;
 
 /// The wait that the app asks for, from 0 to a day: by its body, where the definition says so, or by the header.

@@ -47,7 +47,7 @@ pub struct FormField {
     pub secret: bool,
     /// Whether it may be left out.
     pub optional: bool,
-    /// Whether it has several lines.
+    /// Whether it may have several lines.
     pub multiline: bool,
     /// How it looks. Shown beside the field, where it stays while somebody types.
     pub placeholder: Option<String>,

@@ -38,7 +38,7 @@ pub(crate) struct AppDetailsResponse {
     custom: bool,
     /// Who defined it. Nobody but the workspace has checked the addresses of its own apps.
     defined_by: DefinedBy,
-    /// The ways to connect it, the recommended one first.
+    /// Its auth methods, the recommended one first.
     #[cfg_attr(test, schemars(length(min = 1, max = 10)))]
     auth_methods: Vec<AuthMethodResponse>,
     /// Those of the recommended way.

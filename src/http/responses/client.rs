@@ -22,7 +22,7 @@ pub(crate) struct OAuthClientResponse {
     client_id: String,
     /// Whether it has a secret or a private key.
     has_secret: bool,
-    /// What the app's addresses depend on, as it was set together with the client.
+    /// The variables of the app's addresses that were set with the client.
     variables: BTreeMap<String, String>,
     /// To be registered at the app.
     #[cfg_attr(test, schemars(url))]

@@ -47,7 +47,7 @@ pub(crate) struct ConnectionResponse {
     uses: UseCounts,
     /// To five minutes.
     last_used_at: Option<Timestamp>,
-    /// When it was last known to work or not.
+    /// When its status was last checked.
     checked_at: Option<Timestamp>,
     /// How that was known, in words.
     check_evidence: Option<String>,
