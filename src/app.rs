@@ -277,7 +277,7 @@ impl App {
 pub struct AuthMethod {
     /// The app's id.
     pub app_id: AppId,
-    /// The name people know.
+    /// Its name for people.
     pub app_name: String,
     /// The id of this auth method.
     pub method_id: AuthMethodId,

@@ -66,7 +66,7 @@ pub struct ImportedTokens {
 pub struct ManualConnectRequest {
     /// The credential.
     pub credential: ManualCredential,
-    /// What a new connection is to be called.
+    /// The name of a new connection.
     pub name: Option<String>,
     /// The metadata of the embedding product, for a new connection.
     pub metadata: BTreeMap<String, String>,

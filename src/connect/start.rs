@@ -59,7 +59,7 @@ pub struct ConnectRequest {
     pub role: Role,
     /// The link it comes from.
     pub link: Option<Link>,
-    /// Where the browser goes at the end.
+    /// The last page of the browser.
     pub return_to: Option<String>,
 }
 

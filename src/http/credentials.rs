@@ -65,7 +65,7 @@ pub(super) struct CreateConnectionInput {
     /// asked for all the same.
     #[serde(default = "yes")]
     check: bool,
-    /// What happens when the user has a connection to that account already.
+    /// What happens if the user has a connection to that account already.
     #[serde(default)]
     on_duplicate: OnDuplicateAccount,
 }

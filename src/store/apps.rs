@@ -12,9 +12,9 @@ const INSERT: &str =
     "INSERT INTO apps (workspace_id, id, revision, definition, is_current, created_at, rollout_due_at, rollout_passes_left) VALUES (?1, ?2, ?3, ?4, 1, ?5,
       CASE WHEN EXISTS (SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1) THEN ?6 END, 1)";
 const RETIRE: &str = "UPDATE apps SET is_current = 0, retired_at = ?4, rollout_due_at = NULL WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1 AND revision < ?3";
-/// Deletes revisions that nothing pins any more, of any app of the workspace, `?6` at most. Not those that were current
-/// at `?2`, because a credential may just now be checked by one of them; of the app that is put, all but the last `?5`. A
-/// client without destinations pins what [`REVISIONS`] finds: from it follows where its secret may go.
+/// Deletes unused revisions of any app of the workspace. Not those that were current ten minutes ago, because a
+/// credential may just be checked with one of them; of the app that is stored, all but the last fifty. A client without
+/// destinations keeps the revisions that [`REVISIONS`] finds, because its destinations follow from them.
 const PRUNE: &str = "DELETE FROM apps WHERE workspace_id = ?1 AND is_current = 0 AND (id, revision) IN (
     SELECT r.id, r.revision FROM apps r WHERE r.workspace_id = ?1 AND r.is_current = 0
       AND (coalesce(r.retired_at, 0) < ?2 OR (r.id = ?3 AND r.revision <= ?4 - ?5))
@@ -36,7 +36,7 @@ const REVISIONS: &str =
     "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND created_at <= ?3 ORDER BY revision DESC LIMIT ?4";
 const LATEST: &str = "SELECT coalesce(max(revision), 0) AS revision FROM apps WHERE workspace_id = ?1 AND id = ?2";
 const LIST: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND is_current = 1 ORDER BY id";
-/// An app that is gone changes nothing any more.
+/// A removed app changes no connection any more.
 const CLEAR_DEFINITION_CHANGED: &str = "UPDATE connections SET definition_update_blocked = NULL
     WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND definition_update_blocked IS NOT NULL";
 
@@ -58,12 +58,12 @@ impl FromRow for AppRow {
     }
 }
 
-/// The app as new flows see it.
+/// The app for new flows.
 pub async fn get_current(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> StoreResult<Option<AppRow>> {
     query_first(db, sql!(CURRENT, workspace, id)).await
 }
 
-/// The app as a connection was made with it.
+/// The app of a connection.
 pub async fn get_revision(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -73,7 +73,7 @@ pub async fn get_revision(
     query_first(db, sql!(REVISION, workspace, id, revision)).await
 }
 
-/// The revisions of an app that there were at a time, the newest first.
+/// The revisions of an app at a time, the newest first.
 pub async fn list_revisions(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -83,18 +83,18 @@ pub async fn list_revisions(
     query_all(db, sql!(REVISIONS, workspace, id, at, REVISIONS_KEPT)).await
 }
 
-/// All custom apps of a workspace (at most a few hundred: the number is limited when made).
+/// All custom apps of a workspace (at most a few hundred, because their number is limited).
 pub async fn list(db: &impl Database, workspace: &WorkspaceId) -> StoreResult<Vec<AppRow>> {
     query_all(db, sql!(LIST, workspace)).await
 }
 
-/// The highest revision that was ever made of an app; 0 for none.
+/// The highest revision that an app ever had. 0 for none.
 pub async fn latest_revision(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> StoreResult<i64> {
     let rows = run_statement(db, sql!(LATEST, workspace, id)).await?;
     rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("revision"))
 }
 
-/// Makes a revision the current one. A `Constraint` error says that somebody else made it first.
+/// Makes a revision the current one. A `Constraint` error says that another one was stored first.
 pub async fn put(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> StoreResult<()> {
     db.batch(vec![
         sql!(INSERT, workspace, &app.id, app.revision, app.definition.as_str(), now, now.plus(ROLLOUT_DELAY)),
@@ -104,14 +104,14 @@ pub async fn put(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now:
     .map(|_| ())
 }
 
-/// Deletes the revisions of a workspace's apps that nothing needs, before this one of `app` is put.
+/// Deletes unused revisions of a workspace's apps, before this one of `app` is stored.
 pub async fn prune(db: &impl Database, workspace: &WorkspaceId, app: &AppRow, now: Timestamp) -> StoreResult<()> {
     let retired_before = now.plus(-RETIRED_REVISION_AGE);
     let prune = sql!(PRUNE, workspace, retired_before, &app.id, app.revision, REVISIONS_KEPT, PRUNED_REVISIONS);
     run_statement(db, prune).await.map(|_| ())
 }
 
-/// Takes an app out of sight; connections made with it go on.
+/// Hides an app. Its connections are kept.
 pub async fn remove(db: &impl Database, workspace: &WorkspaceId, id: &AppId, now: Timestamp) -> StoreResult<bool> {
     let statements = vec![retire(workspace, id, i64::from(u32::MAX), now), clear_definition_changed(workspace, id)];
     Ok(db.batch(statements).await?.first().is_some_and(|rows| rows.changes > 0))
@@ -121,7 +121,7 @@ fn retire(workspace: &WorkspaceId, id: &AppId, before: i64, now: Timestamp) -> S
     sql!(RETIRE, workspace, id, before, now)
 }
 
-/// The statement that forgets that connections of an app stay behind.
+/// The statement that removes the mark of connections with an earlier definition.
 fn clear_definition_changed(workspace: &WorkspaceId, id: &AppId) -> Statement {
     sql!(CLEAR_DEFINITION_CHANGED, workspace, id)
 }

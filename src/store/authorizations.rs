@@ -20,40 +20,41 @@ use crate::workspace::User;
 const INSERT: &str = "INSERT INTO flows (id, state_hash, session_hash, workspace_id, app, app_revision, oauth_client, connection_id, generation,
       link_id, user_id, user_name, scopes, issuer, iss_required, sealed_verifier, return_to, status, created_at, expires_at, auth_method, variables, used_at, destinations)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22, ?23)";
-/// A browser keeps `?3` flows beside the one that begins, at most; the oldest give way to it, even within one second.
+/// A browser has at most ten flows. The oldest are evicted when one starts, even within one second.
 const TRIM: &str = "DELETE FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
     (SELECT id FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT ?3)";
 const BY_STATE: &str = "SELECT * FROM flows WHERE state_hash = ?1";
 const GET: &str = "SELECT * FROM flows WHERE id = ?1 AND session_hash IN (SELECT value FROM json_each(?2))";
 const GET_IN_WORKSPACE: &str = "SELECT * FROM flows WHERE workspace_id = ?1 AND id = ?2";
-/// The state is spent by the first callback that comes from the right browser in time.
+/// The first callback from the right browser in time uses the state.
 const CONSUME_STATE: &str = "UPDATE flows SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
 const END_FLOW: &str = "UPDATE flows SET status = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
 const STORE_PENDING_GRANT: &str =
     "UPDATE flows SET status = ?2, sealed_grant = ?3, pending_grant = ?4, connection_id = coalesce(?5, connection_id),
       generation = coalesce(?6, generation), expires_at = ?7 WHERE id = ?1";
-/// A grant that comes straight from the app becomes something once: whoever gets the flow out of its pending state.
+/// A grant that comes directly from the app is completed once, by the call that takes the flow out of its pending
+/// state.
 const SET_OUTCOME_IF_PENDING: &str = "UPDATE flows SET status = ?2 WHERE id = ?1 AND status = 'pending'";
 const FAIL_IF_PENDING: &str = "UPDATE flows SET status = 'failed', error = ?2 WHERE id = ?1 AND status = 'pending'";
-/// A held grant is decided once.
+/// A pending grant is decided once.
 const DECIDE_PENDING_GRANT: &str = "UPDATE flows SET status = ?3, sealed_grant = NULL WHERE id = ?1 AND status = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
 
-/// How a flow stands or ended.
+/// The state of a flow, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlowOutcome {
     /// The person is at the app.
     Pending,
-    /// The person said no there.
+    /// The person denied access there.
     Denied,
-    /// It failed; the row says how.
+    /// It failed. The row has the reason.
     Failed,
     /// The person must choose.
     Undecided,
     /// The embedding product must confirm.
     AwaitingConfirmation,
-    /// A connection was made or repaired.
+    /// A connection was created or repaired.
     Done,
-    /// The person chose to leave things as they were.
+    /// The person chose to change nothing.
     Discarded,
 }
 
@@ -68,7 +69,7 @@ impl FlowOutcome {
         Self::Discarded,
     ];
 
-    /// The stored word.
+    /// The name in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -86,55 +87,55 @@ impl FlowOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "question")]
 pub enum Question {
-    /// The reconnect brought another account than before.
+    /// The reconnect returned another account.
     OtherAccount {
-        /// The account the connection has.
+        /// The account of the connection.
         before: Option<Account>,
     },
     /// The account is connected already.
     Duplicate {
-        /// The connection that has it.
+        /// The connection with it.
         existing: ConnectionId,
         /// Its name.
         name: String,
     },
 }
 
-/// The public side of a grant that waits, in its authorization row.
+/// The part of a pending grant that is not secret, in its flow's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingGrant {
-    /// What must be decided; none when it waits for confirmation only.
+    /// The question. None if it waits only for a confirmation.
     pub question: Option<Question>,
-    /// The account the new grant is for.
+    /// The account of the new grant.
     pub account: Option<Account>,
-    /// What was asked for, where that is more than the flow asked; a grant that an earlier version held asked for no more.
+    /// The requested scopes, if they are more than the flow's. None in a grant of an earlier version.
     #[serde(default)]
     pub requested: Option<Vec<String>>,
-    /// What the app granted.
+    /// The granted scopes.
     pub granted: Vec<String>,
-    /// End of the access token, Unix seconds.
+    /// Expiry of the access token, Unix seconds.
     pub expires_at: Option<i64>,
-    /// End of the refresh token, Unix seconds.
+    /// Expiry of the refresh token, Unix seconds.
     pub refresh_expires_at: Option<i64>,
-    /// When the refresh token dies unused, Unix seconds.
+    /// When the unused refresh token expires, Unix seconds.
     #[serde(default)]
     pub refresh_idle_until: Option<i64>,
-    /// When the whole grant ends, Unix seconds.
+    /// When the whole grant expires, Unix seconds.
     #[serde(default)]
     pub grant_expires_at: Option<i64>,
     /// The variables of the app's addresses.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
-    /// Where the credential may go; none for an app of the catalogue, and in a grant that an earlier version held.
+    /// The destinations of the credential. None for a catalogue app, and in a grant of an earlier version.
     #[serde(default)]
     pub destinations: Option<Destinations>,
-    /// Whether new tokens can be had without a person; a grant that an earlier version held tells by itself.
+    /// Whether it can be refreshed without a person. A grant of an earlier version says it itself.
     #[serde(default)]
     pub refreshable: Option<bool>,
-    /// What a new connection is to be called.
+    /// The name of a new connection.
     #[serde(default)]
     pub name: Option<String>,
-    /// The embedder's own map.
+    /// The metadata of the embedding product.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
     /// When the tokens were obtained, Unix seconds.
@@ -146,7 +147,7 @@ pub struct PendingGrant {
 pub struct Flow {
     /// Id.
     pub id: FlowId,
-    /// The browser's session that began it.
+    /// The session of the browser that started it.
     pub session_hash: String,
     /// Its workspace.
     pub workspace: WorkspaceId,
@@ -154,45 +155,45 @@ pub struct Flow {
     pub app: AppId,
     /// The revision of its definition; 0 for the catalogue.
     pub app_revision: i64,
-    /// Which of the app's ways to connect it walks.
+    /// The auth method.
     pub auth_method: AuthMethodId,
     /// The variables of the app's addresses.
     pub variables: BTreeMap<String, String>,
-    /// Where its code and what comes of it may go; as in a connection.
+    /// The destinations of its code and grant, as in a connection.
     pub destinations: Option<Destinations>,
-    /// The client that asks; none where a person entered the credential.
+    /// The client. None for a manual credential.
     pub client: Option<ClientId>,
-    /// The connection to repair, or the one that came of it.
+    /// The connection to repair, or the one that was created.
     pub connection: Option<ConnectionId>,
-    /// That connection's generation when the flow began, or when its grant began to wait for confirmation.
+    /// That connection's generation when the flow started, or when its grant began to wait for confirmation.
     pub generation: Option<i64>,
-    /// The link it came from.
+    /// Its link.
     pub link: Option<LinkId>,
-    /// Whose the connection will be.
+    /// The owner of the connection.
     pub user: Option<User>,
-    /// Scopes asked for.
+    /// Requested scopes.
     pub scopes: Vec<String>,
-    /// The issuer the answer must name, if known.
+    /// The issuer that the callback must name, if it is known.
     pub issuer: Option<String>,
-    /// Whether the issuer promised to name itself.
+    /// Whether the issuer promised to send `iss`.
     pub iss_promised: bool,
     /// The sealed PKCE verifier.
     pub sealed_verifier: Option<String>,
-    /// Where the browser goes at the end.
+    /// The last page of the browser.
     pub return_to: Option<String>,
-    /// How it stands.
+    /// Its state.
     pub outcome: FlowOutcome,
     /// The code of a failure.
     pub error: Option<String>,
-    /// The grant that waits.
+    /// The pending grant.
     pub sealed_grant: Option<String>,
-    /// Its public side.
+    /// The part of it that is not secret.
     pub pending: Option<PendingGrant>,
-    /// When its state was spent.
+    /// When its state was used.
     pub used_at: Option<Timestamp>,
-    /// When it began.
+    /// When it started.
     pub created_at: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
@@ -230,7 +231,7 @@ impl FromRow for Flow {
     }
 }
 
-/// Stores a flow that begins, and keeps the browser's open flows few.
+/// Stores a new flow, and limits the browser's open flows.
 pub async fn insert(db: &impl Database, flow: &Flow, state_hash: &str) -> StoreResult<()> {
     let statement = sql!(
         INSERT,
@@ -262,12 +263,12 @@ pub async fn insert(db: &impl Database, flow: &Flow, state_hash: &str) -> StoreR
     db.batch(vec![statement, trim]).await.map(|_| ())
 }
 
-/// The flow a state belongs to, used or not.
+/// The flow of a state, used or not.
 pub async fn get_by_state(db: &impl Database, state_hash: &str) -> StoreResult<Option<Flow>> {
     query_first(db, sql!(BY_STATE, state_hash)).await
 }
 
-/// A flow, for the browser that began it: one of `sessions` is the flow's.
+/// A flow of the browser that started it: one of `sessions` is the flow's.
 pub async fn get(db: &impl Database, id: &FlowId, sessions: &[String]) -> StoreResult<Option<Flow>> {
     query_first(db, sql!(GET, id, json_text(sessions))).await
 }
@@ -277,7 +278,7 @@ pub async fn get_in_workspace(db: &impl Database, workspace: &WorkspaceId, id: &
     query_first(db, sql!(GET_IN_WORKSPACE, workspace, id)).await
 }
 
-/// Spends the state; only one callback gets through.
+/// Uses the state. Only one callback succeeds.
 pub async fn consume_state(db: &impl Database, flow: &Flow, session_hash: &str, now: Timestamp) -> StoreResult<bool> {
     Ok(run_statement(db, sql!(CONSUME_STATE, &flow.id, session_hash, now)).await?.changes > 0)
 }
@@ -292,7 +293,7 @@ pub fn end_flow(
     sql!(END_FLOW, id, outcome.as_str(), error, connection)
 }
 
-/// The statement that lets a grant wait in its flow; `target` is the connection it will repair.
+/// The statement that stores a pending grant in its flow. `target` is the connection that it will repair.
 pub fn store_pending_grant(
     id: &FlowId,
     outcome: FlowOutcome,
@@ -313,17 +314,18 @@ pub fn store_pending_grant(
     )
 }
 
-/// The statement that gets a flow out of its pending state; it changes the row once, however often a write is repeated.
+/// The statement that takes a flow out of its pending state. It changes the row once, however often a write is
+/// repeated.
 pub fn set_outcome_if_pending(id: &FlowId, to: FlowOutcome) -> Statement {
     sql!(SET_OUTCOME_IF_PENDING, id, to.as_str())
 }
 
-/// Ends a flow as failed, unless something became of it. Answers whether nothing did, and nothing will.
+/// Ends a flow as failed, unless it was completed. Returns whether it was not, and will not be.
 pub async fn fail_if_pending(db: &impl Database, id: &FlowId, error: &str) -> StoreResult<bool> {
     Ok(run_statement(db, sql!(FAIL_IF_PENDING, id, error)).await?.changes > 0)
 }
 
-/// The statement that takes a waiting grant out of its flow; only one decision changes the row.
+/// The statement that takes a pending grant out of its flow. Only one decision changes the row.
 pub fn decide_pending_grant(id: &FlowId, from: FlowOutcome, to: FlowOutcome, now: Timestamp) -> Statement {
     sql!(DECIDE_PENDING_GRANT, id, from.as_str(), to.as_str(), now)
 }

@@ -1,4 +1,4 @@
-//! Rows of `client_tests`: what an app made of a client a moment ago.
+//! Rows of `client_tests`: recent results of client tests.
 
 use super::{Columns, FromRow, StoreResult, read_first, run_statement};
 use crate::ids::ClientId;
@@ -7,7 +7,7 @@ use crate::retention::REPEATED_CLIENT_TEST_AGE;
 use crate::sql;
 use crate::time::Timestamp;
 
-/// Whoever changes a row may ask the app.
+/// The caller that changes a row may ask the app.
 const BEGIN: &str = "INSERT INTO client_tests (oauth_client, input_hash, started_at, valid_for_seconds) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (oauth_client, input_hash) DO UPDATE SET started_at = ?3, valid_for_seconds = ?4, result = NULL WHERE started_at <= ?3 - valid_for_seconds
     RETURNING started_at";
@@ -22,7 +22,7 @@ const CANCEL: &str = "DELETE FROM client_tests WHERE oauth_client = ?1 AND input
 pub struct ClientTestRow {
     /// When the app was asked.
     pub started_at: Timestamp,
-    /// What came of it; none while the app is being asked.
+    /// The result. None while the app is being asked.
     pub result: Option<serde_json::Value>,
 }
 
@@ -32,7 +32,7 @@ impl FromRow for ClientTestRow {
     }
 }
 
-/// Begins a test unless one counts: then that one is answered.
+/// Begins a test, unless there is a recent one, which is returned.
 pub async fn begin(
     db: &impl Database,
     client: &ClientId,
@@ -51,12 +51,12 @@ pub async fn begin(
     if claimed.rows.is_empty() { read_first(found) } else { Ok(None) }
 }
 
-/// A test that was begun elsewhere.
+/// A test that another caller began.
 pub async fn get(db: &impl Database, client: &ClientId, tested: &str) -> StoreResult<Option<ClientTestRow>> {
     super::query_first(db, sql!(GET, client, tested)).await
 }
 
-/// Stores what came of a test, and for how many seconds it counts.
+/// Stores the result of a test, and for how many seconds it is valid.
 pub async fn finish(
     db: &impl Database,
     client: &ClientId,
@@ -68,7 +68,7 @@ pub async fn finish(
     run_statement(db, sql!(FINISH, client, tested, started_at, result.to_string(), counts_for)).await.map(|_| ())
 }
 
-/// Forgets a test that came to nothing.
+/// Deletes a test without a result.
 pub async fn cancel(db: &impl Database, client: &ClientId, tested: &str, started_at: Timestamp) -> StoreResult<()> {
     run_statement(db, sql!(CANCEL, client, tested, started_at)).await.map(|_| ())
 }

@@ -10,7 +10,8 @@ use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-/// A new id makes a row; the same id at the app keeps row and redirect URI and takes the new secret. A row never takes another id.
+/// A new id creates a row. The same id at the app keeps row and redirect URI and gets the new secret. A row never gets
+/// another id.
 const PUT: &str = "INSERT INTO oauth_clients (id, workspace_id, registration, client_id, sealed_secret, scopes, destinations, secret_expires_at, is_current, created_at, updated_at, variables, redirect_id, authorization_server)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10, ?11, ?12)
     ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, is_current = 1, updated_at = ?9, variables = ?10, authorization_server = ?12,
@@ -18,7 +19,7 @@ const PUT: &str = "INSERT INTO oauth_clients (id, workspace_id, registration, cl
     WHERE client_id = ?4 AND redirect_id = ?11";
 const RETIRE_OTHERS: &str =
     "UPDATE oauth_clients SET is_current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
-/// Connections that waited for the client to be mended are tried again at once.
+/// Connections that waited for a working client are tried again at once.
 const RETRY_CONNECTIONS: &str = "UPDATE connections SET next_attempt_at = 0,
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE min(next_check_at, ?2) END
     WHERE oauth_client = ?1 AND next_attempt_at > 0";
@@ -26,12 +27,12 @@ const GET: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND id = 
 const CURRENT: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 AND is_current = 1";
 const OF_REGISTRATION: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 ORDER BY is_current DESC, updated_at DESC";
 const LIST: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1";
-/// Only where nobody has entered the client anew since it was read.
+/// Only if nobody has entered the client again since it was read.
 const SET_DESTINATIONS: &str = "UPDATE oauth_clients SET destinations = ?3 WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?4 AND destinations IS ?5";
 const DELETE: &str = "DELETE FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2
     AND NOT EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE oauth_client = ?2)";
-/// What waits for a decision, or for a person to come back from the app, was begun with this client: another one's secret is
-/// of no use to it, even under the same id.
+/// Pending grants and open flows were started with this client: another client's secret is useless for them, even under
+/// the same id.
 const END_FLOWS: &str =
     "UPDATE flows SET status = 'failed', error = 'client_refused', sealed_grant = NULL, sealed_verifier = NULL
     WHERE workspace_id = ?1 AND oauth_client = ?2 AND status IN ('pending', 'undecided', 'awaiting_confirmation')
@@ -42,7 +43,8 @@ const END_LINKS: &str = "UPDATE connect_links SET status = 'used', result_connec
     AND NOT EXISTS (SELECT 1 FROM oauth_clients WHERE id = ?2)";
 const MARK_MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
     WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?6";
-/// The first failures of the app may be chance; after `?5` in a row, or when the app says how long, all wait.
+/// One failure of the app may be accidental. From the third in a row on, or if the app says how long, all connections
+/// wait.
 const BACK_OFF: &str = "UPDATE oauth_clients SET failures = failures + 1,
       backoff_until = CASE WHEN ?4 OR failures >= ?5 THEN max(backoff_until, ?3) ELSE backoff_until END WHERE workspace_id = ?1 AND id = ?2";
 macro_rules! clear_mark {
@@ -87,8 +89,8 @@ impl FromRow for Client {
     }
 }
 
-/// Stores a client (new, or with a new secret), makes it the current one and clears its faults. A
-/// `Constraint` error says that somebody else made one first: for the same id at the app, or under the same id of ours.
+/// Stores a client (new, or with a new secret), makes it the current one and clears its problems. A `Constraint` error
+/// says that another one was stored first: for the same id at the app, or under the same id of ours.
 pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseError> {
     let done = db
         .batch(vec![
@@ -122,7 +124,7 @@ pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> 
     query_first(db, sql!(GET, workspace, id)).await
 }
 
-/// The client new flows use.
+/// The client for new flows.
 pub async fn get_current(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -140,7 +142,7 @@ pub async fn list_of_registration(
     query_all(db, sql!(OF_REGISTRATION, workspace, registration)).await
 }
 
-/// The statement that keeps where a client's secret may go, as soon as it is known.
+/// The statement that stores the destinations of a client's secret, as soon as they are known.
 pub fn set_destinations(read: &Client, found: &Destinations) -> Statement {
     let before = read.destinations.as_ref().map(json_text);
     sql!(SET_DESTINATIONS, &read.workspace, &read.id, json_text(found), read.updated_at, before)
@@ -161,25 +163,25 @@ impl WorkspaceClients {
         self.0.iter().filter(move |client| client.registration == registration)
     }
 
-    /// What there are current clients for.
+    /// The registrations with a current client.
     pub fn registration_names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|client| client.current).map(|client| client.registration.as_str())
     }
 }
 
-/// What a workspace has clients for.
+/// The registrations of a workspace's clients.
 pub async fn list(db: &impl Database, workspace: &WorkspaceId) -> StoreResult<WorkspaceClients> {
     query_all(db, sql!(LIST, workspace)).await.map(WorkspaceClients)
 }
 
-/// Deletes a client that no connection uses, and ends the flows that do; answers whether it did.
+/// Deletes a client that no connection uses, and ends the flows that use it. Returns whether it did.
 pub async fn delete(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> StoreResult<bool> {
     let end = [DELETE, END_LINKS, END_FLOWS];
     let done = db.batch(end.map(|one| sql!(one, workspace, id)).into()).await?;
     Ok(done.first().is_some_and(|rows| rows.changes > 0))
 }
 
-/// The app refused this client, as it was then: one whose secret was replaced meanwhile is not marked.
+/// The app refused this client as it was then: one whose secret was replaced in the meantime is not marked.
 pub fn mark_misconfigured(client: &Client, now: Timestamp, error: &str, backoff_until: Timestamp) -> Statement {
     sql!(MARK_MISCONFIGURED, &client.workspace, &client.id, now, error, backoff_until, client.updated_at)
 }
@@ -189,7 +191,7 @@ pub fn back_off(client: &Client, until: Timestamp, told: bool) -> Statement {
     sql!(BACK_OFF, &client.workspace, &client.id, until, told, FAILURES_WITHOUT_BACKOFF)
 }
 
-/// The secret of this client opens again. What the app thinks of it is not known.
+/// The secret of this client can be decrypted again. Whether the app accepts the client is unknown.
 pub fn mark_readable(client: &Client) -> Statement {
     let unreadable = ClientProblem::SecretUnreadable.as_str();
     sql!(MARK_READABLE, &client.workspace, &client.id, unreadable)

@@ -1,7 +1,7 @@
-//! Rows of `connections`: reading them, and what a person edits. Lists are `listed`'s.
+//! Rows of `connections`: reading them, and what a person edits. Lists are in `listed`.
 //!
-//! The credential group of columns is written in [`super::refreshes`] (refresh, check) and by the
-//! two statements here that make or repair a connection.
+//! The columns of the credential are written in [`super::refreshes`] (refresh, check) and by the two statements here
+//! that create or repair a connection.
 
 mod listed;
 
@@ -36,7 +36,7 @@ const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revisi
       account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,
       sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, auth_method, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, credential_type, destinations)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
-/// A reconnect keeps id, name, uses and policy, and begins a new generation of the credential.
+/// A reconnect keeps id, name, uses and policy, and starts a new generation of the credential.
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, oauth_client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reconnect_reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
@@ -45,18 +45,18 @@ const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, oauth_client 
       name = CASE WHEN name = ?23 THEN ?22 ELSE name END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL
       AND (?24 IS NULL OR version = ?24 AND lease_attempt_id IS NULL)";
-/// What one generation of a credential sees tells nothing of the next.
+/// What one generation of a credential sees says nothing about the next.
 const SET_NOTHING_SHARED: &str = "UPDATE connections SET no_resources_message = ?4 WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
       allowed_workflows = CASE WHEN ?5 THEN ?6 ELSE allowed_workflows END
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
-/// One that died while it waited is dead, not connected.
+/// A connection that was marked while it waited needs a reconnect and is not connected.
 const CONFIRM: &str = "UPDATE connections SET status = CASE WHEN reconnect_reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
 /// Names that a generated name is compared with, at most: past that a number may be given twice, which does no harm.
 const MAX_NAMES: i64 = 500;
 /// Connections to the same account that are looked at for one that takes a new grant, at most.
 const MAX_SAME_ACCOUNT: i64 = 20;
-/// U+10FFFF comes after every character of a name: the range is what the index is entered by.
+/// U+10FFFF comes after every character of a name, so the index is used for the range.
 const NAMES_WITH_PREFIX: &str =
     "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL
     AND name >= ?3 AND name < ?3 || char(1114111) AND substr(name, 1, length(?3)) = ?3 LIMIT ?4";
@@ -64,7 +64,7 @@ const NAMES_WITH_PREFIX: &str =
 const SAME_ACCOUNT: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
     AND deleted_at IS NULL ORDER BY +created_at LIMIT ?5";
-/// The last case is that of a definition which was edited since.
+/// The last case is a definition that was edited since.
 const IS_GRANT_IN_USE: &str = concat!(
     "SELECT ",
     live_grant!("?1", "?2", "?3"),
@@ -167,13 +167,13 @@ pub struct ResolveData {
     pub key: Option<ApiKey>,
     /// The connection, if it is in the key's workspace.
     pub connection: Option<Connection>,
-    /// The custom app's definition; none for the catalogue's.
+    /// The custom app's definition. None for a catalogue app.
     pub definition: Option<String>,
     /// When this workflow step last used the connection.
     pub used_at: Option<Timestamp>,
 }
 
-/// Everything a resolve needs, in one round trip of look-ups by primary key.
+/// Everything that a resolve needs, in one round trip by primary keys.
 pub async fn load_for_resolve(
     db: &impl Database,
     key: &ApiKeyId,
@@ -233,8 +233,9 @@ pub fn insert(new: &Connection) -> Statement {
     )
 }
 
-/// The statement that repairs a connection with a new grant; changes nothing when its generation has moved. A name that
-/// somebody gave it meanwhile stays. `unused`: nor when its tokens were renewed, or are being renewed, since it was read.
+/// The statement that repairs a connection with a new grant. It changes nothing if its generation has changed. A name
+/// that somebody gave it in the meantime stays. `unused`: also nothing if its tokens were refreshed, or are being
+/// refreshed, since it was read.
 pub fn reconnect(new: &Connection, old: &Connection, unused: bool) -> Statement {
     sql!(
         RECONNECT,
@@ -266,23 +267,23 @@ pub fn reconnect(new: &Connection, old: &Connection, unused: bool) -> Statement 
     )
 }
 
-/// Notes that a connection sees nothing, or (`None`) that it sees something.
+/// Records that a connection sees no content, or (`None`) that it sees some.
 pub fn set_nothing_shared(of: &Connection, say: Option<&str>) -> Statement {
     sql!(SET_NOTHING_SHARED, &of.workspace, &of.id, of.generation, say)
 }
 
-/// What a person or program edits. `None` leaves a thing as it is.
+/// The changes of a person or program. `None` changes nothing.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ConnectionPatch {
     /// A new name.
     pub name: Option<String>,
-    /// A new map.
+    /// New metadata.
     pub metadata: Option<std::collections::BTreeMap<String, String>>,
     /// A new list, or none (inner `None`: every workflow may use it).
     pub allowed_workflows: Option<Option<Vec<String>>>,
 }
 
-/// Edits name, metadata and policy; never touches the credential group.
+/// Changes name, metadata and policy, never the credential.
 pub fn patch(workspace: &WorkspaceId, id: &ConnectionId, patch: &ConnectionPatch) -> Statement {
     sql!(
         PATCH,
@@ -295,12 +296,12 @@ pub fn patch(workspace: &WorkspaceId, id: &ConnectionId, patch: &ConnectionPatch
     )
 }
 
-/// The embedding product vouches for the person: the connection may be used.
+/// The embedding product confirms the person: the connection may be used.
 pub fn confirm(workspace: &WorkspaceId, id: &ConnectionId) -> Statement {
     sql!(CONFIRM, workspace, id)
 }
 
-/// Names in use for an app that begin with a text.
+/// Names of an app's connections with this beginning.
 pub async fn list_names_with_prefix(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -323,10 +324,9 @@ pub async fn list_same_account(
     query_all(db, sql!(SAME_ACCOUNT, workspace, app, account, owner, MAX_SAME_ACCOUNT)).await
 }
 
-/// Whether a live connection shares client and account, so that revoking a grant of theirs would kill
-/// it. Where an account is not known, here or there, it may be the same. So it may where the workspace has changed its definition
-/// of the app since the connection was made: another definition may call the same account otherwise, and whoever edits it may
-/// have it named as they like.
+/// Whether a connection shares client and account, so that revoking a grant of theirs would end its own. An unknown
+/// account may be the same one. So may an account if the workspace has changed its definition of the app since the
+/// connection was created: another definition may name the same account differently, and its editor can choose how.
 pub async fn is_grant_in_use(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -337,8 +337,8 @@ pub async fn is_grant_in_use(
     rows.rows.first().map_or(Ok(false), |row| Columns(row).integer("n").map(|n| n > 0))
 }
 
-/// How often the connections of a client to one account were made and repaired: as many grants, as far as this workspace
-/// knows. The app keeps those of earlier consents.
+/// How often the connections of a client to one account were created and repaired: the number of grants that this
+/// workspace knows. The app keeps those of earlier consents.
 pub async fn count_grants(
     db: &impl Database,
     workspace: &WorkspaceId,

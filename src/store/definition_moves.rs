@@ -1,7 +1,6 @@
-//! How far a changed definition has reached the connections of earlier ones: columns of `apps`, and what it writes in
-//! `connections`.
+//! The progress of moving connections to a changed definition: columns of `apps`, and what it writes in `connections`.
 //!
-//! Owns the order in which connections are looked at (by revision, then id) and the comparisons that a move is made under.
+//! Owns the order in which connections are handled (by revision, then id) and the comparisons of a move.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,21 +14,22 @@ use crate::ports::{Database, Row, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-/// Leased as it is read, so that runs may overlap.
+/// Leased as it is read, because runs may overlap.
 const LEASE: &str = "UPDATE apps SET rollout_due_at = ?2 WHERE (workspace_id, id, revision) IN
     (SELECT workspace_id, id, revision FROM apps WHERE rollout_due_at IS NOT NULL AND rollout_due_at <= ?1 ORDER BY rollout_due_at LIMIT 1) RETURNING *";
-/// All connections are looked at anew, from the first one on.
+/// All connections are handled again, from the first one on.
 const RESTART: &str =
     "UPDATE apps SET rollout_due_at = ?3, rollout_cursor = '[0,\"\"]', rollout_passes_left = 1 WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1
     AND EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1 AND c.app = ?2 AND c.app_revision > 0 AND c.app_revision < apps.revision)
     RETURNING *";
-/// The place stands before the other comparisons, so that the index is entered there and not at the beginning.
+/// The position comes before the other comparisons, so that the index starts there and not at the beginning.
 const BEHIND: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2
     AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0 AND deleted_at IS NULL ORDER BY app_revision, id LIMIT ?6";
 const COUNT_BEHIND: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND app = ?2
     AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0";
-/// Nothing of the credential changes. One that is being refreshed waits: its refresh ends as it began. An attempt that ran out is none.
+/// The credential does not change. A connection with a running refresh waits: its refresh ends with the definition it
+/// began with. A lease that has ended does not count.
 const MOVE: &str = concat!(
     "UPDATE connections SET app_revision = ?5, destinations = coalesce(destinations, ?6), definition_update_blocked = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND app_revision = ?7 AND ",
@@ -42,7 +42,7 @@ const MARK_DEFINITION_CHANGED: &str = "UPDATE connections SET definition_update_
 const ADVANCE: &str = "UPDATE apps SET rollout_cursor = ?4, rollout_due_at = ?5, rollout_passes_left = ?6
     WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3 AND is_current = 1";
 
-/// The last connection that was looked at: its revision and its id.
+/// The last handled connection: its revision and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveCursor(pub i64, pub String);
 
@@ -53,16 +53,16 @@ impl MoveCursor {
     }
 }
 
-/// A definition on its way to the connections of earlier ones.
+/// A definition that connections are being moved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefinitionMove {
-    /// Whose app it is.
+    /// The workspace of its app.
     pub workspace: WorkspaceId,
     /// The current revision.
     pub app: AppRow,
-    /// How far it has come.
+    /// Its progress.
     pub after: MoveCursor,
-    /// How often all are looked at once more.
+    /// How often all are handled again.
     pub passes: i64,
 }
 
@@ -77,17 +77,17 @@ impl FromRow for DefinitionMove {
     }
 }
 
-/// The statement that takes the one that is due for longest, so that no other run takes it before `lease_until`.
+/// The statement that takes the one that has been due for longest, so that no other run takes it before `lease_until`.
 pub fn lease_due(now: Timestamp, lease_until: Timestamp) -> Statement {
     sql!(LEASE, now, lease_until)
 }
 
-/// What [`lease_due`] took. One that can't be read keeps nothing else undone.
+/// The result of [`lease_due`]. An unreadable one does not block the others.
 pub(crate) fn read_leased(rows: &Rows) -> Option<DefinitionMove> {
     read_first(rows).ok().flatten()
 }
 
-/// Lets a definition begin anew; the scheduled run goes on with it from `due`. None where no connection is behind.
+/// Starts again for a definition. The scheduled run continues from `due`. None if all connections have it.
 pub async fn restart(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -97,10 +97,10 @@ pub async fn restart(
     query_first(db, sql!(RESTART, workspace, id, due)).await
 }
 
-/// A connection of an earlier revision, with its place in the order. None where its row can't be read.
+/// A connection of an earlier revision, with its position. None if its row is unreadable.
 pub type BehindConnection = (MoveCursor, Option<Connection>);
 
-/// The next connections of earlier revisions. A row that can't be read holds up no other.
+/// The next connections of earlier revisions. An unreadable row does not block the others.
 pub async fn list_behind(db: &impl Database, of: &DefinitionMove, limit: i64) -> StoreResult<Vec<BehindConnection>> {
     let MoveCursor(revision, id) = &of.after;
     let statement = sql!(BEHIND, &of.workspace, &of.app.id, of.app.revision, *revision, id.as_str(), limit);
@@ -112,14 +112,14 @@ pub async fn list_behind(db: &impl Database, of: &DefinitionMove, limit: i64) ->
     run_statement(db, statement).await?.rows.iter().map(read).collect()
 }
 
-/// How many connections come behind a place, those that are being disconnected included.
+/// How many connections come after a position, including those that are being disconnected.
 pub async fn count_behind(db: &impl Database, of: &DefinitionMove, after: &MoveCursor) -> StoreResult<i64> {
     let statement = sql!(COUNT_BEHIND, &of.workspace, &of.app.id, of.app.revision, after.0, after.1.as_str());
     let rows = run_statement(db, statement).await?;
     rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
 }
 
-/// The statement that moves a connection to the revision. It keeps where its credential may go.
+/// The statement that moves a connection to the revision. Its destinations stay.
 pub fn move_connection(
     of: &DefinitionMove,
     connection: &Connection,
@@ -139,7 +139,7 @@ pub fn move_connection(
     )
 }
 
-/// The statement that notes why a connection stays; it changes nothing where that is noted already.
+/// The statement that records why a connection is not moved. It changes nothing if that is recorded already.
 pub fn mark_definition_changed(connection: &Connection, why: &DefinitionChange) -> Statement {
     sql!(
         MARK_DEFINITION_CHANGED,
@@ -151,7 +151,7 @@ pub fn mark_definition_changed(connection: &Connection, why: &DefinitionChange) 
     )
 }
 
-/// The statement that notes how far it has come, and when it goes on; `None` when all is done.
+/// The statement that records the progress, and when it continues. `None` when all is done.
 pub fn advance(of: &DefinitionMove, after: &MoveCursor, due: Option<Timestamp>, passes: i64) -> Statement {
     sql!(ADVANCE, &of.workspace, &of.app.id, of.app.revision, json_text(after), due, passes)
 }

@@ -1,7 +1,7 @@
 //! What was ended and is not erased yet: connections with their grants, and the rows of deleted workspaces.
 //!
-//! Owns the queue of ended connections (oldest first; `deleted_at` is set anew when a run takes one up, which is its lease) and
-//! the order in which a deleted workspace is emptied. Every statement is bounded.
+//! Owns the queue of ended connections (oldest first; `deleted_at` is set again when a run takes one, which is its
+//! lease) and the order in which a deleted workspace is emptied. Every statement is bounded.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::retention::DELETED_WORKSPACE_AGE;
 use crate::sql;
 use crate::time::Timestamp;
 
-/// The ended connections that were not taken up for longest. Without their credentials: there may be a thousand.
+/// The ended connections that no run has taken for longest. Without their credentials, because there may be a thousand.
 const OLDEST: &str =
     "SELECT c.id, c.workspace_id, c.app, c.app_revision, c.auth_method, c.reconnect_reason, c.sealed_credential IS NOT NULL AS sealed,
       (SELECT w.deleted_at IS NOT NULL FROM workspaces w WHERE w.id = c.workspace_id) AS workspace_deleted
@@ -30,7 +30,7 @@ const LEASE_CONNECTIONS: &str = "UPDATE connections SET deleted_at = ?2
     WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL AND deleted_at <= ?3 RETURNING *";
 const ERASE_USES: &str = "DELETE FROM uses WHERE (connection_id, workflow, step) IN
     (SELECT connection_id, workflow, step FROM uses WHERE connection_id IN (SELECT value FROM json_each(?1)) LIMIT ?2)";
-/// What is left of a connection when its grant was dealt with and not all of its uses are gone yet.
+/// The rest of a connection whose grant was handled and that still has uses.
 const ERASE_CREDENTIALS: &str = "UPDATE connections SET sealed_credential = NULL
     WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL AND sealed_credential IS NOT NULL
     AND EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = connections.id)";
@@ -58,7 +58,7 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
       (SELECT count(*) FROM revocations r WHERE r.workspace_id = w.id) AS revocations_left
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
-/// The tables that are emptied first, in this order. A grant that waits in a flow is revoked before its row goes.
+/// The tables that are emptied first, in this order. A pending grant is revoked before its flow's row is deleted.
 const EMPTY_TABLES: [&str; 6] = [
     "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
     "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
@@ -67,13 +67,13 @@ const EMPTY_TABLES: [&str; 6] = [
     "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE workspace_id = ?1 LIMIT ?2)",
 ];
-/// Made in a deleted workspace all the same: ended when nothing else is left of it.
+/// Connections that were created in a deleted workspace anyway: ended when nothing else is left of it.
 const END_LATE_CONNECTIONS: &str =
     "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
     WHERE id IN (SELECT id FROM connections WHERE workspace_id = ?1 AND deleted_at IS NULL LIMIT ?3)
     AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1 AND c.deleted_at IS NOT NULL)";
-/// What revocations still need, and at last the workspace: only when nothing else is left of it. Where the tombstone
-/// could not be written, the row stays until all copies have ended.
+/// What revocations still need, and at last the workspace: only when nothing else is left of it. If the tombstone could
+/// not be written, the row stays until all cache entries have expired.
 const ERASE_WORKSPACE: [&str; 3] = [
     "DELETE FROM oauth_clients WHERE id IN (SELECT id FROM oauth_clients WHERE workspace_id = ?1 LIMIT ?2)
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1)
@@ -96,8 +96,8 @@ const ERASE_WORKSPACE: [&str; 3] = [
       AND NOT EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1)",
 ];
 
-/// The tables whose rows belong to a workspace: all of them are emptied when it is deleted. A test holds this list
-/// against the schema.
+/// The tables with rows of a workspace: all of them are emptied when it is deleted. A test compares this list with the
+/// schema.
 pub const WORKSPACE_TABLES: [&str; 12] = [
     "api_keys",
     "apps",
@@ -113,12 +113,12 @@ pub const WORKSPACE_TABLES: [&str; 12] = [
     "workspaces",
 ];
 
-/// Rows that are written to erase a connection: its own, and at most six entries of indexes.
+/// Rows written to erase a connection: its own, and at most six index entries.
 pub const WRITES_PER_CONNECTION: i64 = 7;
 /// The same for a row of the other tables.
 const WRITES_PER_OTHER_ROW: i64 = 3;
 
-/// An ended connection, as far as it tells what has to be done.
+/// An ended connection, with what decides how it is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisconnectedConnection {
     /// Its id.
@@ -131,7 +131,7 @@ pub struct DisconnectedConnection {
     pub app_revision: i64,
     /// The auth method it was created with.
     pub auth_method: AuthMethodId,
-    /// Whether the app had refused its credential for good.
+    /// Whether the app had permanently refused its credential.
     pub needs_reconnect: bool,
     /// Whether there is a credential.
     pub has_credential: bool,
@@ -155,7 +155,7 @@ impl FromRow for DisconnectedConnection {
     }
 }
 
-/// The statements that read ended connections which nobody has taken up since `before`.
+/// The statements that read ended connections which no run has taken since `before`.
 pub(super) fn queue_statements(before: Timestamp, oldest: i64, newest: i64) -> [Statement; 2] {
     [sql!(OLDEST, before, oldest), sql!(NEWEST, before, newest)]
 }
@@ -168,8 +168,8 @@ pub(super) fn read_queue(oldest: &Rows, newest: &Rows) -> Vec<DisconnectedConnec
     queue
 }
 
-/// Takes ended connections and kept revocations up, so that no other run does within so many seconds; answers them with
-/// their credentials.
+/// Takes ended connections and stored revocations, so that no other run does within this many seconds. Returns them
+/// with their credentials.
 pub async fn lease_connections_and_revocations(
     db: &impl Database,
     ended: &[&ConnectionId],
@@ -188,13 +188,13 @@ pub async fn lease_connections_and_revocations(
     Ok((read_valid_rows(ended), read_valid_rows(kept)))
 }
 
-/// The rows that can be read: one that can't be does not keep the others undone.
+/// The readable rows: an unreadable one does not block the others.
 pub(super) fn read_valid_rows<T: FromRow>(rows: &Rows) -> Vec<T> {
     rows.rows.iter().filter_map(|row| T::from_row(&Columns(row)).ok()).collect()
 }
 
-/// The statements that erase ended connections with their uses. One with more uses than `most_uses` loses its credential
-/// and stays for the next run.
+/// The statements that erase ended connections with their uses. One with more uses than `most_uses` loses its
+/// credential and stays for the next run.
 pub fn erase_connections(ids: &[&ConnectionId], most_uses: i64) -> Vec<Statement> {
     let ids = json_text(ids);
     vec![sql!(ERASE_USES, ids.as_str(), most_uses), sql!(ERASE_CREDENTIALS, ids.as_str()), sql!(ERASE, ids)]
@@ -210,18 +210,18 @@ pub(super) fn select_without_tombstone(limit: i64) -> Statement {
     sql!(WITHOUT_TOMBSTONE, limit)
 }
 
-/// The statement that notes that tombstones were written.
+/// The statement that records that tombstones were written.
 pub fn mark_tombstoned(ids: &[&WorkspaceId], now: Timestamp) -> Statement {
     sql!(MARK_TOMBSTONED, json_text(ids), now)
 }
 
-/// The statement that takes deleted workspaces whose turn it is.
+/// The statement that takes the deleted workspaces that are due.
 pub(super) fn lease_workspaces(now: Timestamp, lease_until: Timestamp, limit: i64) -> Statement {
     sql!(LEASE_WORKSPACES, now, lease_until, limit)
 }
 
-/// Empties a deleted workspace by about so many written rows, and erases it when nothing is left; answers how many rows
-/// went.
+/// Empties a deleted workspace by about this many written rows, and erases it when nothing is left. Returns how many
+/// rows were deleted.
 pub async fn empty_workspace(db: &impl Database, id: &WorkspaceId, budget: i64, now: Timestamp) -> StoreResult<u64> {
     let limit = (budget / WRITES_PER_OTHER_ROW / 2).max(1);
     let mut statements: Vec<_> = EMPTY_TABLES.iter().map(|sql| sql!(*sql, id, limit)).collect();
@@ -262,14 +262,14 @@ fn read_definitions(rows: &Rows) -> StoreResult<BTreeMap<AppRevisionKey, String>
     rows.rows.iter().map(read).collect()
 }
 
-/// What revocations need to know, read for many at once.
+/// The data that revocations need, read for many at once.
 #[derive(Debug, Default)]
 pub struct RevocationData {
     /// Clients by id.
     pub clients: BTreeMap<ClientId, Client>,
     /// Definitions of custom apps.
     pub definitions: BTreeMap<AppRevisionKey, String>,
-    /// Whether a live connection shares the grant, by number in the list.
+    /// Whether a connection shares the grant, by number in the list.
     pub shared: Vec<bool>,
 }
 
@@ -302,14 +302,14 @@ pub async fn load_revocation_data(db: &impl Database, jobs: &[RevocationJob]) ->
     })
 }
 
-/// How far the erasing of a deleted workspace is.
+/// The progress of erasing a deleted workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErasureProgress {
     /// The workspace.
     pub workspace: WorkspaceId,
     /// Its name.
     pub name: String,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it was deleted.
     pub deleted_at: Timestamp,
@@ -335,7 +335,7 @@ impl FromRow for ErasureProgress {
     }
 }
 
-/// How far deleted workspaces are, those that were deleted first before the others.
+/// The progress of deleted workspaces, the earliest deleted first.
 pub async fn list_progress(
     db: &impl Database,
     of: Option<&WorkspaceId>,

@@ -1,4 +1,4 @@
-//! Rows of `events`: the audit trail.
+//! Rows of `events`: the audit log.
 
 use super::{Columns, FromRow, Page, StoreResult, cut_page, query_all};
 use crate::audit::{Actor, EventType};
@@ -8,7 +8,7 @@ use crate::sql;
 use crate::time::Timestamp;
 
 const INSERT: &str = "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-/// Only when the statement before it in the batch changed a row.
+/// Only if the statement before it in the batch changed a row.
 const INSERT_IF_CHANGED: &str = "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE changes() > 0";
 const LIST: &str = "SELECT * FROM events WHERE workspace_id = ?1 AND connection_id = ?2 AND (occurred_at, seq) < (?3, ?4) ORDER BY occurred_at DESC, seq DESC LIMIT ?5";
@@ -28,8 +28,7 @@ pub struct NewEvent<'a> {
     pub detail: Option<&'a str>,
 }
 
-// Texts and not enums: another version may have stored words that this one does not know.
-/// One line of the audit trail.
+/// One line of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
@@ -37,12 +36,12 @@ pub struct Event {
     pub id: EventId,
     /// When.
     pub at: Timestamp,
-    /// What happened, such as `connected`, `reconnected`, `reused` (a new grant that it did not need), `account_switched`,
+    /// The type, such as `connected`, `reconnected`, `reused` (a new grant that it did not need), `account_switched`,
     /// `confirmed`, `edited`, `token_lost` (one of several tokens), `needs_reconnect`, `disconnected`.
     pub r#type: String,
     /// Who did it: `user:…`, `key:…`, `link:…`, `embedder`, `refresh`, `check`.
     pub actor: String,
-    /// A code or name that tells more; never a secret.
+    /// A code or name with details, never a secret.
     pub detail: Option<String>,
 }
 
@@ -58,15 +57,15 @@ impl FromRow for Event {
     }
 }
 
-/// Where a page of the trail begins: before the event of this time and number.
+/// The position of a page in the audit log: before the event with this time and number.
 pub type EventPosition = (Timestamp, i64);
 
-/// The beginning: before everything that is yet to come.
+/// The beginning: before all future events.
 pub fn start_position() -> EventPosition {
     (Timestamp::from_unix(i64::MAX), i64::MAX)
 }
 
-/// A line with its number: a second has room for several.
+/// A line with its number, because several can have the same second.
 struct NumberedEvent {
     seq: i64,
     event: Event,

@@ -9,7 +9,7 @@ use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-/// A key that is being revoked makes nothing any more.
+/// A key that is being revoked creates nothing.
 const INSERT: &str =
     "INSERT INTO api_keys (id, workspace_id, name, secret_hash, scopes, allowed_connections, allowed_apps, expires_at, created_at, created_by_key)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
@@ -24,7 +24,7 @@ const LIST: &str = concat!(
 const NAMES: &str = "SELECT id, name FROM api_keys WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND revoked_at IS NULL";
 const REVOKE: &str = "UPDATE api_keys SET revoked_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
 const ERASE: &str = "DELETE FROM api_keys WHERE id = ?1 AND revoked_at IS NOT NULL";
-/// Of two rotations at once one changes the row: the other one would take the first one's new secret away.
+/// Of two concurrent rotations one changes the row. Otherwise the other would remove the first one's new secret.
 const ROTATE: &str = "UPDATE api_keys SET secret_hash = ?4, previous_secret_hash = CASE WHEN ?5 > ?6 THEN ?3 END,
       previous_secret_expires_at = CASE WHEN ?5 > ?6 THEN ?5 END
     WHERE workspace_id = ?1 AND id = ?2 AND secret_hash = ?3 AND revoked_at IS NULL";
@@ -39,7 +39,7 @@ const COUNT_SIGN_IN_LINKS: &str =
     AND used_at IS NULL AND expires_at > ?3";
 const COUNT_SESSIONS: &str =
     "SELECT count(*) AS n FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2 AND expires_at > ?3";
-/// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
+/// Pending grants have no owner from now on: the scheduled run revokes them at the app.
 const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE +workspace_id = ?1 AND expires_at > ?3
     AND status IN ('pending', 'undecided', 'awaiting_confirmation')
     AND session_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2)";
@@ -82,13 +82,13 @@ pub(super) fn read_key(row: &Columns<'_>) -> StoreResult<ApiKey> {
     })
 }
 
-/// The key that made a row, as links and sign-in links keep it.
+/// The key that created a row, as links and sign-in links store it.
 pub(super) fn read_creator_key(row: &Columns<'_>) -> StoreResult<Option<CreatorKey>> {
     let expires_at = row.optional_time("key_expires_at")?;
     Ok(row.optional_id("created_by_key")?.map(|key| CreatorKey { key, expires_at }))
 }
 
-/// The statement that inserts a key. It changes nothing when the key that makes it is revoked.
+/// The statement that inserts a key. It changes nothing if the key that creates it is revoked.
 pub fn insert(key: &ApiKey) -> Statement {
     sql!(
         INSERT,
@@ -105,7 +105,7 @@ pub fn insert(key: &ApiKey) -> Statement {
     )
 }
 
-/// Inserts a key; answers whether the key that makes it is still in force.
+/// Inserts a key. Returns whether the key that creates it is still valid.
 pub async fn add(db: &impl Database, key: &ApiKey) -> StoreResult<bool> {
     Ok(run_statement(db, insert(key)).await?.changes > 0)
 }
@@ -115,7 +115,7 @@ pub async fn get(db: &impl Database, id: &ApiKeyId) -> StoreResult<Option<ApiKey
     query_first(db, sql!(SELECT, id)).await
 }
 
-/// What keys of a workspace are called, by id; those that were revoked are not among them.
+/// The names of a workspace's keys by id, without revoked ones.
 pub async fn list_names(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -125,7 +125,7 @@ pub async fn list_names(
     rows.rows.iter().map(Columns).map(|row| Ok((row.text("id")?, row.text("name")?))).collect()
 }
 
-/// A workspace's keys, after a cursor; of one maker, if one is named.
+/// A workspace's keys, after a cursor, optionally of one creator.
 pub async fn list(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -154,12 +154,12 @@ pub struct EndedWithKey {
 pub struct RevokedKey {
     /// What ended with it.
     pub ended: EndedWithKey,
-    /// Keys that it made and that are in force.
+    /// Valid keys that it created.
     pub made_keys: Vec<ApiKeyId>,
 }
 
-/// Revokes a key and, with `end`, ends what it made, in one transaction. `note` goes with it: that its copy must go from
-/// the cache. None: there is no such key.
+/// Revokes a key and, with `end`, ends what it created, in one transaction, together with the record that its cache
+/// entry must be deleted. None: there is no such key.
 pub async fn revoke(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -200,7 +200,8 @@ pub fn erase(id: &ApiKeyId) -> Statement {
     sql!(ERASE, id)
 }
 
-/// Gives a key another secret; the one before is accepted until `until`. Answers whether the key still was as it was read.
+/// Gives a key another secret. The previous one is accepted until `until`. Returns whether the key was unchanged since
+/// it was read.
 pub async fn rotate(
     db: &impl Database,
     key: &ApiKey,

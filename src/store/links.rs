@@ -13,26 +13,26 @@ use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
 
-/// A key that is being revoked makes nothing any more.
+/// A key that is being revoked creates nothing.
 const INSERT: &str =
     "INSERT INTO connect_links (id, token_hash, workspace_id, app, connection_id, scopes, user_id, user_name, return_to,
       on_duplicate, requires_confirmation, status, created_at, expires_at, auth_method, created_by_key, key_expires_at)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16
     WHERE ?15 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?15 AND revoked_at IS NULL)";
-/// Until when its person may answer a question that one of its flows asks.
+/// Until when the person may answer the question of one of its flows.
 macro_rules! choice_until {
     () => {
         "(SELECT max(expires_at) FROM flows WHERE session_hash = connect_links.session_hash AND link_id = connect_links.id
       AND status = 'undecided')"
     };
 }
-/// A link's row, with until when its person may answer a question.
+/// A link's row, with until when the person may answer a question.
 macro_rules! select_links {
     () => {
         concat!("SELECT *, ", choice_until!(), " AS choice_until FROM connect_links")
     };
 }
-/// The link, where a browser may begin it, or begin it anew. A question that waits for an answer stays with its browser.
+/// The link, if a browser may start it, or start it again. A link with an open question stays with its browser.
 macro_rules! can_be_begun {
     () => {
         concat!(
@@ -43,7 +43,7 @@ macro_rules! can_be_begun {
         )
     };
 }
-/// The session of another browser that has begun the link.
+/// The session of another browser that has started the link.
 macro_rules! session_before {
     () => {
         concat!("(SELECT session_hash FROM connect_links WHERE ", can_be_begun!(), " AND session_hash <> ?3)")
@@ -52,7 +52,7 @@ macro_rules! session_before {
 
 const BY_TOKEN: &str = concat!(select_links!(), " WHERE token_hash = ?1");
 const GET: &str = concat!(select_links!(), " WHERE workspace_id = ?1 AND id = ?2");
-/// What another browser began ends when this one begins: a link has one session at a time.
+/// What another browser started ends when this one starts: a link has one session at a time.
 const END_FLOWS_BEFORE: &str = concat!(
     "UPDATE flows SET status = 'failed', error = ?5, sealed_verifier = NULL, expires_at = min(expires_at, ?4)
     WHERE status = 'pending' AND session_hash IN ",
@@ -60,16 +60,16 @@ const END_FLOWS_BEFORE: &str = concat!(
 );
 const END_SESSION_BEFORE: &str = concat!("DELETE FROM sessions WHERE token_hash IN ", session_before!());
 const BIND_TO_SESSION: &str = concat!("UPDATE connect_links SET session_hash = ?3 WHERE ", can_be_begun!());
-/// Only the browser that began the link last uses it up.
+/// Only the browser that started the link last uses it.
 const MARK_USED: &str = "UPDATE connect_links SET status = ?3, result_connection_id = ?4, flow_id = ?5, used_at = ?6
     WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND coalesce(session_hash, ?7) = ?7";
 const MARK_CONFIRMED: &str =
     "UPDATE connect_links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
-/// Used up, and nothing came of it.
+/// Used without a result.
 const MARK_USED_WITHOUT_RESULT: &str = "UPDATE connect_links SET status = 'used', result_connection_id = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 
-/// An open link whose person is being asked is shown so, whatever its time; else one whose time is over as expired. An allow-list of connections lets those links pass that name a
-/// connection, and none beside the list.
+/// An open link with an open question is listed as such, whatever its expiry. Otherwise an expired one is listed as
+/// expired. An allow-list of connections selects the links that name one of them.
 const LIST: &str = concat!(
     select_links!(),
     " WHERE workspace_id = ?1 AND (created_at, id) < (?2, ?3)
@@ -86,7 +86,7 @@ const LIST: &str = concat!(
         AND coalesce(result_connection_id, connection_id) IN (SELECT value FROM json_each(?10)))
     ORDER BY created_at DESC, id DESC LIMIT ?11"
 );
-/// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
+/// Pending grants have no owner from now on: the scheduled run revokes them at the app.
 const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
     AND status IN ('pending', 'undecided', 'awaiting_confirmation')
     AND session_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND id = ?2)";
@@ -99,16 +99,16 @@ const END_SESSION: &str = "DELETE FROM sessions WHERE token_hash IN (SELECT sess
 const END_LINK: &str = "UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND id = ?2
     AND status IN ('open', 'awaiting_confirmation')";
 
-/// What happens when the user has a connection to that account already.
+/// What happens if the user has a connection to that account already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum OnDuplicate {
     /// The person chooses.
     Ask,
-    /// The existing connection takes the new grant.
+    /// The existing connection gets the new grant.
     Reuse,
-    /// A second connection is made.
+    /// A second connection is created.
     Create,
 }
 
@@ -126,22 +126,22 @@ impl OnDuplicate {
     }
 }
 
-/// Where a link stands.
+/// The status of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkStatus {
     /// It can be used.
     Open,
-    /// Used; the embedding product has not confirmed the person yet.
+    /// Used. The embedding product has not confirmed the person yet.
     AwaitingConfirmation,
     /// Used.
     Used,
-    /// Ended before it came to anything.
+    /// Ended without a result.
     Ended,
 }
 
 impl LinkStatus {
-    /// The stored and shown word.
+    /// The name in the database and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -156,23 +156,22 @@ impl LinkStatus {
     }
 }
 
-/// Where a link stands, as it is shown.
+/// The status of a link in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
-    /// Nothing was connected yet; a browser may have begun it.
+    /// Nothing was connected yet. A browser may have started it.
     Open,
-    /// Its person is being asked what becomes of an account, for ten minutes at most, even when the link's own time is
-    /// over.
+    /// The person has an open question about the account, for ten minutes at most, also after the link's own expiry.
     WaitingForChoice,
     /// Your product must confirm the person.
     AwaitingConfirmation,
     /// Something was connected.
     Used,
-    /// Somebody ended it, or the key that made it was revoked.
+    /// Somebody ended it, or the key that created it was revoked.
     Ended,
-    /// Its time is over.
+    /// It has expired.
     Expired,
 }
 
@@ -181,7 +180,7 @@ impl LinkState {
     pub const ALL: [Self; 6] =
         [Self::Open, Self::WaitingForChoice, Self::AwaitingConfirmation, Self::Used, Self::Ended, Self::Expired];
 
-    /// The shown word.
+    /// The name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -193,7 +192,7 @@ impl LinkState {
         }
     }
 
-    /// Reads the word.
+    /// Reads the name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.as_str() == text)
     }
@@ -208,45 +207,45 @@ pub struct Link {
     pub workspace: WorkspaceId,
     /// The app to connect.
     pub app: AppId,
-    /// Which of its ways to connect; `None` lets the person choose.
+    /// The auth method. With `None` the person chooses.
     pub auth_method: Option<AuthMethodId>,
     /// The connection to repair, if it is for that.
     pub connection: Option<ConnectionId>,
-    /// Scopes to ask for instead of the usual ones.
+    /// Scopes to request instead of the defaults.
     pub scopes: Option<Vec<String>>,
-    /// Whose the connection will be.
+    /// The owner of the connection.
     pub user: Option<User>,
-    /// Where the browser goes at the end.
+    /// The last page of the browser.
     pub return_to: Option<String>,
     /// What to do about a duplicate.
     pub on_duplicate: OnDuplicate,
     /// Whether the embedding product must confirm the person.
     pub needs_confirmation: bool,
-    /// Where it stands.
+    /// Its status.
     pub status: LinkStatus,
     /// The session of the browser that used it.
     pub session_hash: Option<String>,
-    /// What it made or repaired.
+    /// The connection that it created or repaired.
     pub result_connection: Option<ConnectionId>,
     /// The flow whose grant waits for confirmation.
     pub authorization: Option<FlowId>,
-    /// Until when its person may answer a question, if one was asked.
+    /// Until when the person may answer a question, if there is one.
     pub choice_until: Option<Timestamp>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Timestamp,
-    /// The key that made it.
+    /// The key that created it.
     pub made_by: Option<CreatorKey>,
 }
 
 impl Link {
-    /// Whether its person is being asked a question now.
+    /// Whether the person has an open question now.
     pub fn is_waiting_for_choice(&self, now: Timestamp) -> bool {
         self.status == LinkStatus::Open && self.choice_until.is_some_and(|until| now < until)
     }
 
-    /// Where it stands, as it is shown.
+    /// Its status in the API.
     pub fn state(&self, now: Timestamp) -> LinkState {
         match self.status {
             _ if self.is_waiting_for_choice(now) => LinkState::WaitingForChoice,
@@ -288,7 +287,7 @@ impl FromRow for Link {
     }
 }
 
-/// Stores a link; answers whether the key that makes it is still in force.
+/// Stores a link. Returns whether the key that creates it is still valid.
 pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> StoreResult<bool> {
     let statement = sql!(
         INSERT,
@@ -312,7 +311,7 @@ pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> StoreR
     Ok(run_statement(db, statement).await?.changes > 0)
 }
 
-/// The link a token opens.
+/// The link of a token.
 pub async fn get_by_token(db: &impl Database, token_hash: &str) -> StoreResult<Option<Link>> {
     query_first(db, sql!(BY_TOKEN, token_hash)).await
 }
@@ -322,24 +321,24 @@ pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &LinkId) -> St
     query_first(db, sql!(GET, workspace, id)).await
 }
 
-/// What a list shows.
+/// The filters of a list.
 #[derive(Debug, Clone, Default)]
 pub struct LinkFilter {
     /// Only links for this app.
     pub app: Option<AppId>,
-    /// Only links that repair this connection, or made it.
+    /// Only links that repair this connection, or created it.
     pub connection: Option<ConnectionId>,
-    /// Only those with this status, as [`Link::state`] says it.
+    /// Only those with this status, as in [`Link::state`].
     pub status: Option<LinkState>,
-    /// Only those that this key made.
+    /// Only those that this key created.
     pub made_by: Option<ApiKeyId>,
     /// Only these apps (a key's allow-list).
     pub apps: Option<Vec<AppId>>,
     /// Only these connections (a key's allow-list).
     pub connections: Option<Vec<ConnectionId>>,
-    /// After this row: when it was made, and its id.
+    /// After this row: when it was created, and its id.
     pub after: Option<(Timestamp, LinkId)>,
-    /// Rows at most.
+    /// Most rows.
     pub limit: i64,
 }
 
@@ -369,8 +368,8 @@ pub async fn list(
     Ok(cut_page(rows, filter.limit, |link: &Link| format_cursor(link.created_at, &link.id)))
 }
 
-/// Ends a link that came to nothing yet, with its session and what waits in its flows, in one transaction. Answers whether
-/// there was such a link.
+/// Ends a link without a result, with its session and pending grants, in one transaction. Returns whether there was
+/// such a link.
 pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &LinkId, now: Timestamp) -> StoreResult<bool> {
     let answers = db
         .batch(vec![
@@ -383,8 +382,8 @@ pub async fn revoke(db: &impl Database, workspace: &WorkspaceId, id: &LinkId, no
     Ok(answers.last().is_some_and(|rows| rows.changes > 0))
 }
 
-/// Binds a link to the browser that begins it; answers whether it is that browser's. What another browser had begun ends
-/// in the same transaction, and its flows say `why`.
+/// Binds a link to the browser that starts it. Returns whether it belongs to that browser. What another browser had
+/// started ends in the same transaction, and its flows have the reason `why`.
 pub async fn bind_to_session(
     db: &impl Database,
     link: &Link,
@@ -402,8 +401,8 @@ pub async fn bind_to_session(
     Ok(answers.last().is_some_and(|rows| rows.changes > 0))
 }
 
-/// The statement that uses a link up for a flow of this session; changes nothing when it was used before, or when another
-/// browser has begun it since.
+/// The statement that uses a link for a flow of this session. It changes nothing if the link was used before, or if
+/// another browser has started it since.
 pub fn mark_used(
     workspace: &WorkspaceId,
     id: &LinkId,
@@ -416,12 +415,12 @@ pub fn mark_used(
     sql!(MARK_USED, workspace, id, status.as_str(), result, authorization, now, session_hash)
 }
 
-/// The statement that notes the embedding product's confirmation.
+/// The statement that records the embedding product's confirmation.
 pub fn mark_confirmed(workspace: &WorkspaceId, id: &LinkId) -> Statement {
     sql!(MARK_CONFIRMED, workspace, id)
 }
 
-/// The statement that ends a link whose grant can't be confirmed any more.
+/// The statement that ends a link whose grant cannot be confirmed any more.
 pub fn mark_used_without_result(workspace: &WorkspaceId, id: &LinkId) -> Statement {
     sql!(MARK_USED_WITHOUT_RESULT, workspace, id)
 }

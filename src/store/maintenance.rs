@@ -1,4 +1,4 @@
-//! What the clock and the operator do across workspaces: purges, key checks, the state of things.
+//! What the scheduled run and the operator do across workspaces: deleting expired rows, key checks, the status.
 
 use super::authorizations::Flow;
 use super::cache_deletes::{self, CacheDelete};
@@ -42,20 +42,20 @@ const PURGES: [(&str, i64); 9] = [
         retention::CACHE_DELETE_AGE,
     ),
 ];
-/// Of connections whose refusal was seen before `?2`.
+/// Sealed tokens of a connection that needs a reconnect are kept for a week, so that "check now" may restore it.
 const ERASE_REFUSED_CREDENTIALS: &str = concat!(
     "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
     (SELECT id FROM connections WHERE reconnect_reason IS NOT NULL AND sealed_credential IS NOT NULL AND checked_at < ?2 LIMIT ?3)
     AND ",
     no_live_lease!("?1")
 );
-/// Flows, and deleted workspaces, that a run takes up.
+/// Most flows, and deleted workspaces, that a run takes.
 const MOST_PER_KIND: i64 = 5;
-/// Deleted workspaces that a run empties; the next run takes the next ones.
+/// Deleted workspaces that a run empties. The next run takes the next ones.
 const MOST_WORKSPACES: i64 = 2;
-/// Single disconnects that a run sees beside the oldest of the queue.
+/// Single disconnects that a run reads in addition to the oldest of the queue.
 const NEWEST_DISCONNECTED: i64 = 5;
-/// A connection of before `?2` that no embedder has confirmed is nobody's.
+/// A connection that no embedding product has confirmed within a week is ended.
 const END_UNCONFIRMED: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL WHERE id IN
     (SELECT id FROM connections WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?2 LIMIT ?3)";
 const EXPIRED_FLOWS: &str =
@@ -77,7 +77,7 @@ const SEALED_UNDER: &str = "SELECT substr(sealed, 5, instr(substr(sealed, 5), '.
       UNION ALL SELECT sealed_grant FROM flows WHERE sealed_grant IS NOT NULL) GROUP BY 1 ORDER BY 1";
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
-/// Deletes what has expired; answers how many rows.
+/// Deletes what has expired. Returns how many rows.
 pub async fn purge(db: &impl Database, now: Timestamp) -> StoreResult<u64> {
     let purge = |(sql, age): &(&'static str, i64)| sql!(*sql, now.plus(-age), PURGED_ROWS);
     let mut statements: Vec<_> = PURGES.iter().map(purge).collect();
@@ -91,8 +91,7 @@ pub async fn key_checks(db: &impl Database) -> StoreResult<Vec<(String, String)>
     read_key_checks(&run_statement(db, sql!(KEY_CHECKS)).await?)
 }
 
-/// Stores check values of keys that have none, and answers all that are stored: one round trip, however
-/// many keys are new to the data.
+/// Stores check values of new keys, and returns all stored ones: one round trip for any number of new keys.
 pub async fn add_key_checks(
     db: &impl Database,
     values: &[(&str, String)],
@@ -107,38 +106,38 @@ fn read_key_checks(rows: &Rows) -> StoreResult<Vec<(String, String)>> {
     rows.rows.iter().map(|row| Ok((Columns(row).text("key_id")?, Columns(row).text("sealed_constant")?))).collect()
 }
 
-/// Notes that the clock's run begins.
+/// Records the start of a scheduled run.
 pub async fn record_run_start(db: &impl Database, now: Timestamp) -> StoreResult<()> {
     run_statement(db, sql!(RECORD_RUN_START, now)).await.map(|_| ())
 }
 
-/// Notes that it ended, and what it did.
+/// Records its end, and its summary.
 pub async fn record_run_end(db: &impl Database, now: Timestamp, summary: &str) -> StoreResult<()> {
     run_statement(db, sql!(RECORD_RUN_END, now, summary)).await.map(|_| ())
 }
 
-/// What others left undone.
+/// Unfinished work.
 #[derive(Debug, Default)]
 pub struct UnfinishedWork {
-    /// Ended connections that nobody is at.
+    /// Ended connections that no run has taken.
     pub disconnected: Vec<DisconnectedConnection>,
-    /// Revocations to try again, by the connections that were.
+    /// Revocations to try again, by their former connections.
     pub revocations: Vec<ConnectionId>,
-    /// Entries that must go from the cache; leased.
+    /// Cache entries to delete. Leased.
     pub cache_deletes: Vec<CacheDelete>,
     /// Flows whose grant nobody chose or confirmed in time.
     pub flows: Vec<Flow>,
     /// Deleted workspaces without a tombstone in the cache.
     pub without_tombstone: Vec<WorkspaceId>,
-    /// Deleted workspaces whose turn it is; leased.
+    /// Deleted workspaces that are due. Leased.
     pub workspaces: Vec<WorkspaceId>,
-    /// Whether there are revoked keys that nobody is at.
+    /// Whether there are revoked keys that no run has taken.
     pub has_revoked_keys: bool,
-    /// A changed definition on its way to the connections of earlier ones; leased.
+    /// A changed definition that connections are being moved to. Leased.
     pub definition_move: Option<DefinitionMove>,
 }
 
-/// How much of each kind a run takes up, and until when what it leases is its own.
+/// How much of each kind a run takes, and until when its leases are valid.
 #[derive(Debug, Clone, Copy)]
 pub struct RunLimits {
     /// Ended connections.
@@ -147,13 +146,13 @@ pub struct RunLimits {
     pub revocations: i64,
     /// Entries of the cache.
     pub cache_deletes: i64,
-    /// What somebody took up since then, ended connections and keys, is not seen.
+    /// Ended connections and keys that somebody has taken since then are not read.
     pub leased_before: Timestamp,
     /// When the lease ends.
     pub lease_until: Timestamp,
 }
 
-/// Reads what was left undone, in one round trip. A row that can't be read does not keep the others undone.
+/// Reads the unfinished work, in one round trip. An unreadable row does not block the others.
 pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: RunLimits) -> StoreResult<UnfinishedWork> {
     let [oldest, newest] =
         erasing::queue_statements(share.leased_before, share.disconnected, NEWEST_DISCONNECTED.min(share.disconnected));
@@ -192,7 +191,7 @@ fn read_ids<T: TryFrom<String>>(rows: &Rows) -> Vec<T> {
     rows.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect()
 }
 
-/// The statements that erase keys revoked before a time. Their copies are noted first, should the cache have some.
+/// The statements that erase keys revoked before a time. The deletion of their cache entries is recorded first.
 pub fn erase_revoked_keys(before: Timestamp, limit: i64, now: Timestamp, has_cache: bool) -> Vec<Statement> {
     let note = has_cache.then(|| cache_deletes::insert_revoked_keys(before, limit, now));
     note.into_iter().chain([erasing::erase_revoked_keys(before, limit)]).collect()
@@ -205,15 +204,15 @@ pub struct InstallationState {
     pub sealed_under: Vec<(String, i64)>,
     /// Connections whose check is due.
     pub due_checks: i64,
-    /// The clock's last run: begin, end, summary (JSON).
+    /// The last scheduled run: start, end, summary (JSON).
     pub last_run: Option<(Timestamp, Option<Timestamp>, Option<String>)>,
     /// Entries of the cache that are still to be deleted.
     pub cache_deletes: i64,
-    /// Migrations that were applied.
+    /// Applied migrations.
     pub migrations: Vec<String>,
 }
 
-/// Reads the state of things.
+/// Reads the status.
 pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<InstallationState> {
     let answers = db.batch(vec![sql!(SEALED_UNDER), sql!(DUE, now), sql!(LAST_RUN), sql!(CACHE_DELETES)]).await?;
     let mut state =
@@ -236,7 +235,7 @@ pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<Insta
     Ok(state)
 }
 
-/// Apart: a database that was migrated by other means has no such table.
+/// Separate: a database that was migrated by other means has no such table.
 async fn migrations(db: &impl Database) -> StoreResult<Vec<String>> {
     run_statement(db, sql!(MIGRATIONS)).await?.rows.iter().map(|row| Columns(row).text("name")).collect()
 }

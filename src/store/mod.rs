@@ -1,10 +1,10 @@
-//! The record's rows and statements: every SQL text stands beside the row type it serves.
+//! Rows and SQL statements of the database: every statement is next to its row type.
 //!
-//! Owns SQL and the reading of rows. Refuses decisions: use cases call these functions, the
-//! functions call the [`Database`] port, once each. Every statement names its workspace, except
-//! where an unguessable hash is the key or the clock works for all of them.
+//! Owns SQL and the reading of rows. Makes no decisions: use cases call these functions, and the functions call the
+//! [`Database`] port once each. Every statement names its workspace, except if an unguessable hash is the key or the
+//! scheduled run handles all workspaces.
 
-/// No attempt is in force: nobody has the lease, or it ran out. Five seconds are for clocks that differ, as in
+/// No attempt is running: there is no lease, or it has ended. Five seconds are added for clocks that differ, as in
 /// `Connection::active_lease`. The second form names the table before the columns.
 macro_rules! no_live_lease {
     ($now:literal) => {
@@ -15,8 +15,8 @@ macro_rules! no_live_lease {
     };
 }
 
-/// A live connection shares client and account, so that revoking the grant of one ends the other. Where an account is not
-/// known, here or there, it may be the same. One look-up for each case, and none goes on when it has found one.
+/// A connection shares client and account, so that revoking the grant of one ends the other. An unknown account may be
+/// the same one. One look-up for each case, and each stops at its first row.
 macro_rules! live_grant {
     ($workspace:literal, $client:literal, $account:literal) => {
         concat!(
@@ -91,7 +91,7 @@ use crate::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-/// What a store function answers.
+/// The result of a store function.
 pub type StoreResult<T> = Result<T, DatabaseError>;
 
 /// A type that is read from one row.
@@ -100,7 +100,7 @@ pub(crate) trait FromRow: Sized {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self>;
 }
 
-/// Typed access to a row's columns; what is missing or of another type is `Malformed`.
+/// Typed access to a row's columns. A missing column or one of another type is `Malformed`.
 pub(crate) struct Columns<'a>(pub(crate) &'a Row);
 
 impl Columns<'_> {
@@ -167,12 +167,12 @@ fn malformed(column: &str) -> DatabaseError {
     DatabaseError::Malformed(format!("column {column} is not as expected"))
 }
 
-/// `SELECT *` answers without a column that a migration was to add.
+/// `SELECT *` answers without a column that a missing migration adds.
 fn missing(column: &str) -> DatabaseError {
     DatabaseError::NotMigrated(format!("a row has no column {column}"))
 }
 
-/// JSON text of a column. Lists and maps of strings always serialise.
+/// JSON text of a column. Lists and maps of strings can always be serialised.
 pub(crate) fn json_text<T: serde::Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
@@ -186,8 +186,8 @@ pub(crate) async fn run_statement<D: Database>(db: &D, statement: Statement) -> 
 /// Fails, and the whole batch with it, unless the statement before it changed a row.
 const MUST_HAVE_CHANGED: &str = "INSERT INTO scheduled_runs (name) SELECT NULL WHERE changes() = 0";
 
-/// Applies all or nothing: each of `must` has to change a row, because it holds what the rest builds
-/// on. Answers whether all was applied; a rule of the schema that says no counts as nothing applied, too.
+/// Applies all or nothing: each statement of `must` has to change a row, because the rest depends on it. Returns
+/// whether all was applied. A violated constraint also counts as nothing applied.
 pub async fn all_or_nothing<D: Database>(db: &D, must: Vec<Statement>, then: Vec<Statement>) -> StoreResult<bool> {
     let guarded = must.into_iter().flat_map(|one| [one, sql!(MUST_HAVE_CHANGED)]);
     match db.batch(guarded.chain(then).collect()).await {
@@ -215,16 +215,16 @@ pub(crate) fn read_all<T: FromRow>(rows: &Rows) -> StoreResult<Vec<T>> {
     rows.rows.iter().map(|row| T::from_row(&Columns(row))).collect()
 }
 
-/// One page of a list: the rows, and the key of the last when more may follow.
+/// One page of a list: the rows, and the key of the last one if more may follow.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
     /// Rows of this page.
     pub data: Vec<T>,
-    /// Where the next page begins.
+    /// The cursor of the next page.
     pub next: Option<String>,
 }
 
-/// What a page that begins after this row is asked for with: `seconds.id`.
+/// The cursor of a page after this row: `seconds.id`.
 fn format_cursor(at: Timestamp, id: impl std::fmt::Display) -> String {
     format!("{}.{id}", at.unix())
 }

@@ -1,7 +1,7 @@
-//! How many rows of a kind a workspace may have. Counting stops at the limit, and finds its rows by an index.
+//! How many rows of a kind a workspace may have. Counting stops at the limit, and uses an index.
 //!
-//! Owns the guards: statements that fail, and the whole batch with them, where there are as many rows as may be. A guard
-//! stands in the batch of the insert, so that inserts at the same moment can't pass it together.
+//! Owns the guards: statements that fail, and the whole batch with them, if the limit is reached. A guard is in the
+//! batch of the insert, so that concurrent inserts cannot exceed the limit together.
 
 use super::{Columns, StoreResult, run_statement};
 use crate::app::AppId;
@@ -41,7 +41,7 @@ const COUNT_CONNECTIONS: &str =
 /// A limited kind of rows.
 #[derive(Debug, Clone, Copy)]
 pub enum Quota<'a> {
-    /// Keys in force.
+    /// Valid keys.
     Keys,
     /// Connect links that can be used.
     OpenLinks(Timestamp),
@@ -54,7 +54,7 @@ pub enum Quota<'a> {
 }
 
 impl Quota<'_> {
-    /// How many there may be.
+    /// The limit.
     pub fn limit(self) -> i64 {
         match self {
             Self::Keys | Self::SignInLinks(..) => 1_000,
@@ -64,7 +64,7 @@ impl Quota<'_> {
         }
     }
 
-    /// The statement that fails where there are as many as may be.
+    /// The statement that fails if the limit is reached.
     fn guard_statement(self, workspace: &WorkspaceId) -> Statement {
         match self {
             Self::Keys => sql!(GUARD_KEYS, workspace, self.limit()),
@@ -86,7 +86,7 @@ impl Quota<'_> {
     }
 }
 
-/// A database whose batches are applied only where quotas allow one more; else they fail as by a rule of the schema.
+/// A database whose batches are applied only if quotas permit one more. Otherwise they fail like a violated constraint.
 #[derive(Debug)]
 pub struct GuardedDatabase<'a, D> {
     db: &'a D,
@@ -107,7 +107,7 @@ impl<D: Database> Database for GuardedDatabase<'_, D> {
     }
 }
 
-/// Whether there are as many as may be.
+/// Whether the limit is reached.
 pub async fn is_reached(db: &impl Database, workspace: &WorkspaceId, quota: Quota<'_>) -> StoreResult<bool> {
     Ok(run_count(db, quota.count_statement(workspace)).await? >= quota.limit())
 }

@@ -1,7 +1,7 @@
-//! The credential group of `connections` as refresh, check and disconnect write it.
+//! The columns of the credential in `connections`, as refresh, check and disconnect write them.
 //!
-//! Every write names the generation it belongs to; every write of a refresh names its attempt or
-//! the exact version it redeemed. What loses such a comparison changes nothing.
+//! Every write names its generation, and every write of a refresh names its attempt or the version of the token it
+//! used. A write that loses such a comparison changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ const CLIENT: &str = "SELECT * FROM oauth_clients WHERE id = (SELECT oauth_clien
     AND workspace_id = (SELECT workspace_id FROM connections WHERE id = ?1)";
 const DEFINITION: &str = "SELECT a.definition FROM connections c
     JOIN apps a ON a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision WHERE c.id = ?1";
-/// One claimant wins. An intent that ran out may be taken over; a live one never. What it was about to
-/// redeem may have been redeemed: that is remembered. An attempt that failed since the row was read has set
-/// another `next_attempt_at` or status: what was planned before that is planned anew.
+/// One attempt gets the lease. A lease that has ended may be taken over, a current one never. The token of the
+/// taken-over lease may have been used, which is recorded. A failed attempt since the row was read has set another
+/// `next_attempt_at` or status: an earlier plan must be made again.
 const TAKE_LEASE: &str = concat!(
     "UPDATE connections SET ambiguous_token_hash = coalesce(lease_token_hash, ambiguous_token_hash),
       ambiguous_since = CASE WHEN lease_token_hash IS NULL THEN ambiguous_since
@@ -33,9 +33,9 @@ const TAKE_LEASE: &str = concat!(
       AND ",
     no_live_lease!("?8")
 );
-/// The new tokens. `attempt_id = mine` holds while nobody took the intent over; `version = redeemed`
-/// holds while nobody stored anything newer, even if an intent was taken over meanwhile: that one stays, because
-/// whoever took it over is still at it, and has the newer answer if there is one.
+/// The new tokens. `attempt_id = mine` is true while nobody took the lease over. `version = redeemed` is true while
+/// nobody stored anything newer, even if a lease was taken over in the meantime: that lease stays, because its attempt
+/// is still running and has the newer response if there is one.
 const PERSIST_RENEWAL: &str = "UPDATE connections SET sealed_credential = ?6, version = version + 1, last_attempt_id = ?5,
       lease_expires_at = CASE WHEN lease_attempt_id = ?5 THEN NULL ELSE lease_expires_at END,
       lease_token_hash = CASE WHEN lease_attempt_id = ?5 THEN NULL ELSE lease_token_hash END,
@@ -47,8 +47,7 @@ const PERSIST_RENEWAL: &str = "UPDATE connections SET sealed_credential = ?6, ve
       refresh_refused_since = CASE WHEN ?11 = 0 THEN NULL ELSE refresh_refused_since END, refresh_refused_code = CASE WHEN ?11 = 0 THEN NULL ELSE refresh_refused_code END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (lease_attempt_id = ?5 OR version = ?4)";
 const WRITE_STATUS: &str = "SELECT last_attempt_id, generation, version FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
-/// A failure writes only against its own attempt and the version it used, and gives the intent back only when `?6`
-/// says so.
+/// A failure is written only for its own attempt and the version it used, and releases the lease only if `?6` says so.
 const RECORD_FAILURE: &str = "UPDATE connections SET failures = failures + 1, next_attempt_at = ?5, last_error = ?7, checked_at = ?8, check_evidence = ?9,
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?10 END, ambiguous_token_hash = coalesce(?11, ambiguous_token_hash),
       ambiguous_since = CASE WHEN ?11 IS NULL THEN ambiguous_since
@@ -59,16 +58,16 @@ const RECORD_FAILURE: &str = "UPDATE connections SET failures = failures + 1, ne
       refresh_refused_since = CASE ?14 WHEN 'set' THEN coalesce(refresh_refused_since, ?8) WHEN 'clear' THEN NULL ELSE refresh_refused_since END,
       refresh_refused_code = CASE ?14 WHEN 'set' THEN ?15 WHEN 'clear' THEN NULL ELSE refresh_refused_code END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND lease_attempt_id = ?4 AND version = ?12 AND deleted_at IS NULL";
-/// Dead only when the very version that was refused is still the stored one. What nobody confirmed stays so.
+/// Needs a reconnect only if the refused version is still the stored one. An unconfirmed connection stays unconfirmed.
 const NEEDS_RECONNECT_AFTER_ATTEMPT: &str = "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?6, lease_attempt_id = NULL, lease_expires_at = NULL,
       lease_token_hash = NULL, failures = failures + 1, last_error = ?7, checked_at = ?8, check_evidence = ?9, next_check_at = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND lease_attempt_id = ?5 AND deleted_at IS NULL";
-/// An attempt that means nothing any more: newer tokens are stored, or (`?5`) nothing was sent.
+/// An attempt without a result: newer tokens are stored, or (`?5`) nothing was sent.
 const RELEASE_LEASE: &str =
     "UPDATE connections SET lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL
     WHERE workspace_id = ?1 AND id = ?2 AND lease_attempt_id = ?3 AND (?5 OR version <> ?4)";
-/// The same for what can't be refreshed: only while no attempt is in flight. One that ran out and left its intent behind
-/// is not in flight.
+/// The same for a credential that cannot be refreshed: only while no attempt is running. An attempt whose lease has
+/// ended is not running.
 const NEEDS_RECONNECT_AFTER_PROBE: &str = concat!(
     "UPDATE connections SET status = CASE status WHEN 'awaiting_confirmation' THEN status ELSE 'needs_reconnect' END, reconnect_reason = ?5, failures = failures + 1, last_error = ?6,
       checked_at = ?7, check_evidence = ?8, next_check_at = NULL
@@ -76,14 +75,14 @@ const NEEDS_RECONNECT_AFTER_PROBE: &str = concat!(
     no_live_lease!("?7"),
     " AND deleted_at IS NULL"
 );
-/// A credential that works is not dead, whatever was believed.
+/// A credential that works does not need a reconnect, whatever was recorded.
 const RECORD_PROBE: &str = "UPDATE connections SET checked_at = ?4, check_evidence = ?5,
       next_check_at = CASE WHEN ?9 OR status <> 'needs_reconnect' THEN ?6 ELSE NULL END,
       status = CASE WHEN ?9 AND status = 'needs_reconnect' THEN 'connected' ELSE status END,
       reconnect_reason = CASE WHEN ?9 THEN NULL ELSE reconnect_reason END, failures = ?7, last_error = ?8
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
-/// An errand that could not even begin: nobody tries again at once. An attempt under way writes for itself; one that ran out
-/// writes nothing any more.
+/// A refresh that could not begin: nobody tries again at once. A running attempt writes its own result. One whose lease
+/// has ended writes nothing.
 const DELAY: &str = concat!(
     "UPDATE connections SET failures = failures + ?5, next_attempt_at = max(next_attempt_at, ?4), last_error = coalesce(?6, last_error),
       check_evidence = ?8, next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?7 END
@@ -99,18 +98,18 @@ const LEASE_DUE: &str = "UPDATE connections SET next_check_at = ?2 WHERE id IN
       (SELECT id FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1 ORDER BY next_check_at LIMIT ?3)
     RETURNING id";
 
-/// A connection with all that an errand at the app needs.
+/// A connection with everything that a refresh or check needs.
 #[derive(Debug)]
 pub struct LoadedConnection {
     /// The connection.
     pub connection: Connection,
     /// Its client, if it has one.
     pub client: Option<Client>,
-    /// The custom app's definition; none for the catalogue's.
+    /// The custom app's definition. None for a catalogue app.
     pub definition: Option<String>,
 }
 
-/// Reads a case in one round trip.
+/// Reads it in one round trip.
 pub async fn load(db: &impl Database, id: &ConnectionId) -> StoreResult<Option<LoadedConnection>> {
     let answers = db.batch(vec![sql!(CONNECTION, id), sql!(CLIENT, id), sql!(DEFINITION, id)]).await?;
     let [connections, clients, definitions] = answers.as_slice() else {
@@ -125,7 +124,7 @@ pub async fn load(db: &impl Database, id: &ConnectionId) -> StoreResult<Option<L
     Ok(Some(LoadedConnection { connection, client, definition }))
 }
 
-/// One attempt to redeem one refresh token: what its writes compare against.
+/// One attempt to send one refresh token: the values that its writes are compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptRef {
     /// Its id.
@@ -138,11 +137,11 @@ pub struct AttemptRef {
     pub client: Option<ClientId>,
     /// The generation it belongs to.
     pub generation: i64,
-    /// The version it redeems.
+    /// The version that it uses.
     pub version: i64,
 }
 
-/// Promises an attempt of so many seconds for a connection as it was read; answers whether it may go on.
+/// Writes a lease of this many seconds for a connection as it was read. Returns whether the attempt may continue.
 pub async fn take_lease(
     db: &impl Database,
     attempt: &AttemptRef,
@@ -168,48 +167,48 @@ pub async fn take_lease(
     Ok(run_statement(db, statement).await?.changes > 0)
 }
 
-/// What a refresh brought, ready to be stored now or later. Everything secret in it is sealed.
+/// The result of a refresh, to be stored now or later. Everything secret in it is sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renewal {
-    /// Whose it is.
+    /// Its attempt.
     pub attempt: AttemptRef,
     /// The sealed credential.
     pub sealed: String,
-    /// End of the access token, Unix seconds.
+    /// Expiry of the access token, Unix seconds.
     pub expires_at: Option<i64>,
-    /// When it was obtained, Unix seconds; the old value when only a refresh token came.
+    /// When it was obtained, Unix seconds. The old value if only a refresh token was returned.
     pub refreshed_at: Option<i64>,
-    /// End of the refresh token, Unix seconds.
+    /// Expiry of the refresh token, Unix seconds.
     pub refresh_expires_at: Option<i64>,
-    /// When the refresh token dies unused, Unix seconds; `None` leaves what is known.
+    /// When the unused refresh token expires, Unix seconds. `None` changes nothing.
     #[serde(default)]
     pub refresh_idle_until: Option<i64>,
-    /// Whether anything can be refreshed again.
+    /// Whether it can be refreshed again.
     #[serde(default = "yes")]
     pub refreshable: bool,
-    /// What the app's addresses depend on, where the answer changed it.
+    /// The variables of the app's addresses, if the response changed them.
     #[serde(default)]
     pub variables: Option<BTreeMap<String, String>>,
-    /// Where the credential may go, for a row that does not say it yet.
+    /// The destinations of the credential, for a row without them.
     #[serde(default)]
     pub destinations: Option<Destinations>,
-    /// Granted scopes, if the answer named them.
+    /// Granted scopes, if the response has them.
     pub scopes: Option<Vec<String>>,
     /// 0 after a success.
     pub failures: i64,
-    /// No refresh before, Unix seconds.
+    /// No refresh before this time, Unix seconds.
     pub next_attempt_at: i64,
-    /// The code of what was odd about the answer.
+    /// The code of an unusual response.
     pub error: Option<String>,
     /// When, Unix seconds.
     pub at: i64,
-    /// What was seen.
+    /// The evidence.
     pub evidence: String,
-    /// When the clock looks again, Unix seconds.
+    /// When the scheduled run checks it next, Unix seconds.
     pub next_check_at: i64,
 }
 
-/// What a renewal that an earlier version kept meant.
+/// The default for a pending write of an earlier version.
 fn yes() -> bool {
     true
 }
@@ -242,20 +241,20 @@ pub fn persist_renewal(renewal: &Renewal) -> Statement {
     )
 }
 
-/// What the record says after a write of an attempt whose fate is not known.
+/// The state of the database after a write of an attempt with an unknown result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteStatus {
     /// This attempt's write was the last to be applied.
     Applied,
-    /// The record still waits for it.
+    /// The database still waits for it.
     Pending,
-    /// The same grant has something newer in the record.
+    /// The database has something newer of the same grant.
     Superseded,
-    /// Reconnected or disconnected: the record holds another grant, or none.
+    /// Reconnected or disconnected: the database has another grant, or none.
     GrantReplaced,
 }
 
-/// Asks the record what became of a write (it may have been applied though it was reported failed).
+/// Reads what happened to a write (it may have been applied although it was reported as failed).
 pub async fn read_write_status(db: &impl Database, attempt: &AttemptRef) -> StoreResult<WriteStatus> {
     let rows = run_statement(db, sql!(WRITE_STATUS, &attempt.workspace, &attempt.connection)).await?;
     let Some(row) = rows.rows.first() else { return Ok(WriteStatus::GrantReplaced) };
@@ -272,32 +271,32 @@ pub async fn read_write_status(db: &impl Database, attempt: &AttemptRef) -> Stor
 /// How a failure is recorded.
 #[derive(Debug, Clone)]
 pub struct AttemptFailure<'a> {
-    /// No refresh before.
+    /// No refresh before this time.
     pub next_attempt_at: Timestamp,
-    /// Whether the intent is given back (safe) or left to run out (the token may have been redeemed).
+    /// Whether the lease is released (safe) or left until it ends (the token may have been used).
     pub release_lease: bool,
     /// The code.
     pub error: &'a str,
     /// When.
     pub at: Timestamp,
-    /// When the clock looks again.
+    /// When the scheduled run checks it next.
     pub next_check_at: Timestamp,
-    /// The hash of a refresh token that may have been redeemed.
+    /// The hash of a refresh token that may have been used.
     pub ambiguous_token_hash: Option<&'a str>,
-    /// When it was presented.
+    /// When it was sent.
     pub asked_at: Timestamp,
-    /// What becomes of the refusal that is kept of the app.
+    /// What happens to the stored refusal of the app.
     pub refusal_update: RefusalUpdate<'a>,
 }
 
-/// What becomes of the refusal that is kept of an app, which does not end the connection.
+/// What happens to the stored refusal of an app, which does not end the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalUpdate<'a> {
-    /// It stays as it is: the app did not answer, or asked to wait.
+    /// It stays: the app did not answer, or asked to wait.
     Keep,
-    /// The app refuses, by this code if it gave one.
+    /// The app refuses, with this code if it returned one.
     Set(Option<&'a str>),
-    /// The app refuses the client: what it said of the connection before is outdated.
+    /// The app refuses the client: what it said about the connection is outdated.
     Clear,
 }
 
@@ -334,7 +333,7 @@ pub fn record_failure(attempt: &AttemptRef, failure: &AttemptFailure<'_>) -> Sta
     )
 }
 
-/// The statement that declares a connection dead after its attempt was refused for good.
+/// The statement that marks a connection after its attempt was permanently refused.
 pub fn mark_needs_reconnect_after_attempt(
     attempt: &AttemptRef,
     reason: ReconnectReason,
@@ -355,13 +354,12 @@ pub fn mark_needs_reconnect_after_attempt(
     )
 }
 
-/// The statement that takes an attempt's promise back when newer tokens have been stored meanwhile, or when nothing
-/// was sent in its name.
+/// The statement that releases an attempt's lease if newer tokens were stored in the meantime, or if nothing was sent.
 pub fn release_lease(attempt: &AttemptRef, unsent: bool) -> Statement {
     sql!(RELEASE_LEASE, &attempt.workspace, &attempt.connection, &attempt.id, attempt.version, unsent)
 }
 
-/// The statement that declares a connection dead that can't be refreshed.
+/// The statement that marks a connection that cannot be refreshed.
 pub fn mark_needs_reconnect_after_probe(
     connection: &Connection,
     reason: ReconnectReason,
@@ -381,7 +379,7 @@ pub fn mark_needs_reconnect_after_probe(
     )
 }
 
-/// The statement that records what a probe saw.
+/// The statement that records the result of a probe.
 pub fn record_probe(
     connection: &Connection,
     at: Timestamp,
@@ -405,8 +403,8 @@ pub fn record_probe(
     )
 }
 
-/// The statement that puts off an errand which could not begin: with an error it counts as a failure and
-/// holds callers off until `until`; without one only the clock looks later.
+/// The statement that postpones a refresh that could not begin: with an error it counts as a failure and makes callers
+/// wait until `until`; without one only the next check is later.
 pub fn postpone(
     connection: &Connection,
     until: Timestamp,
@@ -430,8 +428,8 @@ pub fn postpone(
     )
 }
 
-/// Ends a connection for everybody: from the answer on it does not exist. Answers the row, whose
-/// credential was sealed under the generation before. `then` goes into the same transaction.
+/// Ends a connection: from the answer on it does not exist. Returns the row, whose credential was sealed under the
+/// previous generation. `then` is added to the same transaction.
 pub async fn mark_deleted(
     db: &impl Database,
     workspace: &WorkspaceId,

@@ -1,8 +1,8 @@
-//! Rows of `reseals`, and the sealed columns of all tables as one list that is walked page by page.
+//! Rows of `reseals`, and the sealed columns of all tables as one list that is read page by page.
 //!
-//! Owns the walk: in order of id and column, from a cursor that moves in the very batch that writes the
-//! page, so that a run that dies repeats a page or has done it. Never steps through a table: a page is
-//! found by the primary keys, and bounded in rows and bytes.
+//! Owns the pass: in order of id and column, from a cursor that moves in the same batch that writes the page, so that
+//! an interrupted run repeats a page or has completed it. Never scans a table: a page is found by the primary keys, and
+//! bounded in rows and bytes.
 
 use super::{Columns, FromRow, StoreResult, json_text, read_all, read_first};
 use crate::frozen::{self, SealedField};
@@ -10,11 +10,11 @@ use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-/// Sealed bytes on a page: what is read beyond the row that reaches it waits for the next page. Bounds
-/// memory and time of a run whose apps hand out huge tokens, and stays under D1's 2 MB for one value.
+/// Most sealed bytes of a page: what is read after the row that reaches it waits for the next page. This limits memory
+/// and time of a run whose apps issue very large tokens, and stays under D1's 2 MB for one value.
 const PAGE_BYTES: i64 = 128 * 1024;
 
-/// A column that holds envelopes.
+/// A column with sealed values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SealedColumn {
     /// Tokens of a connection.
@@ -25,7 +25,7 @@ pub enum SealedColumn {
     Tokens,
     /// The PKCE verifier of a flow.
     Verifier,
-    /// The grant that waits in a flow.
+    /// The pending grant of a flow.
     Grant,
 }
 
@@ -33,7 +33,7 @@ impl SealedColumn {
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Credential, Self::Secret, Self::Tokens, Self::Verifier, Self::Grant];
 
-    /// What its values are sealed for.
+    /// The sealed field of its values.
     pub fn sealed_field(self) -> SealedField {
         match self {
             Self::Credential => frozen::CREDENTIAL,
@@ -59,7 +59,7 @@ impl SealedColumn {
     }
 }
 
-/// Another key seals now: its walk begins anew, whatever was walked for it before.
+/// Another key is the first one now: its pass starts again, whatever was done for it before.
 const FORGET_OTHERS: &str = "DELETE FROM reseal_progress WHERE key_id <> ?1";
 const BEGIN: &str =
     "INSERT INTO reseal_progress (key_id, pass, after_id, after_column, resealed, unsettled, unreadable, started_at)
@@ -68,8 +68,8 @@ const NEXT_PASS: &str = "UPDATE reseal_progress SET pass = pass + 1, after_id = 
     WHERE key_id = ?1 AND after_id IS NULL AND next_pass_at <= ?2";
 const PROGRESS: &str = "SELECT * FROM reseal_progress WHERE key_id = ?1";
 
-/// One column's part of the list, from the cursor on: `?1` is the key that seals, `?2` how its envelopes
-/// begin. What it sealed is looked at without being read. A space sorts before any character of an id.
+/// One column's part of the list, from the cursor on: `?1` is the first key, `?2` the beginning of its envelopes.
+/// Values that it sealed are skipped without being read. A space sorts before any character of an id.
 macro_rules! part {
     ($number:literal, $table:literal, $column:literal, $generation:literal, $version:literal) => {
         concat!(
@@ -93,7 +93,7 @@ macro_rules! part {
         )
     };
 }
-/// The next page. A connection that has ended is sealed under the generation before.
+/// The next page. A connection that has ended is sealed under the previous generation.
 const PAGE: &str = concat!(
     "SELECT id, number, workspace_id, generation, version, sealed FROM (
       SELECT *, sum(coalesce(length(sealed), 0)) OVER (ORDER BY id, number) - coalesce(length(sealed), 0) AS ahead FROM (",
@@ -109,7 +109,7 @@ const PAGE: &str = concat!(
     " ORDER BY id, number LIMIT ?3)) WHERE ahead < ?4 ORDER BY id, number"
 );
 
-/// Puts new envelopes in the place of the very ones that were read; what was written meanwhile stays.
+/// Replaces exactly the envelopes that were read. What was written in the meantime stays.
 macro_rules! replace {
     ($table:literal, $column:literal, $and:expr) => {
         concat!(
@@ -130,8 +130,8 @@ macro_rules! replace {
         )
     };
 }
-/// The version stays as it is: the tokens are the same, and an answer that is still on its way to the
-/// record compares with it. Hands off while an attempt is in force.
+/// The version stays: the tokens are the same, and a pending response is compared with it. A connection with a lease is
+/// not changed.
 const REPLACE_CREDENTIAL: &str = replace!(
     "connections",
     "sealed_credential",
@@ -147,26 +147,26 @@ const COUNT: &str = "UPDATE reseal_progress SET resealed = resealed + changes()
 const ADVANCE: &str = "UPDATE reseal_progress SET after_id = ?5, after_column = ?6, unsettled = ?7, unreadable = ?8, next_pass_at = ?9, finished_at = ?10
     WHERE key_id = ?1 AND pass = ?2 AND after_id = ?3 AND after_column = ?4";
 
-/// How far the walk for the key that seals has come.
+/// The progress of the pass for the first key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResealProgress {
-    /// The key that seals.
+    /// The first key.
     pub key_id: String,
-    /// Passes begun.
+    /// Number of passes that have begun.
     pub pass: i64,
-    /// The last row looked at, by id and column's number; none while nothing is walked.
+    /// The last handled row, by id and column's number. None if no pass is running.
     pub after: Option<(String, i64)>,
     /// Values sealed again, in all passes.
     pub resealed: i64,
     /// Values that this pass sealed again, or left for the next one.
     pub unsettled: i64,
-    /// Values that this pass found and could not open.
+    /// Values that this pass could not decrypt.
     pub unreadable: i64,
-    /// When the walk for this key began.
+    /// When the pass for this key began.
     pub started_at: Timestamp,
     /// When the next pass begins.
     pub next_pass_at: Option<Timestamp>,
-    /// Since when nothing is left to be done.
+    /// Since when nothing is left to do.
     pub finished_at: Option<Timestamp>,
 }
 
@@ -187,7 +187,7 @@ impl FromRow for ResealProgress {
     }
 }
 
-/// A place that may hold an envelope.
+/// A value that may be sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedValue {
     /// The row's id.
@@ -196,9 +196,9 @@ pub struct SealedValue {
     pub column: SealedColumn,
     /// The row's workspace.
     pub workspace: String,
-    /// The generation it is sealed for; 0 where there is none.
+    /// The generation it is sealed for. 0 if there is none.
     pub generation: i64,
-    /// The version of a connection's credential; 0 where there is none.
+    /// The version of a connection's credential. 0 if there is none.
     pub version: i64,
     /// The envelope, if there is one and another key than the first sealed it.
     pub sealed: Option<String>,
@@ -218,19 +218,19 @@ impl FromRow for SealedValue {
     }
 }
 
-/// What a run has before it.
+/// The work of a run.
 #[derive(Debug)]
 pub struct ResealPage {
-    /// How far the walk has come.
+    /// The progress.
     pub progress: ResealProgress,
-    /// What comes next, in order.
+    /// The next values, in order.
     pub rows: Vec<SealedValue>,
-    /// Whether nothing comes after it.
+    /// Whether nothing comes after them.
     pub is_last: bool,
 }
 
-/// Begins the walk or its next pass where it is time, and reads the next page of at most `limit` places:
-/// one round trip. `prefix` is how envelopes of the key that seals begin.
+/// Begins a pass if it is due, and reads the next page of at most `limit` values: one round trip. `prefix` is the
+/// beginning of envelopes of the first key.
 pub async fn next_page(
     db: &impl Database,
     key_id: &str,
@@ -255,16 +255,16 @@ pub async fn next_page(
     Ok(Some(ResealPage { progress, rows, is_last }))
 }
 
-/// How far the walk for a key has come; none before the clock has begun it.
+/// The progress for a key. None before a scheduled run has begun it.
 pub async fn progress(db: &impl Database, key_id: &str) -> StoreResult<Option<ResealProgress>> {
     super::query_first(db, sql!(PROGRESS, key_id)).await
 }
 
-/// A place that was looked at, and its new envelope.
+/// A handled value, and its new envelope.
 pub type ResealedValue<'a> = (&'a SealedValue, String);
 
-/// Writes a page's new envelopes and moves the cursor, both or neither; answers how many envelopes were
-/// replaced. Moves nothing when another run has done the page.
+/// Writes a page's new envelopes and moves the cursor, both or neither. Returns how many envelopes were replaced. Moves
+/// nothing if another run has done the page.
 pub async fn write_page(
     db: &impl Database,
     before: &ResealProgress,

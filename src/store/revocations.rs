@@ -1,4 +1,4 @@
-//! Rows of `revocations`: what an app has not confirmed yet, kept sealed for a day.
+//! Rows of `revocations`: revocations that an app has not confirmed yet, kept sealed for a day.
 
 use super::{Columns, FromRow, StoreResult, json_text};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ const INSERT: &str = "INSERT OR REPLACE INTO revocations (id, workspace_id, app,
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 const DUE: &str =
     "SELECT id FROM revocations WHERE next_attempt_at <= ?1 AND expires_at > ?1 ORDER BY next_attempt_at LIMIT ?2";
-/// Leased as it is read: a run that dies leaves it for the next one.
+/// Leased as it is read: an interrupted run leaves it for the next one.
 const LEASE: &str = "UPDATE revocations SET next_attempt_at = ?3
     WHERE id IN (SELECT value FROM json_each(?1)) AND next_attempt_at <= ?2 RETURNING *";
 const POSTPONE: &str = "UPDATE revocations SET failures = failures + 1, next_attempt_at = ?2 WHERE id = ?1";
@@ -23,7 +23,7 @@ const DELETE: &str = "DELETE FROM revocations WHERE id = ?1";
 /// A revocation to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationJob {
-    /// The id of the connection that was.
+    /// The id of the former connection.
     pub connection: ConnectionId,
     /// Its workspace.
     pub workspace: WorkspaceId,
@@ -35,7 +35,7 @@ pub struct RevocationJob {
     pub auth_method: AuthMethodId,
     /// The variables of the app's addresses.
     pub variables: BTreeMap<String, String>,
-    /// Where its tokens may go; as in a connection.
+    /// The destinations of its tokens, as in a connection.
     pub destinations: Option<Destinations>,
     /// Its client, if it had one.
     pub client: Option<ClientId>,
@@ -72,7 +72,7 @@ impl FromRow for RevocationJob {
     }
 }
 
-/// The statement that keeps a revocation for later.
+/// The statement that stores a revocation for later.
 pub fn insert(job: &RevocationJob) -> Statement {
     sql!(
         INSERT,
@@ -97,12 +97,12 @@ pub(super) fn select_due(now: Timestamp, limit: i64) -> Statement {
     sql!(DUE, now, limit)
 }
 
-/// The statement that takes due revocations up, so that no other run does before `lease_until`.
+/// The statement that takes due revocations, so that no other run does before `lease_until`.
 pub(super) fn lease(ids: &[&ConnectionId], now: Timestamp, lease_until: Timestamp) -> Statement {
     sql!(LEASE, json_text(ids), now, lease_until)
 }
 
-/// The statement that puts a revocation off.
+/// The statement that postpones a revocation.
 pub fn postpone(id: &ConnectionId, at: Timestamp) -> Statement {
     sql!(POSTPONE, id, at)
 }

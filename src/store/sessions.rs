@@ -1,5 +1,5 @@
-//! Rows of `sessions` and `sign_in_links`. Both are found by the SHA-256 of an unguessable text; their ids are what the
-//! hash begins with.
+//! Rows of `sessions` and `sign_in_links`. Both are found by the SHA-256 of an unguessable text. Their ids are the
+//! beginning of the hash.
 
 use super::connections::read_user;
 use super::keys::read_creator_key;
@@ -18,14 +18,14 @@ use crate::workspace::{Role, User};
 const INSERT: &str =
     "INSERT INTO sessions (token_hash, workspace_id, session_type, user_id, user_name, link_id, created_at, expires_at, role, created_by_key)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-/// A person keeps `?4` sessions beside the one that begins, at most; the oldest give way to it.
+/// A person has at most 100 sessions. The oldest are deleted when one begins.
 const TRIM: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 AND token_hash NOT IN
     (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 ORDER BY created_at DESC, token_hash LIMIT ?4)";
 const GET: &str = "SELECT * FROM sessions WHERE token_hash = ?1 AND expires_at > ?2";
 const UNEXPIRED_HASHES: &str =
     "SELECT token_hash FROM sessions WHERE token_hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE token_hash = ?1";
-/// `~` comes after every character of a hash. The plus keeps `SQLite` at the primary key.
+/// `~` comes after every character of a hash. The plus makes `SQLite` use the primary key.
 const BY_ID: &str = "SELECT * FROM sessions WHERE token_hash >= ?2 AND token_hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
 const LIST: &str =
     "SELECT * FROM sessions WHERE workspace_id = ?1 AND (created_at, token_hash) < (?2, ?3) AND expires_at > ?4
@@ -33,7 +33,7 @@ const LIST: &str =
       AND (?6 IS NULL OR user_id = ?6)
       AND (?7 IS NULL OR created_by_key = ?7)
     ORDER BY created_at DESC, token_hash DESC LIMIT ?8";
-/// What waits in a flow is nobody's from now on: the scheduled run revokes it at the app.
+/// Pending grants have no owner from now on: the scheduled run revokes them at the app.
 const END_FLOWS: &str = "UPDATE flows SET expires_at = ?2 WHERE session_hash = ?1 AND expires_at > ?2
     AND status IN ('pending', 'undecided')";
 
@@ -58,7 +58,7 @@ const DELETE_SIGN_IN: &str = "DELETE FROM sign_in_links WHERE token_hash = ?1";
 pub enum SessionKind {
     /// A signed-in person: the Connections page.
     User(User),
-    /// Whoever opened a link: that link and nothing else.
+    /// A person with a link: that link and nothing else.
     Link(LinkId),
 }
 
@@ -71,13 +71,13 @@ pub struct Session {
     pub workspace: WorkspaceId,
     /// What it may do.
     pub kind: SessionKind,
-    /// What the person may change; a link's session has no role.
+    /// What the person may change. A link's session has no role.
     pub role: Role,
-    /// The key that made the link it was opened through.
+    /// The key that created the link it was opened with.
     pub made_by: Option<ApiKeyId>,
     /// When it began.
     pub created_at: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
@@ -120,7 +120,7 @@ impl FromRow for Session {
     }
 }
 
-/// The statements that open a session, and keep those of a person few.
+/// The statements that open a session, and limit those of a person.
 fn insert_statements(session: &Session) -> impl Iterator<Item = Statement> {
     let (kind, link) = match &session.kind {
         SessionKind::User(_) => ("person", None),
@@ -175,18 +175,18 @@ pub async fn get_by_id(
     query_first(db, sql!(BY_ID, workspace, id.hash_begins(), now)).await
 }
 
-/// What a list of sessions or sign-in links shows.
+/// The filters of a list of sessions or sign-in links.
 #[derive(Debug, Clone, Default)]
 pub struct SessionFilter {
     /// Only sessions of this kind: `person` or `link`.
     pub kind: Option<&'static str>,
     /// Only this person's.
     pub user: Option<String>,
-    /// Only what this key made.
+    /// Only those that this key created.
     pub made_by: Option<ApiKeyId>,
-    /// After this row: when it was made, and its stored hash.
+    /// After this row: when it was created, and its stored hash.
     pub after: Option<(Timestamp, String)>,
-    /// Rows at most.
+    /// Most rows.
     pub limit: i64,
 }
 
@@ -215,7 +215,7 @@ pub async fn delete(db: &impl Database, hash: &str) -> StoreResult<()> {
     run_statement(db, sql!(DELETE, hash)).await.map(|_| ())
 }
 
-/// Ends a session, and what waits in its flows, in one transaction.
+/// Ends a session and its pending grants, in one transaction.
 pub async fn revoke(db: &impl Database, session: &Session, now: Timestamp) -> StoreResult<()> {
     let hash = session.hash.as_str();
     db.batch(vec![sql!(END_FLOWS, hash, now), sql!(DELETE, hash)]).await.map(|_| ())
@@ -228,17 +228,17 @@ pub struct SignInLink {
     pub hash: String,
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// Whom it signs in.
+    /// The person that it signs in.
     pub user: User,
-    /// The role that the session will have.
+    /// The role of the session.
     pub role: Role,
-    /// The page of ours that it leads to; none leads to the list of connections.
+    /// The page that it leads to. None leads to the list of connections.
     pub return_to: Option<String>,
-    /// The key that made it.
+    /// The key that created it.
     pub made_by: Option<CreatorKey>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Timestamp,
     /// When it was used.
     pub used_at: Option<Timestamp>,
@@ -267,7 +267,7 @@ impl FromRow for SignInLink {
     }
 }
 
-/// Stores a sign-in link; answers whether the key that makes it is still in force.
+/// Stores a sign-in link. Returns whether the key that creates it is still valid.
 pub async fn insert_sign_in_link(db: &impl Database, sign_in: &SignInLink) -> StoreResult<bool> {
     let statement = sql!(
         INSERT_SIGN_IN,
@@ -285,13 +285,13 @@ pub async fn insert_sign_in_link(db: &impl Database, sign_in: &SignInLink) -> St
     Ok(run_statement(db, statement).await?.changes > 0)
 }
 
-/// Whom a link would sign in, without using it up.
+/// The person that a link would sign in, without using it.
 pub async fn get_sign_in_link(db: &impl Database, token_hash: &str, now: Timestamp) -> StoreResult<Option<SignInLink>> {
     query_first(db, sql!(GET_SIGN_IN, token_hash, now)).await
 }
 
-/// Uses a sign-in link up and opens its session, in one transaction: only one caller gets it. The session that the browser
-/// had before ends. Answers whether the link could still be used.
+/// Uses a sign-in link and opens its session, in one transaction: only one caller succeeds. The browser's previous
+/// session ends. Returns whether the link could be used.
 pub async fn sign_in(
     db: &impl Database,
     token_hash: &str,

@@ -7,15 +7,15 @@ use crate::retention::USES_PER_CONNECTION;
 use crate::sql;
 use crate::time::Timestamp;
 
-/// A use of today counts its day once; the interval keeps a busy step from writing at every call.
-/// Bound numbers are floats (D1): the quotient must be cut to whole days.
+/// A day is counted once. The interval keeps a busy step from writing at every call. Bound numbers are floats (D1), so
+/// the quotient must be cut to whole days.
 const RECORD: &str =
     "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
     VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1)
     ON CONFLICT (connection_id, workflow, step) DO UPDATE SET
       active_days = active_days + (last_used_at / 86400 < CAST(?5 / 86400 AS INTEGER)), last_used_at = ?5
     WHERE last_used_at < ?5 - ?6";
-/// A connection keeps `?4` uses beside a new one, at most: those of longest ago give way to it.
+/// A connection has at most 500 uses: a new one replaces the oldest.
 const EVICT: &str = "DELETE FROM uses WHERE connection_id = ?1
     AND NOT EXISTS (SELECT 1 FROM uses WHERE connection_id = ?1 AND workflow = ?2 AND step = ?3)
     AND (workflow, step) IN (SELECT workflow, step FROM uses WHERE connection_id = ?1
@@ -31,9 +31,9 @@ pub const WRITE_INTERVAL: i64 = 300;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Use {
-    /// The workflow, as the caller names it.
+    /// The workflow, with the caller's name for it.
     pub workflow: String,
-    /// The step; empty where the caller named none.
+    /// The step. Empty if the caller named none.
     pub step: String,
     /// First use.
     pub first_used_at: Timestamp,

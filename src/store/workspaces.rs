@@ -23,7 +23,7 @@ impl FromRow for Workspace {
     }
 }
 
-/// The statement that inserts a workspace; its first key goes in the same batch.
+/// The statement that inserts a workspace. Its first key is in the same batch.
 pub fn insert(workspace: &Workspace) -> Statement {
     sql!(INSERT, &workspace.id, workspace.name.as_str(), json_text(&workspace.allowed_origins), workspace.created_at)
 }
@@ -39,7 +39,7 @@ pub async fn list(db: &impl Database, after: &str, limit: i64) -> StoreResult<Pa
     Ok(cut_page(rows, limit, |workspace: &Workspace| workspace.id.to_string()))
 }
 
-/// Changes what is given, and answers the row.
+/// Changes the given fields, and returns the row.
 pub async fn update(
     db: &impl Database,
     id: &WorkspaceId,
@@ -49,8 +49,8 @@ pub async fn update(
     query_first(db, sql!(UPDATE, id, name, origins.map(json_text))).await
 }
 
-/// Locks everybody out of a workspace at once and marks what it holds for revocation and erasure by the scheduled run;
-/// answers whether it was there. Flows end; one whose grant waits for a decision is kept, for nobody, until the grant is
+/// Blocks all access to a workspace at once and marks its content for revocation and erasure by the scheduled run.
+/// Returns whether it existed. Flows end; one with a pending grant is kept, without an owner, until the grant is
 /// revoked.
 pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) -> StoreResult<bool> {
     const MARK: &str = "UPDATE workspaces SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";

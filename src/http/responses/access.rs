@@ -235,7 +235,7 @@ pub(crate) struct SessionResponse {
     role: Option<Role>,
     /// The connect link; null for a person's session.
     link: Option<LinkId>,
-    /// The key that made the link it was opened through.
+    /// The key that created the link it was opened with.
     made_by: Option<ApiKeyId>,
     created_at: Timestamp,
     expires_at: Timestamp,

@@ -181,7 +181,7 @@ struct ResealStatus {
     started_at: Option<Timestamp>,
     /// When all is looked through again; null while a pass is under way.
     next_pass_at: Option<Timestamp>,
-    /// Since when nothing is left to be done.
+    /// Since when nothing is left to do.
     finished_at: Option<Timestamp>,
 }
 

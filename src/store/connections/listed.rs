@@ -1,7 +1,7 @@
 //! Connections as a page and the API list them.
 //!
-//! Owns the filters, and what is said of a connection beside its own columns. Refuses to fail as a whole for one row that
-//! can't be read.
+//! Owns the filters, and what is shown of a connection in addition to its own columns. An unreadable row does not make
+//! the whole list fail.
 
 use crate::app::AppId;
 use crate::client::{ClientProblem, SECRET_EXPIRY_WARNING};
@@ -12,15 +12,15 @@ use crate::sql;
 use crate::store::{Columns, FromRow, Page, StoreResult, cut_page, json_text, run_statement};
 use crate::time::Timestamp;
 
-/// The app was asked: nothing of ours stood before it.
+/// The app was asked: no problem of ours prevented it.
 macro_rules! was_asked {
     () => {
         "coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')"
     };
 }
-/// One row per connection with what the page and the API say of it. Filters that are NULL let all pass.
-/// The first condition decides which index is used: what it names is found without a step through the whole workspace.
-/// A row of the page after another one is found by a bound that is always there, or `SQLite` would not use it.
+/// One row per connection with what the page and the API show. A filter that is NULL selects everything. The first
+/// condition decides which index is used: what it names is found without a scan of the whole workspace. The next page
+/// is found by a bound that is always present, because otherwise `SQLite` would not use it.
 macro_rules! listed {
     ($first:literal) => {
         concat!(
@@ -75,21 +75,21 @@ macro_rules! newest_first {
 const LIST: &str = newest_first!(listed!("?2 IS NULL"));
 const FIND: &str = newest_first!(listed!("c.id = ?2"));
 const OF_USER: &str = newest_first!(listed!("c.user_id = ?5"));
-/// A person's own and those of nobody, each found in order by the index, and merged.
+/// A person's own connections and those without an owner, each found in order by the index, and merged.
 const SEEN_BY: &str = newest_first!(listed!("c.user_id = ?8"), " UNION ALL ", listed!("c.user_id IS NULL"));
 
-/// A connection with what is said of it beside its own columns.
+/// A connection with what is shown in addition to its own columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedConnection {
     /// The connection.
     pub connection: Connection,
     /// Whether the app refuses its client.
     pub client_misconfigured: bool,
-    /// Whether another client has taken the place of its client.
+    /// Whether another client has replaced its client.
     pub client_replaced: bool,
     /// Why, as a code: the app's, or one of [`ClientProblem`]'s.
     pub client_error: Option<String>,
-    /// When its client's secret ends.
+    /// When its client's secret expires.
     pub client_secret_expires_at: Option<Timestamp>,
     /// Workflows that used it.
     pub workflows: i64,
@@ -115,17 +115,17 @@ impl FromRow for ListedConnection {
 }
 
 impl ListedConnection {
-    /// Why its client can't be used, where that is known without the app.
+    /// Why its client cannot be used, if that is known without the app.
     pub fn client_problem(&self) -> Option<ClientProblem> {
         let of_connection = self.connection.client_problem();
-        // What concerns every connection is told by the client: it may have been entered anew since.
+        // A problem of every connection is read from the client, which may have been entered again since.
         of_connection
             .filter(|problem| !problem.affects_every_connection())
             .or_else(|| self.client_error.as_deref().and_then(ClientProblem::parse))
     }
 }
 
-/// What a list shows.
+/// The filters of a list.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectionFilter {
     /// Only this connection.
@@ -136,11 +136,11 @@ pub struct ConnectionFilter {
     pub status: Option<ConnectionStatus>,
     /// Only this owner.
     pub user: Option<String>,
-    /// Only what this workflow used.
+    /// Only those that this workflow used.
     pub workflow: Option<String>,
     /// Only names, labels and apps with this text.
     pub text: Option<String>,
-    /// Only what this person may see.
+    /// Only those that this person may see.
     pub visible_to: Option<String>,
     /// Only these (a key's allow-list).
     pub connections: Option<Vec<ConnectionId>>,
@@ -148,13 +148,13 @@ pub struct ConnectionFilter {
     pub apps: Option<Vec<AppId>>,
     /// Only those with this attention code.
     pub attention: Option<String>,
-    /// After this row: when it was made, and its id.
+    /// After this row: when it was created, and its id.
     pub after: Option<(Timestamp, ConnectionId)>,
-    /// Rows at most.
+    /// Most rows.
     pub limit: i64,
 }
 
-/// What a page that begins after this row is asked for with.
+/// The cursor of a page after this row.
 fn row_cursor(row: &Row) -> String {
     let row = Columns(row);
     format!("{}.{}", row.integer("created_at").unwrap_or_default(), row.text("id").unwrap_or_default())
@@ -201,9 +201,9 @@ pub async fn list(
     for row in &rows.data {
         match ListedConnection::from_row(&Columns(row)) {
             Ok(one) => data.push(one),
-            // All rows lack the column: to leave them out would show an empty workspace.
+            // All rows lack the column: leaving them out would show an empty workspace.
             Err(error @ DatabaseError::NotMigrated(_)) => return Err(error),
-            // A row that can't be read degrades alone: the others are still listed, on this page and the next.
+            // An unreadable row is left out: the others are still listed, on this page and the next.
             Err(_) => {}
         }
     }
