@@ -1,7 +1,7 @@
-//! The apps that a workspace knows, as lists show them: its own, and the catalogue's.
+//! The apps of a workspace as lists show them: its custom apps, and the catalogue.
 //!
-//! Owns lists. Refuses to read a file of the catalogue for its name: what a list shows of it is known since the build,
-//! and only a page's own apps are read.
+//! Owns these lists. Does not parse a catalogue file for its name: what a list shows of it is known since the build,
+//! and only the apps of one page are parsed.
 
 use std::rc::Rc;
 
@@ -21,9 +21,9 @@ use crate::store::{Page, apps};
 /// An app of a list.
 #[derive(Debug, Clone)]
 pub enum ListedApp {
-    /// The workspace's own.
+    /// A custom app of the workspace.
     Custom(Rc<App>),
-    /// One of the catalogue.
+    /// A catalogue app.
     Catalogue(&'static catalogue::CatalogueEntry),
 }
 
@@ -41,7 +41,7 @@ pub async fn load_app_list<P: Ports>(context: &Context<P>, workspace: &Workspace
     let clients = clients::list(context.db(), workspace).await?;
     let mut all = Vec::new();
     for row in apps::list(context.db(), workspace).await? {
-        // A definition that this version can't read any more degrades alone.
+        // A definition that this version cannot read is left out.
         match registry::parse_app_revision(context, &row.id, row.revision, Some(&row.definition)) {
             Ok(app) => all.push(ListedApp::Custom(app)),
             Err(error) => context.log_cause(&error),

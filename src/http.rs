@@ -1,8 +1,7 @@
-//! HTTP: request → use case → response, over plain structs that any platform can fill.
+//! HTTP: request → use case → response, as plain structs that any platform can fill.
 //!
-//! Owns authentication, the step that authorises every request before its handler, the order of refusals
-//! (401, 403, 404, 422, then the rest), headers, and the shape of JSON and pages. Refuses SQL and
-//! platform types.
+//! Owns authentication, the step that authorises every request before its handler, the order of refusals (401, 403,
+//! 404, 422, then the rest), headers, and the form of JSON and pages. Contains no SQL and no platform types.
 
 mod access_log;
 mod apps;
@@ -117,12 +116,12 @@ impl Method {
     }
 }
 
-/// A request's body as far as it was read.
+/// A request's body, as far as it was read.
 #[derive(Clone)]
 pub enum Body {
     /// The whole body.
     Bytes(Vec<u8>),
-    /// It is over [`BODY_LIMIT`]; reading stopped.
+    /// It is over [`BODY_LIMIT`]. Reading has stopped.
     TooLarge,
 }
 
@@ -150,8 +149,8 @@ impl Request {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether nobody has asked for the page yet: a HEAD, or a browser that loads a page ahead of need. Such a request
-    /// must not use anything up.
+    /// Whether nobody has opened the page yet: a HEAD, or a browser that loads a page in advance. Such a request must
+    /// not use anything that works once.
     fn is_speculative(&self) -> bool {
         let prefetch = |name: &str| {
             let value = self.header(name).unwrap_or_default();
@@ -167,7 +166,7 @@ impl Request {
     }
 }
 
-/// A response, and what is to be done after it was sent.
+/// A response and its deferred work.
 pub struct Response {
     /// HTTP status.
     pub status: u16,
@@ -175,11 +174,11 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: String,
-    /// To be done afterwards.
+    /// The work after it was sent.
     pub deferred: Vec<DeferredTask>,
 }
 
-/// A body may hold a credential, a header a cookie: neither is shown.
+/// A body may contain a credential and a header a cookie, so neither is shown.
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -218,10 +217,10 @@ impl Response {
     }
 }
 
-/// A request on its way to its handler: who calls is known, and that they may.
+/// A request for its handler: the caller is known and authorised.
 pub(crate) struct Call<'a> {
     request: &'a Request,
-    /// The key that it sends, well-formed and not yet checked. Read once: that takes two hashes.
+    /// The well-formed key in the request, not yet checked. Read once, because that takes two hashes.
     presented_key: Option<PresentedKey>,
     path_params: Vec<String>,
     caller_key: Option<ApiKey>,
@@ -256,7 +255,7 @@ impl Call<'_> {
         self.session.as_ref().ok_or_else(browser_session::not_signed_in_error)
     }
 
-    /// The connection that the path names.
+    /// The connection in the path.
     fn path_connection(&self) -> Result<&ListedConnection> {
         match &self.subject {
             LoadedResource::Connection(listed) => Ok(listed),
@@ -264,7 +263,7 @@ impl Call<'_> {
         }
     }
 
-    /// The app that the path names. It may be that there is none.
+    /// The app in the path. It may not exist.
     fn path_app(&self) -> Result<&AppId> {
         match &self.subject {
             LoadedResource::App(id) => Ok(id),
@@ -272,7 +271,7 @@ impl Call<'_> {
         }
     }
 
-    /// The link that the path names.
+    /// The link in the path.
     fn path_link(&self) -> Result<&Link> {
         match &self.subject {
             LoadedResource::Link(link) => Ok(link),
@@ -280,7 +279,7 @@ impl Call<'_> {
         }
     }
 
-    /// The key that the path names.
+    /// The key in the path.
     fn path_key(&self) -> Result<&ApiKey> {
         match &self.subject {
             LoadedResource::Key(key) => Ok(key),
@@ -289,7 +288,7 @@ impl Call<'_> {
     }
 }
 
-/// A handler wants what its route does not declare.
+/// A handler needs a resource that its route does not declare.
 fn undeclared_resource_error() -> Error {
     Error::internal("a route does not declare what its handler works with")
 }
@@ -320,12 +319,12 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
     finish_response(response, request, Some(&context.config))
 }
 
-/// Answers a request when the configuration can't be used: every route but the health check says so.
+/// Answers a request while the configuration cannot be used: every route except the health check returns the error.
 pub fn respond_misconfigured(request: &Request, error: &Error) -> Response {
     respond_without_context(request, operator::unhealthy_response(), error)
 }
 
-/// Answers a request while the operator changes the database. Nothing is read or written: the database may have any form.
+/// Answers a request during maintenance. Nothing is read or written, because the database may have any form.
 pub fn respond_under_maintenance(request: &Request) -> Response {
     let response = respond_without_context(request, operator::maintenance_response(), &maintenance::error());
     response.with_header("retry-after", maintenance::RETRY_AFTER.to_string())
@@ -345,8 +344,8 @@ fn respond_without_context(
     finish_response(response, request, None)
 }
 
-/// A resolve may go on while the database is out of reach: it can only read the cache, whose entries
-/// open with the right ring or not at all.
+/// A resolve may continue while the database is down: it can only read the cache, whose entries can be opened only with
+/// the right key ring.
 async fn require_usable_encryption_keys<P: Ports>(context: &Context<P>, request: &Request) -> Result<()> {
     if matches!(request.path.as_str(), "/healthz" | "/style.css" | "/openapi.json") {
         return Ok(());
@@ -397,8 +396,8 @@ async fn run_route<P: Ports>(
     routes::dispatch(context, route.handler, call).await
 }
 
-/// What a key or a person may do is decided here, by what the route declares. Operators may do what their routes do, a link
-/// and a flow belong to whoever has their secret or began them, and a resolve asks in its own round trip.
+/// Decides what a key or a person may do, from the route's declaration. Operators may use their routes, a link and a
+/// flow belong to the browser with their secret or session, and a resolve is authorised in its own round trip.
 async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call: &Call<'_>) -> Result<LoadedResource> {
     let caller = match (route.auth, &call.caller_key, &call.session) {
         (RequiredAuth::Key(_), Some(key), _) => Caller::Key(key),
@@ -453,8 +452,8 @@ fn error_response(request: &Request, found: &RouteMatch, error: &Error, shell: &
     if wants_page(request, found) { problem::page_response(error, shell) } else { problem::json_response(error) }
 }
 
-/// The refusal of a body that is too large: 404 where what the path names does not exist. Connections, keys and links are
-/// known by now; apps and workspaces are looked up by their handlers only.
+/// The refusal of a body that is too large: 404 if the resource in the path does not exist. Connections, keys and links
+/// are known by now; apps and workspaces are read only by their handlers.
 async fn body_too_large_error<P: Ports>(context: &Context<P>, route: &routes::RouteEntry, call: &Call<'_>) -> Error {
     let found = match (route.auth, route.resource, call.path_params.is_empty()) {
         (RequiredAuth::Key(_), Resource::App | Resource::Client, false) => {
@@ -466,7 +465,7 @@ async fn body_too_large_error<P: Ports>(context: &Context<P>, route: &routes::Ro
     found.err().unwrap_or_else(input::body_too_large)
 }
 
-/// Whether a path is one of our pages for people who are signed in.
+/// Whether a path is one of our pages for signed-in people.
 fn is_page_for_users(path: &str) -> bool {
     match routes::match_route(Method::Get, path) {
         RouteMatch::Matched { route: line, .. } => matches!(line.auth, RequiredAuth::User(_)),
@@ -474,7 +473,7 @@ fn is_page_for_users(path: &str) -> bool {
     }
 }
 
-/// Whether a browser is answered, and not a program.
+/// Whether the caller is a browser and not a program.
 fn wants_page(request: &Request, found: &RouteMatch) -> bool {
     match found {
         RouteMatch::Matched { route: line, .. } => line.is_page(),
@@ -486,8 +485,8 @@ fn wants_page(request: &Request, found: &RouteMatch) -> bool {
     }
 }
 
-/// Headers every answer has. `form-action` names what may follow a form's POST: pages that lead to an
-/// app allow https, because Chromium applies it to every redirect after the POST.
+/// The headers of every answer. `form-action` lists the destinations of a form's POST: pages that lead to an app permit
+/// https, because Chromium applies it to every redirect after the POST.
 fn finish_response(mut response: Response, request: &Request, config: Option<&Config>) -> Response {
     let leads_out = response.headers.iter().any(|(name, _)| name == LEADS_TO_APP_MARKER);
     response.headers.retain(|(name, _)| name != LEADS_TO_APP_MARKER);
@@ -523,7 +522,7 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
     response
 }
 
-/// Marks a page whose form leads to an app; never sent.
+/// Marks a page whose form leads to an app. Never sent.
 const LEADS_TO_APP_MARKER: &str = "x-leads-out";
 
 #[cfg(test)]

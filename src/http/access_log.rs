@@ -1,7 +1,7 @@
-//! What the log tells of access: who was refused, and each credential that was handed out.
+//! The access events of the log: refused callers, and each returned credential.
 //!
-//! Owns these lines. Their values are ids, codes and the route as the table names it. Refuses the rest of a request:
-//! paths hold tokens of links, queries hold codes, and headers hold keys.
+//! Owns these lines. Their values are ids, codes and the route as in the table. Contains nothing else of a request:
+//! paths contain tokens of links, queries contain codes, and headers contain keys.
 
 use serde_json::{Value, json};
 
@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorCode};
 use crate::ports::Ports;
 use crate::resolve::{ResolveRequest, ResolvedCredential};
 
-/// Writes a line where a caller was refused for who they are or for what they may do. What is not theirs looks like
-/// what does not exist, to them and therefore here.
+/// Logs a caller who was refused authentication or authorization. A resource of another workspace looks like an unknown
+/// one, to the caller and so here.
 pub(super) fn write_refusal<P: Ports>(context: &Context<P>, call: &Call<'_>, route: Option<&str>, error: &Error) {
     let event = match error.code {
         ErrorCode::Unauthorized => "authentication_refused",
@@ -35,7 +35,7 @@ pub(super) fn write_refusal<P: Ports>(context: &Context<P>, call: &Call<'_>, rou
     context.log("warn", event, &without_nulls(fields));
 }
 
-/// Writes a line for a credential that leaves this program. `uses` counts by workflow and step; this tells each time.
+/// Logs a returned credential. `uses` counts by workflow and step; this event is written each time.
 pub(super) fn write_issued_credential<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
@@ -55,12 +55,12 @@ pub(super) fn write_issued_credential<P: Ports>(
     context.log("info", "credential_returned", &without_nulls(fields));
 }
 
-/// Writes a line for a person who was signed in.
+/// Logs a person who was signed in.
 pub(super) fn write_sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>, workspace: &crate::ids::WorkspaceId) {
     context.log("info", "signed_in", &json!({ "workspace": workspace, "request": call.request.id }));
 }
 
-/// The id of the key that was sent, known or not. It is public, and has one form.
+/// The id of the key in the request, known or not. It is public, and has one form.
 fn presented_key_id(call: &Call<'_>) -> Option<String> {
     call.presented_key.as_ref().map(|key| key.id.as_str().to_owned())
 }

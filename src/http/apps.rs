@@ -54,7 +54,7 @@ async fn app_json<P: Ports>(
     Ok(AppDetailsResponse::of(context, workspace, &clients, app, custom))
 }
 
-/// An app's definition, at most 64 KB. It is read by the reader of the catalogue, not by serde.
+/// An app's definition, at most 64 KB. The reader of the catalogue reads it, not serde.
 pub(super) struct CustomAppRequest;
 
 pub(super) async fn create_app<P: Ports>(

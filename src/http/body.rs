@@ -1,7 +1,7 @@
-//! Bodies as types: what a route reads and what it answers.
+//! Bodies as types: what a route reads and what it returns.
 //!
-//! The table of routes names both types of each route, and passes them on by these. So a handler can't read or answer
-//! anything else, and the description of the API is made of the same types.
+//! The table of routes names both types of each route, and passes values through these types. So a handler cannot read
+//! or return anything else, and the description of the API is made of the same types.
 
 use std::marker::PhantomData;
 
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::resolve::DeferredTask;
 use crate::store::Page;
 
-/// The body that a route takes, not read yet: what is refused before a body is looked at, the handler knows.
+/// The unread body of a request: the handler decides what is refused before the body is read.
 pub(super) struct Unread<'a, T> {
     request: &'a Request,
     body: PhantomData<T>,
@@ -24,7 +24,7 @@ impl<'a, T> Unread<'a, T> {
         Self { request, body: PhantomData }
     }
 
-    /// The body as text, for what is read by a reader of its own.
+    /// The body as text, for a body with its own reader.
     pub(super) fn text(&self) -> Result<&'a str> {
         input::body_text(self.request)
     }
@@ -56,7 +56,7 @@ impl<T: Serialize> Json<T> {
         Self::new(201, body)
     }
 
-    /// The same, with what is to be done after it was sent.
+    /// The same, with deferred work.
     pub(super) fn then(self, after: Vec<DeferredTask>) -> Self {
         Self { after, ..self }
     }
@@ -66,14 +66,14 @@ impl<T: Serialize> Json<T> {
     }
 }
 
-/// The same for all types: what is generic is compiled for each of them.
+/// The same for all types, because generic code is compiled for each of them.
 fn respond(status: u16, body: serde_json::Result<serde_json::Value>, after: Vec<DeferredTask>) -> Result<Response> {
     let body = body.map_err(|error| Error::internal(format!("an answer could not be written as JSON: {error}")))?;
     Ok(Response { deferred: after, ..Response::json(status, &body) })
 }
 
-/// A type whose members stand among another's, for `#[serde(flatten)]`. Without it the type is compiled once more, for that
-/// place alone.
+/// A type whose members are among another's, for `#[serde(flatten)]`. Without it the type would be compiled again for
+/// that place.
 pub(super) struct Flat<T>(pub(super) T);
 
 impl<T: Serialize> Serialize for Flat<T> {
@@ -102,7 +102,7 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for Flat<T> {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct ListResponse<T> {
     pub(super) data: Vec<T>,
-    /// Where the next page begins; null on the last.
+    /// The cursor of the next page; null on the last.
     pub(super) next_cursor: Option<String>,
 }
 
@@ -112,7 +112,7 @@ impl<T> ListResponse<T> {
     }
 }
 
-/// Something is gone.
+/// Something was deleted.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 pub(super) struct DeletedResponse<I> {

@@ -1,8 +1,8 @@
 //! A browser's sessions: cookies, and the proof that a form is our own.
 //!
-//! Owns the cookies: a signed-in person's, and one per link for whoever uses it, which opens nothing else.
-//! A state-changing request must come from our own origin (`Sec-Fetch-Site`, else `Origin`) and, with
-//! a session, carry the token its page was given.
+//! Owns the cookies: one of a signed-in person, and one per link, which opens nothing else. A state-changing request
+//! must come from our own origin (`Sec-Fetch-Site`, otherwise `Origin`) and, with a session, contain the token of its
+//! page.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,11 +20,11 @@ use crate::sessions::{self, OpenedSession};
 use crate::store::sessions::{Session, SessionKind};
 use crate::workspace::User;
 
-/// Links of one browser whose flows are found.
+/// Most links of one browser whose flows are found.
 const MAX_LINK_SESSIONS: usize = 10;
 
 const USER_COOKIE: &str = "cx_session";
-/// What the name of each link's cookie begins with: links that are open side by side keep theirs.
+/// The beginning of the name of each link's cookie: links in parallel tabs keep theirs.
 const LINK_COOKIE_PREFIX: &str = "cx_link_";
 
 /// Nobody is signed in.
@@ -32,7 +32,7 @@ pub(super) fn not_signed_in_error() -> Error {
     Error::new(ErrorCode::Unauthorized, "You are not signed in. Ask an admin of the workspace for a sign-in link.")
 }
 
-/// `__Host-` binds a cookie to this very host over TLS; without TLS (development) browsers refuse it.
+/// `__Host-` binds a cookie to this host over TLS. Without TLS (development) browsers refuse it.
 fn cookie_name<P: Ports>(context: &Context<P>, base: &str) -> String {
     if context.config.public_url.is_secure() { format!("__Host-{base}") } else { base.to_owned() }
 }
@@ -54,7 +54,7 @@ fn read_cookie<P: Ports>(context: &Context<P>, request: &Request, base: &str) ->
     parse_cookies(request).find(|(known, _)| *known == name).map(|(_, value)| Secret::new(value))
 }
 
-/// SameSite=Lax: the way back from an app is a top-level GET from another site and must carry it.
+/// SameSite=Lax: the redirect back from an app is a top-level GET from another site and must have it.
 fn set_cookie_header<P: Ports>(context: &Context<P>, base: &str, value: &str, seconds: i64) -> String {
     let secure = if context.config.public_url.is_secure() { "; Secure" } else { "" };
     format!("{}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}", cookie_name(context, base))
@@ -66,7 +66,7 @@ pub(super) async fn load_user_session<P: Ports>(context: &Context<P>, request: &
     Ok(session.filter(|session| matches!(session.kind, SessionKind::User(_))))
 }
 
-/// The session of whoever uses this link.
+/// The session of a link.
 pub(super) async fn load_link_session<P: Ports>(
     context: &Context<P>,
     request: &Request,
@@ -120,8 +120,8 @@ fn session_cookie<P: Ports>(
     set_cookie_header(context, base, token.expose(), session.expires_at.since(session.created_at))
 }
 
-/// The hashes of this browser's sessions that have not ended, for flows bound to them: the signed-in
-/// person's, and those of the links it opened last (browsers send the older cookies first).
+/// The hashes of this browser's sessions that have not ended, for flows bound to them: the signed-in person's, and
+/// those of the links it opened last (browsers send the older cookies first).
 pub(super) async fn load_session_hashes<P: Ports>(context: &Context<P>, request: &Request) -> Result<Vec<String>> {
     let links = cookie_name(context, LINK_COOKIE_PREFIX);
     let of_links = parse_cookies(request).rev().filter(|(name, _)| name.starts_with(&links)).take(MAX_LINK_SESSIONS);
@@ -130,7 +130,7 @@ pub(super) async fn load_session_hashes<P: Ports>(context: &Context<P>, request:
     sessions::find_unexpired_hashes(context, &tokens).await
 }
 
-/// The token that a session's own forms carry: made of the cookie, so that nobody else can make it.
+/// The token of a session's own forms. It is made of the cookie, so that nobody else can make it.
 pub(super) fn csrf_token<P: Ports>(context: &Context<P>, request: &Request) -> Option<String> {
     let value = read_cookie(context, request, USER_COOKIE)?;
     let mut hash = Sha256::new();
@@ -168,7 +168,7 @@ fn form_rejected_error(detail: &str) -> Error {
     Error::new(ErrorCode::FormRejected, detail)
 }
 
-/// What stands around a signed-in person's page.
+/// The frame of a signed-in person's page.
 pub(super) fn page_context<'a>(session: Option<&'a Session>, csrf: Option<&'a str>) -> PageContext<'a> {
     let signed_in_as = session.and_then(|session| require_user(session).ok()).map(User::display_name);
     PageContext { signed_in_as, csrf: csrf.filter(|_| signed_in_as.is_some()) }

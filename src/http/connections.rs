@@ -32,7 +32,7 @@ fn parse_path_id(call: &Call<'_>) -> Result<ConnectionId> {
     ConnectionId::parse(call.path_param(0)).ok_or_else(Error::connection_not_found)
 }
 
-/// A connection as it is now, by an id that does not stand in the path or after a change.
+/// The current connection, for an id that is not in the path, or after a change.
 pub(super) async fn load_connection<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
@@ -80,19 +80,19 @@ pub(super) async fn get_connection<P: Ports>(
     Ok(Json::ok(ConnectionResponse::of(context, call.path_connection()?.clone())))
 }
 
-/// What is to be changed of a connection.
+/// The changes of a connection.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UpdateConnectionRequest"))]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "absent, null and a list are three different wishes")]
 pub(super) struct UpdateConnectionInput {
-    /// Absent or null leaves it. No control characters; spaces around it are cut off.
+    /// Absent or null: unchanged. No control characters; surrounding spaces are removed.
     #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
     name: Option<String>,
-    /// Replaces the map; absent or null leaves it.
+    /// Replaces the map. Absent or null: unchanged.
     #[cfg_attr(test, schemars(with = "Option<super::openapi::Metadata>"))]
     metadata: Option<BTreeMap<String, String>>,
-    /// Replaces the list; absent leaves it, null lets every workflow use the connection.
+    /// Replaces the list. Absent: unchanged. Null: every workflow may use the connection.
     #[serde(default, deserialize_with = "input::present")]
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>", length(max = 50), inner(length(min = 1, max = 128))))]
     allowed_workflows: Option<Option<Vec<String>>>,
@@ -121,7 +121,8 @@ pub(super) async fn delete_connection<P: Ports>(
     Ok(Json::ok(DisconnectedResponse::of(told, copies)))
 }
 
-/// Probes now. The answer is the health with its evidence, whatever it is: a dead connection is no error here.
+/// Checks now. The answer is the health with its evidence, whatever it is: a connection that needs a reconnect is not
+/// an error here.
 pub(super) async fn check_connection<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,

@@ -1,7 +1,7 @@
-//! The Connections page, and a connection's own: what people see of their connections and do with them.
+//! The Connections page, and a connection's own page: what people see of their connections and do with them.
 //!
-//! Owns how records become these pages' words, and hands out the stylesheet of all pages. Which connections a person
-//! sees and changes is decided in [`crate::authorize`].
+//! Owns how data becomes the text of these pages, and serves the stylesheet of all pages. [`crate::authorize`] decides
+//! which connections a person sees and changes.
 
 use std::collections::BTreeMap;
 
@@ -31,11 +31,11 @@ use crate::store::events::Event;
 use crate::store::sessions::Session;
 use crate::time::Timestamp;
 
-/// Connections on a page.
+/// Connections per page.
 const CONNECTIONS_PER_PAGE: i64 = 50;
 /// Uses and events on a connection's page.
 const ROWS_PER_SECTION: i64 = 20;
-/// Uses shown before a disconnect.
+/// Most uses shown before a disconnect.
 const MAX_USES_SHOWN: i64 = 500;
 
 pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -59,7 +59,7 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
             .iter()
             .map(|listed| {
                 let app = listed.connection.app.as_str();
-                // What was removed from the workspace can't be connected again.
+                // A removed app cannot be connected again.
                 let removed = known.iter().all(|one| one.id() != app);
                 let repair = reconnect_action(context, listed)
                     .filter(|_| !removed && authorize::session_may_change(session, &listed.connection));
@@ -90,7 +90,7 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
     Ok(Response::html(200, page::connection_list(&page_context(Some(session), csrf.as_deref()), &view)))
 }
 
-/// What people call an app's way at the app itself, where its client is not set up.
+/// The name of an app's auth method with a consent, if its client is not set up.
 fn auth_method_without_client(one: &ListedApp, clients: &WorkspaceClients) -> Option<String> {
     if let ListedApp::Catalogue(entry) = one
         && !clients.registration_names().any(|name| name == one.client_registration())
@@ -118,7 +118,7 @@ fn next_page_url(cursor: &str, search: Option<&str>, apps: Option<&str>) -> Stri
     format!("/?{}", query.finish())
 }
 
-/// What just happened, told by a word in the address that stands for one of these sentences.
+/// The notice about what just happened: a word in the address selects one of these sentences.
 fn notice_text(call: &Call<'_>) -> Option<String> {
     let text = match input::query_param(call.request, "done")?.as_str() {
         "disconnected" => "Disconnected. The app confirmed that the access is revoked.",
@@ -165,7 +165,7 @@ fn build_summary<P: Ports>(context: &Context<P>, listed: &ListedConnection, app_
     }
 }
 
-/// Whose a connection is, where it is not the person's own.
+/// The owner of a connection, if it is not the person.
 fn owner_label(session: &Session, connection: &Connection) -> Option<String> {
     match (&connection.user, session.user()) {
         (None, _) => Some("Shared with everybody in the workspace".to_owned()),
@@ -174,7 +174,7 @@ fn owner_label(session: &Session, connection: &Connection) -> Option<String> {
     }
 }
 
-/// How a person repairs a connection that needs it: in words, and where.
+/// How and where a person repairs a connection.
 fn reconnect_action<P: Ports>(context: &Context<P>, listed: &ListedConnection) -> Option<(&'static str, String)> {
     let connection = &listed.connection;
     let label = if connection.kind.is_manual() { "Enter a new key" } else { "Reconnect" };
@@ -226,7 +226,7 @@ async fn build_connection_view<P: Ports>(
     let mut card =
         ConnectionSummary { owner: owner_label(session, connection), ..build_summary(context, listed, app_name) };
     if !missing.is_empty() {
-        // The page tells which: that some are missing is no more news.
+        // The page lists them, so the general note is left out.
         card.attention.retain(|sentence| sentence != attention::AttentionCode::MissingScopes.explanation());
     }
     Ok(page::ConnectionView {
@@ -264,13 +264,13 @@ async fn build_connection_view<P: Ports>(
     })
 }
 
-/// What was asked for and not granted, with what each allows.
+/// Requested scopes that were not granted, with what each permits.
 fn missing_scopes(connection: &Connection, auth_method: Option<&AuthMethod>) -> Vec<(String, Option<String>)> {
     let known = |id: &String| auth_method?.scopes.iter().find(|scope| scope.id == *id)?.description.clone();
     connection.missing_scopes().into_iter().map(|id| (id.clone(), known(&id))).collect()
 }
 
-/// Where the missing permissions are asked for again: exactly those.
+/// Where the missing permissions are requested again: exactly those.
 fn missing_scopes_url(connection: &Connection) -> String {
     let path = format!("/connections/{}/reconnect", connection.id);
     let missing = connection.missing_scopes().join(" ");
@@ -280,7 +280,7 @@ fn missing_scopes_url(connection: &Connection) -> String {
     format!("{path}?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("scopes", &missing).finish())
 }
 
-/// What a person should know of this app, and of what they entered.
+/// Notes for a person about this app and the manual credential.
 fn list_warnings<P: Ports>(context: &Context<P>, connection: &Connection, auth_method: &AuthMethod) -> Vec<String> {
     let pasted = Some(connection).filter(|connection| connection.kind.is_manual());
     let credential = pasted.and_then(|connection| connection.credential(&context.config.key_ring));
@@ -299,9 +299,9 @@ fn access_source(kind: CredentialKind) -> page::AccessSource {
     }
 }
 
-/// The nearest end that is known, and what puts it off.
+/// The earliest known expiry, and what extends it.
 fn predicted_end(connection: &Connection, auth_method: Option<&AuthMethod>) -> Option<(Timestamp, page::ExtendedBy)> {
-    // Where renewing brings no other refresh token, the one there is ends all the same.
+    // If a refresh returns no other refresh token, the existing one expires anyway.
     let renewal = if auth_method.is_some_and(|auth_method| auth_method.rotation() == RefreshTokenRotation::None) {
         page::ExtendedBy::Reconnect
     } else {
@@ -315,7 +315,7 @@ fn predicted_end(connection: &Connection, auth_method: Option<&AuthMethod>) -> O
     ends.into_iter().filter_map(|(end, by)| Some((end?, by))).min_by_key(|(end, _)| *end)
 }
 
-/// What a check saw, for a person: the record keeps it as `what: result`.
+/// The result of a check, for a person: the database has it as `what: result`.
 fn describe_evidence(evidence: Option<&str>) -> String {
     match evidence.and_then(|text| text.split_once(": ")) {
         Some(("probe", seen)) => format!("the app was asked: {seen}"),
@@ -377,7 +377,7 @@ pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_
     }
 }
 
-/// The page again, with what is wrong beside the name.
+/// The page again, with the error next to the name.
 async fn rename_error_response<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
@@ -422,7 +422,7 @@ pub(super) async fn submit_disconnect<P: Ports>(context: &Context<P>, call: &Cal
     Ok(Response::see_other(&format!("/?done={done}")))
 }
 
-/// The one stylesheet. It may be cached: it holds nothing of anybody.
+/// The stylesheet. It can be cached, because it contains no personal data.
 pub(super) async fn get_stylesheet<P: Ports>(_: &Context<P>, _: &Call<'_>) -> Result<Response> {
     Ok(Response::new(200, "text/css; charset=utf-8", page::STYLESHEET.to_owned())
         .with_header("cache-control", "public, max-age=3600".into()))

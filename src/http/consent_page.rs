@@ -1,7 +1,7 @@
-//! The page that asks a person: to go on to an app, or to enter what the app gave them.
+//! The page before a consent, or with the form for a manual credential.
 //!
-//! Owns how an offer becomes a page: scopes to tick, values to enter, help, warnings, the other ways to connect. Refuses
-//! to send a secret back: whoever has to correct something enters it again.
+//! Owns how connect options become a page: scopes to tick, values to enter, help, warnings, the other auth methods.
+//! Never sends a secret back: to correct something, a person enters it again.
 
 use super::browser_session::page_context;
 use super::page::{self, FormError, FormField, ScopeChoice};
@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ports::Ports;
 
-/// The page for an offer; with what is wrong, where the person has just tried.
+/// The page for connect options, with errors if the person has just tried.
 pub(super) async fn render_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
@@ -24,7 +24,7 @@ pub(super) async fn render_page<P: Ports>(
 ) -> Result<Response> {
     let summary = consent::load_consent_summary(context, request, options).await?;
     let csrf = browser_session::csrf_token(context, call.request);
-    // Who came by a link is nobody here, whoever else is signed in.
+    // A person with a link is anonymous here, whoever else is signed in.
     let shell = page_context(call.session.as_ref().filter(|_| request.link.is_none()), csrf.as_deref());
     let asking = ConsentPage {
         call,
@@ -46,7 +46,7 @@ pub(super) async fn render_page<P: Ports>(
 fn list_warnings(request: &ConnectRequest, options: &ConnectOptions, grants: Option<GrantUsage>) -> Vec<String> {
     let auth_method = &options.auth_method;
     let mut warnings: Vec<String> = auth_method.deprecated.iter().chain(&auth_method.limits.notes).cloned().collect();
-    // What a key may do is chosen at the app, when it is made there.
+    // The permissions of a key are chosen at the app, when it is created.
     if let Some(scopes) =
         request.scopes.as_ref().filter(|scopes| !auth_method.kind.uses_oauth_server() && !scopes.is_empty())
     {
@@ -64,7 +64,7 @@ pub(super) fn grant_limit_warning(auth_method: &AuthMethod, GrantUsage { live, l
     )
 }
 
-/// What the page is made of.
+/// The data of the page.
 struct ConsentPage<'a> {
     call: &'a Call<'a>,
     request: &'a ConnectRequest,
@@ -187,7 +187,7 @@ impl ConsentPage<'_> {
         self.summary.auth_methods.iter().map(choice).collect()
     }
 
-    /// Permissions to tick: all that the app is known to have, and whatever else is asked for.
+    /// Permissions to tick: all known ones of the app, and other requested ones.
     fn scope_choices(&self) -> Vec<ScopeChoice> {
         let granted = self.options.connection.as_ref().map(|one| one.scopes_granted.as_slice()).unwrap_or_default();
         let known = &self.auth_method().scopes;
@@ -249,7 +249,7 @@ impl ConsentPage<'_> {
         Some(found.problem.clone())
     }
 
-    /// What is wrong, in words of its own only where it is not said at the fields.
+    /// The error of the whole form, only if it is not shown at the fields.
     fn form_error(&self) -> Option<FormError> {
         let refused = self.error?;
         let title = match refused.code {

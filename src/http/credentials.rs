@@ -1,7 +1,7 @@
-//! Credentials that a program enters: `POST /v1/connections` and `PUT /v1/connections/{id}/credential`.
+//! Manual credentials from programs: `POST /v1/connections` and `PUT /v1/connections/{id}/credential`.
 //!
-//! Owns what is said beside a credential: the app, the way, what becomes of an account that is connected already.
-//! Refuses to answer with a question: a program has decided. The credential's own JSON is `members`.
+//! Owns the members next to a credential: the app, the auth method, what happens if the account is connected already.
+//! Never answers with a question, because a program has decided. The credential's own JSON is in `credential_json`.
 
 mod credential_json;
 
@@ -35,34 +35,35 @@ use credential_json::parse_manual_credential;
 
 pub(super) use credential_json::CredentialInput;
 
-/// A connection that is to be made from a credential.
+/// A connection to create with a credential.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateConnectionRequest"))]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateConnectionInput {
     app: AppId,
-    /// Which of the app's ways to connect. Left out: the first of the credential's type.
+    /// The auth method. Default: the app's first one with the credential's type.
     auth_method: Option<AuthMethodId>,
-    /// Left out: app and account, with a number where that is taken. No control characters; spaces around it are cut off.
+    /// Default: app and account, with a number if that name exists. No control characters; surrounding spaces are
+    /// removed.
     #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
     name: Option<String>,
-    /// Whose the connection will be; absent or null: the whole workspace's.
+    /// The owner of the connection. Absent or null: the whole workspace.
     user: Option<links::UserInput>,
-    /// The embedder's own map.
+    /// The metadata of the embedding product.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "super::openapi::Metadata"))]
     metadata: BTreeMap<String, String>,
-    /// What the app's addresses depend on and the person gives: those of `variables` of the app's way. Other names are
-    /// refused.
+    /// The variables of the app's addresses that a person enters: those of `variables` of the auth method. Unknown ones
+    /// are refused.
     #[serde(default)]
     variables: BTreeMap<String, String>,
-    /// Asked for, instead of the usual ones; where the credential is tokens or makes them. For imported tokens: what the
-    /// connection is to have, as `credential.scopes` is what was granted.
+    /// Requested instead of the default scopes, if the credential is tokens or issues them. For imported tokens: the
+    /// scopes that the connection should have; `credential.scopes` are the granted ones.
     #[cfg_attr(test, schemars(length(max = 200)))]
     scopes: Option<Vec<String>>,
     credential: CredentialInput,
-    /// Whether the app is asked whose credential it is, or whether it works. Tokens that must first be made or renewed are
-    /// asked for all the same.
+    /// Whether the app is asked for the account, or if the credential works. Tokens that must first be issued or
+    /// refreshed are requested in any case.
     #[serde(default = "yes")]
     check: bool,
     /// What happens if the user has a connection to that account already.
@@ -70,44 +71,44 @@ pub(super) struct CreateConnectionInput {
     on_duplicate: OnDuplicateAccount,
 }
 
-/// A credential in the place of the one that a connection has.
+/// A credential that replaces that of a connection.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ReplaceCredentialRequest"))]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReplaceCredentialInput {
-    /// Which of the app's ways to connect. Left out: the connection's own, if the credential is of its type, else the app's
-    /// first of that type.
+    /// The auth method. Default: the connection's own, if the credential has its type, otherwise the app's first one
+    /// with that type.
     auth_method: Option<AuthMethodId>,
-    /// What the app's addresses depend on and the person gives. Those the connection has are kept where they are left out.
+    /// The variables of the app's addresses that a person enters. Missing ones keep the connection's values.
     #[serde(default)]
     variables: BTreeMap<String, String>,
-    /// Asked for beside those asked for before; where the credential is tokens or makes them.
+    /// Requested in addition to the earlier scopes, if the credential is tokens or issues them.
     #[cfg_attr(test, schemars(length(max = 200)))]
     scopes: Option<Vec<String>>,
     credential: CredentialInput,
-    /// Whether the app is asked whose credential it is. Without that the account is unknown, so `switch_account` is needed.
+    /// Whether the app is asked for the account. Without that the account is unknown, so `switch_account` is needed.
     #[serde(default = "yes")]
     check: bool,
-    /// Store it also when it is for another account, or when nobody knows whether it is the same. What the connection had
-    /// before is revoked, where the app can and no other connection lives on it.
+    /// Store it also if it belongs to another account, or if that is unknown. The connection's previous grant is
+    /// revoked, if the app can revoke it and no other connection uses it.
     #[serde(default)]
     switch_account: bool,
-    /// Hosts of the workspace's own app that are new since the connection was made, and that may get the credential. A token
-    /// or revocation address that is new at a known host is named with its path (`login.example.com/realms/b/token`). Without
-    /// them the answer is 409 `addresses_changed`, which names them.
+    /// New hosts of the custom app since the connection was created that may get the credential. A new token or
+    /// revocation address at a known host is named with its path (`login.example.com/realms/b/token`). Without them the
+    /// answer is 409 `addresses_changed`, which names them.
     #[serde(default)]
     accept_hosts: BTreeSet<String>,
 }
 
-/// What becomes of a credential for an account that is connected already.
+/// What happens if the account is connected already.
 #[derive(Deserialize, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "OnDuplicateCredential", extend("default" = "create")))]
 #[serde(rename_all = "snake_case")]
 enum OnDuplicateAccount {
-    /// A second connection is made.
+    /// A second connection is created.
     #[default]
     Create,
-    /// The one that is there gets the credential. It keeps its name and metadata.
+    /// The existing one gets the credential. It keeps its name and metadata.
     Reuse,
 }
 
@@ -163,7 +164,7 @@ pub(super) async fn replace_credential<P: Ports>(
     let connection = &call.path_connection()?.connection;
     let input = body.read()?;
     let registered = registry::require_current_app(context, &connection.workspace, &connection.app).await?;
-    // Where nothing is said it is the way that the connection has, if the credential is of its kind.
+    // The default is the connection's auth method, if the credential has its type.
     let own = Some(&connection.auth_method).filter(|_| input.credential.kind() == Some(connection.kind));
     let own = own.filter(|auth_method| registered.app.auth_method(Some(auth_method)).is_some());
     let auth_method = select_auth_method(&registered.app, input.auth_method.as_ref().or(own), &input.credential)?;
@@ -176,7 +177,7 @@ pub(super) async fn replace_credential<P: Ports>(
         scopes: input.scopes,
         exact_scopes: false,
         user: connection.user.clone(),
-        // The key has been asked.
+        // The key was already authorised.
         role: Role::Admin,
         link: None,
         return_to: None,
@@ -195,7 +196,7 @@ pub(super) async fn replace_credential<P: Ports>(
     connection_response(context, call, &flow, 200).await
 }
 
-/// Nobody's browser began it, so no browser's session ever fits it.
+/// No browser started it, so it matches no browser's session.
 async fn store_credential<P: Ports>(
     context: &Context<P>,
     request: &ConnectRequest,
@@ -221,12 +222,12 @@ async fn connection_response<P: Ports>(
 ) -> Result<Json<ConnectionResponse>> {
     let id: &ConnectionId = flow.connection.as_ref().ok_or_else(|| Error::internal("a flow without its connection"))?;
     let listed = connections::load_connection(context, call, id).await?;
-    // One that was there already was not created.
+    // An existing connection was not created.
     let status = if listed.connection.generation > 1 { 200 } else { status };
     Ok(Json::new(status, ConnectionResponse::of(context, listed)))
 }
 
-/// The way that was asked for, or the first of the credential's kind.
+/// The requested auth method, or the first one with the credential's type.
 fn select_auth_method(
     app: &App,
     id: Option<&AuthMethodId>,

@@ -1,7 +1,7 @@
-//! How a flow ends, in a person's browser: a question, what was connected, why nothing was, and where to go on.
+//! The end of a flow in a person's browser: a question, what was connected, why nothing was, and where to continue.
 //!
-//! Owns what the page of a flow says. Only the browser that began a flow reaches it. Refuses to decide: that is
-//! [`complete`]'s, by the button that was pressed.
+//! Owns the text of a flow's page. Only the browser that started a flow can open it. Decides nothing: [`complete`]
+//! does, with the person's choice.
 
 use super::browser_session::{self, page_context};
 use super::consent_page::grant_limit_warning;
@@ -18,7 +18,7 @@ use crate::ids::FlowId;
 use crate::ports::Ports;
 use crate::store::authorizations::{Flow, FlowOutcome, Question};
 
-/// Seconds after which the page of a flow whose answer is being taken loads itself again.
+/// Seconds after which the page of a flow reloads while its callback is handled.
 const RELOAD_SECONDS: i64 = 2;
 
 pub(super) fn parse_flow_id(call: &Call<'_>) -> Result<FlowId> {
@@ -28,7 +28,7 @@ pub(super) fn parse_flow_id(call: &Call<'_>) -> Result<FlowId> {
 pub(super) async fn show_flow_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let sessions = browser_session::load_session_hashes(context, call.request).await?;
     let flow = flows::load_flow(context, &sessions, &parse_flow_id(call)?).await?;
-    // Whoever came here while the app's answer was still being taken is led on like the first visit.
+    // A browser that came here while the callback was handled is redirected like the first request.
     if let Some(url) = destination_url(&flow) {
         return Ok(Response::see_other(&url));
     }
@@ -52,7 +52,7 @@ pub(super) async fn show_flow_page<P: Ports>(context: &Context<P>, call: &Call<'
     })
 }
 
-/// The page while the app's answer is being taken, by the visit that came first.
+/// The page while the first request handles the callback.
 fn in_progress_message(flow: &Flow, auth_method: &AuthMethod) -> page::Message {
     page::Message {
         title: "Almost done".to_owned(),
@@ -193,7 +193,7 @@ fn add_approval_steps(
     message
 }
 
-/// Whether nothing was connected, so that another try makes sense.
+/// Whether nothing was connected, so that another attempt makes sense.
 fn is_unsuccessful(outcome: FlowOutcome) -> bool {
     !matches!(outcome, FlowOutcome::Done | FlowOutcome::AwaitingConfirmation)
 }
@@ -220,7 +220,7 @@ fn next_links(flow: &Flow, repeatable: bool) -> Vec<(String, String)> {
     links
 }
 
-/// Only the browser that began the flow reaches it; a signed-in one's form also carries its token.
+/// Only the browser that started the flow can open it. A signed-in person's form also contains its token.
 pub(super) async fn submit_choice<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let id = parse_flow_id(call)?;
     let sessions = browser_session::load_session_hashes(context, call.request).await?;
@@ -239,7 +239,7 @@ pub(super) async fn submit_choice<P: Ports>(context: &Context<P>, call: &Call<'_
     Ok(Response::see_other(&destination_url(&after).unwrap_or_else(|| format!("/flows/{id}"))))
 }
 
-/// Where a finished flow leads: back to the embedding product, or to the connection's page.
+/// Where a finished flow redirects: to the embedding product, or to the connection's page.
 pub(super) fn destination_url(flow: &Flow) -> Option<String> {
     let connection = flow.connection.as_ref()?;
     let status = match flow.outcome {

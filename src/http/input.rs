@@ -1,4 +1,4 @@
-//! What a request carries, parsed into types: JSON with field paths, forms, queries, pages of lists.
+//! The input of a request, parsed into types: JSON with field paths, forms, queries, pages of lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,9 @@ use crate::json::{self, JsonFault};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// Rows of a page of a list, unless told otherwise.
+/// Default rows of a page of a list.
 const DEFAULT_LIMIT: i64 = 50;
-/// Rows of a page of a list, at most.
+/// Most rows of a page of a list.
 const MAX_LIMIT: i64 = 200;
 
 /// The body is over the limit.
@@ -23,14 +23,14 @@ pub(super) fn body_too_large() -> Error {
     Error::new(ErrorCode::BodyTooLarge, "The body may have at most 256 KB.")
 }
 
-/// The body as JSON. An empty body is an empty object where the caller may leave everything out.
+/// The body as JSON. An empty body is an empty object if all members are optional.
 pub(super) fn parse_json<T: DeserializeOwned>(request: &Request) -> Result<T> {
     let Body::Bytes(bytes) = &request.body else { return Err(body_too_large()) };
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     if !json::is_json(bytes) {
         return Err(Error::invalid_field("", NOT_JSON));
     }
-    // Else a list would do: serde reads a struct from its members in order, too.
+    // Otherwise a list would be accepted, because serde also reads a struct from its members in order.
     if !json::is_object(bytes) {
         return Err(Error::invalid_field("", "The body must be an object."));
     }
@@ -41,7 +41,7 @@ pub(super) fn parse_json<T: DeserializeOwned>(request: &Request) -> Result<T> {
     })
 }
 
-/// A member that is there, be it null. With `default`, one that is not there is none.
+/// A member that is present, even if it is null. With `default`, an absent one is none.
 pub(super) fn present<'de, T, D>(deserializer: D) -> std::result::Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -52,7 +52,7 @@ where
 
 const NOT_JSON: &str = "The body is not valid JSON.";
 
-/// The body as text, for what is read by a reader of its own.
+/// The body as text, for a body with its own reader.
 pub(super) fn body_text(request: &Request) -> Result<&str> {
     let Body::Bytes(bytes) = &request.body else { return Err(body_too_large()) };
     std::str::from_utf8(bytes).map_err(|_| Error::invalid_field("", "The body is not UTF-8."))
@@ -70,7 +70,7 @@ pub(super) fn form_field_values(request: &Request, name: &str) -> Vec<String> {
     form_urlencoded::parse(bytes).filter(|(known, _)| known == name).map(|(_, value)| value.into_owned()).collect()
 }
 
-/// A form's fields whose names begin so, without that beginning. Values may be secrets.
+/// A form's fields with this prefix, without it. Values may be secrets.
 pub(super) fn form_fields_with_prefix(request: &Request, prefix: &str) -> BTreeMap<String, Secret> {
     let Body::Bytes(bytes) = &request.body else { return BTreeMap::new() };
     form_urlencoded::parse(bytes)
@@ -87,7 +87,7 @@ pub(super) fn all_query_params(request: &Request) -> BTreeMap<String, String> {
     all
 }
 
-/// A parameter of the query; an empty one counts as absent.
+/// A parameter of the query. An empty one counts as absent.
 pub(super) fn query_param(request: &Request, name: &str) -> Option<String> {
     form_urlencoded::parse(request.query.as_bytes())
         .find(|(known, _)| known == name)
@@ -95,7 +95,7 @@ pub(super) fn query_param(request: &Request, name: &str) -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
-/// The way to connect that `auth_method` names. An empty one is refused: it says that somebody's variable was not filled in.
+/// The auth method in `auth_method`. An empty one is refused: the caller's variable was probably not filled.
 pub(super) fn auth_method_param(request: &Request) -> Result<Option<AuthMethodId>> {
     let Some(text) = all_query_params(request).remove("auth_method") else { return Ok(None) };
     if text.is_empty() {
@@ -104,30 +104,30 @@ pub(super) fn auth_method_param(request: &Request) -> Result<Option<AuthMethodId
     AuthMethodId::parse(&text).map(Some).ok_or_else(|| Error::not_found("way to connect this app"))
 }
 
-/// How often a parameter stands in the query.
+/// How often a parameter is in the query.
 fn count_query_param(request: &Request, name: &str) -> usize {
     form_urlencoded::parse(request.query.as_bytes()).filter(|(known, _)| known == name).count()
 }
 
-/// How many values a parameter has in the query: one that decides something must not have two (RFC 6749, 3.1). The same value
-/// once more, as proxies and bookmarks leave it, says nothing else.
+/// How many different values a parameter has in the query: one that decides something must have one (RFC 6749, 3.1).
+/// Proxies and bookmarks may repeat the same value.
 pub(super) fn values(request: &Request, name: &str) -> usize {
     let all = form_urlencoded::parse(request.query.as_bytes()).filter(|(known, _)| known == name);
     all.map(|(_, value)| value).collect::<BTreeSet<_>>().len()
 }
 
-/// What a list is asked for.
+/// The query of a list.
 pub(super) struct QueryParams(BTreeMap<String, String>);
 
 impl QueryParams {
-    /// Reads the query of a list that knows these filters, besides `limit` and `cursor`. Any other is refused, and so is
-    /// an empty one: left aside, they would make the list wider than it was meant to be.
+    /// Reads the query of a list with these filters, `limit` and `cursor`. Unknown and empty parameters are refused:
+    /// ignoring them would return more than the caller wants.
     pub(super) fn parse_list_query(request: &Request, known: &[&str]) -> Result<Self> {
         let known: Vec<_> = known.iter().chain(&["limit", "cursor"]).copied().collect();
         Self::parse_known(request, &known)
     }
 
-    /// Reads the query of what is no list, and refuses what it does not know in the same way.
+    /// Reads the query of another route, with the same rule for unknown parameters.
     pub(super) fn parse_known(request: &Request, known: &[&str]) -> Result<Self> {
         let given = all_query_params(request);
         let wrong = |name: &String, value: &String| {
@@ -151,7 +151,7 @@ impl QueryParams {
         self.0.get(name).map(String::as_str)
     }
 
-    /// A filter as `read` understands it, if it was given; `problem` says what it must be.
+    /// A filter, parsed with `read`, if it was given. `problem` says what it must be.
     pub(super) fn get_parsed<T>(
         &self,
         name: &str,
@@ -170,19 +170,19 @@ impl QueryParams {
             .ok_or_else(|| Error::invalid_field("limit", "must be a number from 1 to 200."))
     }
 
-    /// Where the page before ended, as `read` understands it.
+    /// Where the previous page ended, parsed with `read`.
     pub(super) fn cursor<T>(&self, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>> {
         self.get("cursor").map(|text| read(text).ok_or_else(invalid_cursor)).transpose()
     }
 }
 
-/// Reads where a page ended whose list goes by time: `seconds.id` of the last row.
+/// Reads the cursor of a list in order of time: `seconds.id` of the last row.
 pub(super) fn parse_time_cursor<T>(text: &str, read: impl Fn(&str) -> Option<T>) -> Option<(Timestamp, T)> {
     let (at, id) = text.split_once('.')?;
     Some((Timestamp::from_unix(at.parse().ok()?), read(id)?))
 }
 
-/// Something that a cursor did not come from.
+/// The error of an invalid cursor.
 pub(super) fn invalid_cursor() -> Error {
     Error::invalid_field("cursor", "is not one this list gave. Leave it out to begin anew.")
 }

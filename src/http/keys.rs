@@ -21,15 +21,15 @@ pub(super) async fn get_own_workspace<P: Ports>(context: &Context<P>, call: &Cal
     Ok(Json::ok(workspaces::load_workspace(context, &call.caller_key()?.workspace).await?))
 }
 
-/// What is to be changed of the workspace. What is absent or null stays as it is.
+/// The changes of the workspace. Absent or null members are unchanged.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UpdateWorkspaceRequest"))]
 #[serde(deny_unknown_fields)]
 pub(super) struct UpdateWorkspaceInput {
-    /// No control characters; spaces around it are cut off.
+    /// No control characters; surrounding spaces are removed.
     #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
     name: Option<String>,
-    /// The origins `return_to` may lead to: https, no path. Replaces the list.
+    /// The permitted origins of `return_to`: https, no path. Replaces the list.
     #[cfg_attr(test, schemars(length(max = 50), inner(url), extend("examples" = [["https://app.example.com"]])))]
     allowed_origins: Option<Vec<String>>,
 }
@@ -44,24 +44,24 @@ pub(super) async fn update_own_workspace<P: Ports>(
     Ok(Json::ok(workspaces::update_workspace(context, &call.caller_key()?.workspace, patch).await?))
 }
 
-/// An API key that is to be made.
+/// An API key to create.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateKeyRequest"))]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateKeyInput {
-    /// No control characters; spaces around it are cut off.
+    /// No control characters; surrounding spaces are removed.
     #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
     name: String,
     /// What it may do.
     #[cfg_attr(test, schemars(length(min = 1)))]
     scopes: Vec<KeyScope>,
-    /// The only connections it may see; absent or null: all.
+    /// The only connections it may see. Absent or null: all.
     #[cfg_attr(test, schemars(length(max = 1000)))]
     connections: Option<Vec<ConnectionId>>,
-    /// The only apps it may see; absent or null: all.
+    /// The only apps it may see. Absent or null: all.
     #[cfg_attr(test, schemars(length(max = 1000)))]
     apps: Option<Vec<AppId>>,
-    /// When it ends; in the future. Absent or null: never.
+    /// When it expires; in the future. Absent or null: never.
     expires_at: Option<Timestamp>,
 }
 
@@ -88,7 +88,7 @@ pub(super) async fn list_keys<P: Ports>(
     Ok(Json::ok(ListResponse::of(page, |key| ApiKeyResponse::of(key, context.now()))))
 }
 
-/// What becomes of what a key made.
+/// What happens to what a key created.
 fn should_end_created_items(call: &Call<'_>) -> Result<bool> {
     match QueryParams::parse_known(call.request, &["made"])?.get("made") {
         None | Some("end") => Ok(true),
@@ -115,13 +115,13 @@ pub(super) async fn delete_key<P: Ports>(context: &Context<P>, call: &Call<'_>) 
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RotateKeyRequest"))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RotateKeyInput {
-    /// Seconds for which the secret before is accepted. 0 ends it at once; a resolve with `consistency: edge` may follow a copy
-    /// until that is gone.
+    /// Seconds for which the previous secret is accepted. 0 ends it at once. A resolve with `consistency: edge` may
+    /// accept it until its cache entry is deleted.
     #[cfg_attr(test, schemars(range(min = 0, max = 604_800), extend("default" = 86400)))]
     overlap_seconds: Option<i64>,
 }
 
-/// A new secret for the same key. Nothing that the key made ends.
+/// A new secret for the same key. Nothing that the key created ends.
 pub(super) async fn rotate_key<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,

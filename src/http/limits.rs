@@ -23,9 +23,10 @@ use crate::store::sessions::Session;
 
 /// Seconds an address is refused after too many failed authentications.
 const ADDRESS_BLOCK_SECONDS: i64 = 60;
-/// One in so many repetitions of the same wrong credential counts: a program with a revoked key does not guess.
+/// One in this many repetitions of the same wrong credential counts, because a program with a revoked key does not
+/// guess.
 const REPEATS_PER_COUNT: u32 = 10;
-/// The address of a caller that the platform does not name.
+/// The address of a caller if the platform does not provide it.
 const UNKNOWN_ADDRESS: &str = "unknown";
 
 /// The refusal.
@@ -58,7 +59,7 @@ fn presented_credential<'a>(route: &RouteEntry, call: &Call<'a>) -> Option<&'a s
     }
 }
 
-/// The caller's address. An IPv6 network of 64 bits is one caller: it has more addresses than can be counted.
+/// The caller's address. An IPv6 network of 64 bits is one caller, because it has too many addresses to count.
 fn caller_address(request: &Request) -> String {
     match request.header("cf-connecting-ip").map(|text| text.trim().parse()) {
         Some(Ok(IpAddr::V6(ip))) => match ip.to_ipv4_mapped() {
@@ -74,7 +75,7 @@ fn address_counter(request: &Request) -> String {
     format!("address {}", caller_address(request))
 }
 
-/// Refuses a caller that is known to be over a limit, before its credential is compared.
+/// Refuses a caller that is over a limit, before its credential is compared.
 pub(super) fn refuse_blocked<P: Ports>(context: &Context<P>, route: &RouteEntry, call: &Call<'_>) -> Result<()> {
     if presented_credential(route, call).is_none() {
         return Ok(());
@@ -83,7 +84,7 @@ pub(super) fn refuse_blocked<P: Ports>(context: &Context<P>, route: &RouteEntry,
     if let Some(seconds) = blocked(&address_counter(call.request)) {
         return Err(rate_limited_error(RateLimit::FailedAuthentication, seconds));
     }
-    // A link's token stands in the path, and is no key.
+    // A link's token is in the path, and is not a key.
     let key = call.presented_key.as_ref().filter(|_| route.auth != RequiredAuth::Browser);
     match key.and_then(|key| blocked(&key.rate_limit_key())) {
         Some(seconds) => Err(rate_limited_error(RateLimit::Calls, seconds)),
@@ -91,7 +92,7 @@ pub(super) fn refuse_blocked<P: Ports>(context: &Context<P>, route: &RouteEntry,
     }
 }
 
-/// Counts a credential that turned out wrong. Answers the error to send.
+/// Counts a wrong credential. Returns the error to send.
 pub(super) async fn count_failed_authentication<P: Ports>(
     context: &Context<P>,
     route: &RouteEntry,
@@ -112,7 +113,7 @@ pub(super) async fn count_failed_authentication<P: Ports>(
     rate_limited_error(RateLimit::FailedAuthentication, ADDRESS_BLOCK_SECONDS)
 }
 
-/// Counts a costly call, by whoever makes it.
+/// Counts an expensive call for its caller.
 pub(super) async fn count_costly_call<P: Ports>(
     context: &Context<P>,
     route: &RouteEntry,

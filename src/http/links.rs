@@ -21,7 +21,7 @@ use crate::sign_in_links::{self, NewSignInLink};
 use crate::store::links::{Link, LinkFilter, LinkState, OnDuplicate};
 use crate::workspace::{Role, User};
 
-/// Characters of a user's id or name, at most.
+/// Longest id or name of a user, in characters.
 const MAX_USER_LENGTH: usize = 128;
 
 /// A link for somebody to connect an app, or to repair a connection.
@@ -29,32 +29,31 @@ const MAX_USER_LENGTH: usize = 128;
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateLinkRequest", extend("minProperties" = 1)))]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateLinkInput {
-    /// What to connect. Taken from `connection` where that is given; one of the two must be.
+    /// The app to connect. Default: that of `connection`. One of the two is required.
     app: Option<AppId>,
-    /// Which of the app's ways to connect. Left out: the person may choose.
+    /// The auth method. Omitted: the person chooses.
     auth_method: Option<AuthMethodId>,
     /// The connection to repair.
     connection: Option<ConnectionId>,
-    /// Asked for instead of the usual ones; a repair asks for them besides.
+    /// Requested instead of the default scopes. A repair requests them in addition.
     scopes: Option<Vec<String>>,
-    /// Whose the connection will be; absent or null: the whole workspace's. A repaired one keeps its user, who must be this
-    /// one if both are known.
+    /// The owner of the connection. Absent or null: the whole workspace. A repaired connection keeps its user, who must
+    /// be this one if both are known.
     user: Option<UserInput>,
-    /// Where the browser goes at the end, with `connection` and `status` (`connected`, `awaiting_confirmation`) in the query:
-    /// an address at one of the workspace's `allowed_origins`. Where nothing came of it, the flow's page has a link there,
-    /// with the `status` `denied`, or `failed` and in `error` why: `approval_required` where an administrator must approve at
-    /// the app first, `refused_by_app`, `code_refused`, `client_refused`, `app_unavailable`, `account_unknown`, `not_stored`,
-    /// `wrong_issuer`, `no_code`, `link_used`, `link_begun_anew` (the link was opened again in another browser and goes on
-    /// there), `connection_gone`, `conflict`.
+    /// Where the browser goes at the end, with `connection` and `status` (`connected`, `awaiting_confirmation`) in the
+    /// query: an address at one of the workspace's `allowed_origins`. If nothing was connected, the flow's page has a
+    /// link there with the `status` `denied`, or `failed` and the reason in `error`: `approval_required` if an
+    /// administrator must approve at the app first, `refused_by_app`, `code_refused`, `client_refused`,
+    /// `app_unavailable`, `account_unknown`, `not_stored`, `wrong_issuer`, `no_code`, `link_used`, `link_begun_anew`
+    /// (the link was opened again in another browser and continues there), `connection_gone`, `conflict`.
     #[cfg_attr(test, schemars(url, length(max = 2048)))]
     return_to: Option<String>,
-    /// Seconds it lives.
+    /// Seconds for which it is valid.
     #[cfg_attr(test, schemars(range(min = 60, max = 604_800), extend("default" = 3600)))]
     expires_in: Option<i64>,
     #[cfg_attr(test, schemars(extend("default" = "ask")))]
     on_duplicate: Option<OnDuplicate>,
-    /// Whether what it makes or repairs is used only after confirmLink. Then `user` must be given, except where `connection`
-    /// has one.
+    /// Whether the connection is usable only after confirmLink. Then `user` is required, unless `connection` has one.
     #[serde(default)]
     confirm: bool,
 }
@@ -94,7 +93,7 @@ pub(super) async fn create_link<P: Ports>(
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UserRequest"))]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(super) struct UserInput {
-    /// No control characters; spaces around it are cut off.
+    /// No control characters; surrounding spaces are removed.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     id: String,
     /// A name to show.
@@ -142,7 +141,7 @@ pub(super) async fn delete_link<P: Ports>(context: &Context<P>, call: &Call<'_>)
     Ok(link_json(context, link))
 }
 
-/// Who came back.
+/// The person who came back.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConfirmLinkRequest"))]
 #[serde(deny_unknown_fields)]
@@ -167,10 +166,10 @@ pub(super) async fn confirm_link<P: Ports>(
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateSignInLinkInput {
     user: SignInUserInput,
-    /// The role of the session. `admin` needs the scope `people`, too.
+    /// The role of the session. `admin` also needs the scope `people`.
     #[serde(default)]
     role: Role,
-    /// The page that the sign-in leads to: the path of one of our pages for people, such as `/connections/con_…` or
+    /// The page after the sign-in: the path of one of our pages for people, such as `/connections/con_…` or
     /// `/oauth/start/acme`, with its query. Absent or null: the list of connections.
     #[cfg_attr(test, schemars(length(max = 2048)))]
     return_to: Option<String>,
@@ -181,13 +180,13 @@ pub(super) struct CreateSignInLinkInput {
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignInUserRequest"))]
 #[serde(remote = "Self", deny_unknown_fields)]
 struct SignInUserInput {
-    /// No control characters; spaces around it are cut off.
+    /// No control characters; surrounding spaces are removed.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     id: String,
     /// A name to show.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     name: Option<String>,
-    /// Shown where there is no name.
+    /// Shown if there is no name.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     email: Option<String>,
 }
@@ -201,7 +200,7 @@ pub(super) async fn create_sign_in_link<P: Ports>(
     let input = body.read()?;
     authorize::check_sign_in_role(key, input.role)?;
     let return_to = input.return_to.map(|text| parse_own_page_path(context, &text)).transpose()?;
-    // An address tells a person who they are as well as a name does.
+    // An e-mail address identifies a person as well as a name.
     let user = parse_user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
     let new = NewSignInLink { user, role: input.role, return_to };
     let (link, url) = sign_in_links::create_sign_in_link(context, key, new).await?;

@@ -1,4 +1,4 @@
-//! The way to an app and back, as a browser walks it. How it ends is [`super::flows`]'s.
+//! A flow in the browser: to an app and back. [`super::flows`] shows how it ends.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use crate::store::sessions::Session;
 
 // ---- starting, as a signed-in person ----
 
-/// What the address and the form say of what is to be connected.
+/// What the address and the form say about the connection to make.
 fn connect_request(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>) -> Result<ConnectRequest> {
     let session = call.session()?;
     let request = ConnectRequest {
@@ -45,13 +45,13 @@ fn connect_request(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>
     Ok(apply_chosen_scopes(call, request))
 }
 
-/// What a person ticked goes before what an address asks for; what somebody else fixed goes before both.
+/// The person's ticks have precedence over the address, and scopes that somebody else has fixed over both.
 fn apply_chosen_scopes(call: &Call<'_>, request: ConnectRequest) -> ConnectRequest {
     let ticked = (input::form_field(call.request, "chosen").as_deref() == Some("scopes"))
         .then(|| input::form_field_values(call.request, "scope"));
     let asked = input::query_param(call.request, "scopes")
         .map(|text| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>());
-    // Who came by a link changes the scopes of a repair only to more: the connection is somebody else's to narrow.
+    // A person with a link can only add scopes to a repair: the connection belongs to somebody else.
     let exactly = ticked.is_some() && request.scopes.is_none() && request.link.is_none();
     ConnectRequest { scopes: request.scopes.clone().or(ticked).or(asked), exact_scopes: exactly, ..request }
 }
@@ -60,7 +60,7 @@ fn new_connect_request(call: &Call<'_>) -> Result<ConnectRequest> {
     connect_request(call, AppId::parse(call.path_param(0)).ok_or_else(|| Error::not_found("app"))?, None)
 }
 
-/// Repairing asks for the app the connection is of.
+/// A repair uses the app of the connection.
 fn reconnect_request(call: &Call<'_>) -> Result<ConnectRequest> {
     let connection = &call.path_connection()?.connection;
     connect_request(call, connection.app.clone(), Some(connection.id.clone()))
@@ -82,7 +82,7 @@ pub(super) async fn submit_reconnect<P: Ports>(context: &Context<P>, call: &Call
     start_flow(context, call, reconnect_request(call)?, &call.session()?.hash).await
 }
 
-/// The page before the app, or the form for what is entered here.
+/// The page before the app, or the form for a manual credential.
 async fn show_consent_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
@@ -93,7 +93,8 @@ async fn show_consent_page<P: Ports>(
     consent_page::render_page(context, call, request, &options, refused).await
 }
 
-/// The button was pressed. What a person can put right is said on the form, which keeps all but secrets.
+/// The page was submitted: redirects to the app, or checks and stores the input. Errors that a person can correct are
+/// shown on the form, which keeps everything except secrets.
 async fn start_flow<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
@@ -133,7 +134,7 @@ pub(super) async fn show_connect_link_page<P: Ports>(context: &Context<P>, call:
     show_consent_page_for_link(context, call, &link::find_open(context, call.path_param(0)).await?).await
 }
 
-/// A link's page for the browser that has used it before: its session stands for the secret, which nobody has stored.
+/// A link's page for the browser that has used it before: its session replaces the secret, which is not stored.
 pub(super) async fn show_retry_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     show_consent_page_for_link(context, call, &load_open_link_of_flow(context, call).await?).await
 }
@@ -143,14 +144,14 @@ async fn show_consent_page_for_link<P: Ports>(context: &Context<P>, call: &Call<
     show_consent_page(context, call, &link_connect_request(call, link)?, None).await
 }
 
-/// The link that a flow of this browser came by, if it can still be used.
+/// The link of a flow of this browser, if it can still be used.
 async fn load_open_link_of_flow<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Link> {
     let sessions = browser_session::load_session_hashes(context, call.request).await?;
     let flow = flows::load_flow(context, &sessions, &parse_flow_id(call)?).await?;
     flows::load_open_link(context, &flow).await
 }
 
-/// A link that names no way lets the person choose one; one that names no scopes lets them tick some.
+/// A link without an auth method lets the person choose one. A link without scopes lets them tick some.
 fn link_connect_request(call: &Call<'_>, link: &Link) -> Result<ConnectRequest> {
     let request = ConnectRequest::of_link(link);
     let auth_method = request
@@ -172,13 +173,13 @@ async fn start_flow_by_link<P: Ports>(context: &Context<P>, call: &Call<'_>, lin
     consent::require_intended_user(call.session.as_ref(), link)?;
     let (session, cookie) = find_or_open_link_session(context, call, link).await?;
     if let Err(refused) = link::bind_to_session(context, link, &session.hash).await {
-        // Whoever has no use of the link leaves no session.
+        // If the link cannot be used, no session is opened.
         if cookie.is_some() {
             sessions::close_session(context, &session).await?;
         }
         return Err(refused);
     }
-    // The link is this browser's from now on: it gets the cookie whatever comes of it, so that it may try again.
+    // From now on the link belongs to this browser: it gets the cookie in any case, so that it can try again.
     let walked = match link_connect_request(call, link) {
         Ok(request) => start_flow(context, call, request, &session.hash).await,
         Err(error) => Err(error),
@@ -194,7 +195,7 @@ async fn start_flow_by_link<P: Ports>(context: &Context<P>, call: &Call<'_>, lin
     })
 }
 
-/// The same browser may try again: it has the link's session already.
+/// The same browser may try again with the link's session.
 async fn find_or_open_link_session<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
@@ -211,7 +212,7 @@ async fn find_or_open_link_session<P: Ports>(
 // ---- coming back ----
 
 pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    // The code is used up by the person's own visit alone.
+    // Only the person's own request uses the code.
     if call.request.is_speculative() {
         return Ok(prefetch_response());
     }
@@ -223,7 +224,7 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
         return Ok(redirect_to_refusal_page(CallbackRefusal::UnknownState));
     }
     let query = |name| input::query_param(call.request, name);
-    // What stands there twice and differs was not sent by the app (RFC 6749 3.1), so none of it counts.
+    // A parameter with two different values was not sent by the app (RFC 6749 3.1), so none of them counts.
     let mut others = input::all_query_params(call.request);
     others.retain(|name, _| input::values(call.request, name) == 1);
     let returned = CallbackParams {
@@ -243,7 +244,7 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
     }
 }
 
-/// The answer to a request that only looks ahead. It must not be kept for the visit itself.
+/// The answer to a request in advance. It must not be stored for the real request.
 fn prefetch_response() -> Response {
     Response::new(204, "text/plain; charset=utf-8", String::new()).with_header("vary", "Sec-Purpose, Purpose".into())
 }

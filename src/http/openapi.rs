@@ -1,8 +1,8 @@
 //! The description of the API for programs (`OpenAPI` 3.1).
 //!
-//! It is made of the table of routes, of the types that the table names, and of `operations.rs`, which has the words that
-//! no type has. Only tests make it: the program holds the finished text, `openapi.json`, and a test fails when that is not
-//! what the types say. docs/api.md is made of the same document.
+//! It is made of the table of routes, of its types, and of `operations.rs`, which has the texts that no type has. Only
+//! tests make it: the program contains the finished text, `openapi.json`, and a test fails if it does not match the
+//! types. docs/api.md is made of the same document.
 
 /// The document, without white space.
 pub(super) const DOCUMENT: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));

@@ -1,4 +1,4 @@
-//! The operator's routes: workspaces, the state of the installation, its health, its description.
+//! The operator's routes: workspaces, the status of the installation, its health, its description.
 
 use serde::Deserialize;
 
@@ -16,12 +16,12 @@ use crate::ports::Ports;
 use crate::workspace::Workspace;
 use crate::workspaces;
 
-/// A workspace that is to be made.
+/// A workspace to create.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CreateWorkspaceRequest"))]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateWorkspaceInput {
-    /// No control characters; spaces around it are cut off.
+    /// No control characters; surrounding spaces are removed.
     #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
     name: String,
 }
@@ -49,7 +49,7 @@ fn parse_workspace_id(call: &Call<'_>) -> Result<WorkspaceId> {
     WorkspaceId::parse(call.path_param(0)).ok_or_else(|| Error::not_found("workspace"))
 }
 
-/// Refuses where the path names no workspace that is left.
+/// Refuses if the workspace in the path does not exist.
 pub(super) async fn require_workspace<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<()> {
     workspaces::load_workspace_state(context, &parse_workspace_id(call)?).await.map(drop)
 }
@@ -62,8 +62,8 @@ pub(super) async fn get_workspace<P: Ports>(
     Ok(Json::ok(workspaces::load_workspace_state(context, &parse_workspace_id(call)?).await?.into()))
 }
 
-/// Everybody is locked out by the answer; grants are revoked and rows erased by the clock. Reading the workspace tells
-/// how far that is.
+/// All access is blocked from the answer on. Scheduled runs revoke grants and erase rows. Reading the workspace shows
+/// the progress.
 pub(super) async fn delete_workspace<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
@@ -86,12 +86,12 @@ pub(super) async fn get_health<P: Ports>(context: &Context<P>, _: &Call<'_>) -> 
     })
 }
 
-/// No details: anybody may ask.
+/// No details, because anybody may ask.
 pub(super) fn unhealthy_response() -> Json<HealthResponse> {
     Json::new(503, HealthResponse::UNAVAILABLE)
 }
 
-/// The same while the operator changes the database.
+/// The same during maintenance.
 pub(super) fn maintenance_response() -> Json<HealthResponse> {
     Json::new(503, HealthResponse::MAINTENANCE)
 }

@@ -1,9 +1,9 @@
 //! The pages, as pure functions from plain views to HTML.
 //!
-//! Owns every word and element a person sees, and the one stylesheet. Refuses I/O, scripts, inline
-//! styles and secrets: a view never holds a token, and all text goes through maud's escaping. Every
-//! change of state is a form's POST with the session's anti-forgery value; links only navigate.
-//! A page's view stands beside its HTML; here is what several pages show.
+//! Owns every text and element that a person sees, and the stylesheet. Contains no I/O, scripts, inline styles or
+//! secrets: a view never contains a token, and maud escapes all text. Every change of state is a form's POST with the
+//! session's anti-forgery token; links only navigate. A page's view is next to its HTML; this file has what several
+//! pages show.
 
 mod choose;
 mod connect;
@@ -36,12 +36,12 @@ pub use style::STYLESHEET;
 
 use crate::time::Timestamp;
 
-/// What every page's frame needs.
+/// The data of every page's frame.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PageContext<'a> {
-    /// Who is signed in, as the header tells it. Nobody in a link's session.
+    /// The name of the signed-in person in the header. None in a link's session.
     pub signed_in_as: Option<&'a str>,
-    /// The session's anti-forgery value, put into every form that changes something.
+    /// The session's anti-forgery token, in every form that changes something.
     pub csrf: Option<&'a str>,
 }
 
@@ -50,22 +50,22 @@ pub struct PageContext<'a> {
 pub enum Tone {
     /// It works.
     Good,
-    /// Somebody or something is awaited.
+    /// Waiting for somebody or something.
     Waiting,
     /// A person must do something.
     Bad,
 }
 
-/// A status as a person reads it.
+/// A status for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusLabel {
     /// Such as "Connected".
     pub text: String,
-    /// Its colour; never the only sign.
+    /// Its colour, which is never the only sign.
     pub tone: Tone,
 }
 
-/// A connection in short.
+/// A summary of a connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionSummary {
     /// Id, as in `/connections/{id}`.
@@ -74,16 +74,16 @@ pub struct ConnectionSummary {
     pub name: String,
     /// The app's name.
     pub app_name: String,
-    /// The account's label; `None` when the app does not tell.
+    /// The account's label. `None` if it is unknown.
     pub account_label: Option<String>,
     /// Status.
     pub status: StatusLabel,
     /// What needs attention, in sentences.
     pub attention: Vec<String>,
-    /// When a credential was last handed out.
+    /// When a credential was last returned.
     pub last_used_at: Option<Timestamp>,
-    /// Whose it is, where it is not that of the person who looks.
+    /// Its owner, if it is not the person.
     pub owner: Option<String>,
-    /// How it is repaired, in words, and where; `None` where nothing is to be repaired, or it can't be.
+    /// How it is repaired, as text, and where. `None` if there is nothing to repair, or it cannot be.
     pub reconnect: Option<(&'static str, String)>,
 }

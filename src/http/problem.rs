@@ -44,7 +44,7 @@ pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
     }
 }
 
-/// An error (RFC 9457). The members after `code` are there where they help.
+/// An error (RFC 9457). The members after `code` are present if they help.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
 pub(super) struct ProblemResponse<'a> {
@@ -81,7 +81,7 @@ pub(super) fn json_response(error: &Error) -> Response {
     add_hint_headers(response, error)
 }
 
-/// The page, for whoever is known to be signed in.
+/// The page, for a person who may be signed in.
 pub(super) fn page_response(error: &Error, shell: &page::PageContext<'_>) -> Response {
     let (status, title) = status_and_title(error.code);
     let markup = if error.code == ErrorCode::Unauthorized {
@@ -102,14 +102,14 @@ pub(super) fn page_response(error: &Error, shell: &page::PageContext<'_>) -> Res
 
 fn page_text(error: &Error, signed_in: bool) -> String {
     let text = error.hints.for_people.as_ref().unwrap_or(&error.detail);
-    // Who came by a link sets nothing up.
+    // A person with a link sets nothing up.
     if error.code == ErrorCode::ClientMissing && !signed_in {
         return format!("{text} Tell whoever sent you the link.");
     }
     text.clone()
 }
 
-/// For who is not signed in, no page leads on.
+/// A person who is not signed in gets no links.
 fn next_links(error: &Error) -> Vec<(String, String)> {
     let setup = error.hints.setup.iter().map(|page| ("How to set it up".to_owned(), page.clone()));
     setup.chain([("Connections".to_owned(), "/".to_owned())]).collect()

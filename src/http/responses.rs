@@ -1,7 +1,7 @@
-//! What the API answers, as types: every member of an answer stands here, or in a type of the core that is shown as it is.
-//! The documentation of a member is its description in `/openapi.json` and docs/api.md.
+//! The answers of the API, as types: every member of an answer is here, or in a type of the core that is shown
+//! unchanged. The documentation of a member is its description in `/openapi.json` and docs/api.md.
 //!
-//! Refuses secrets, but for the few that are shown once or are what was asked for.
+//! Contains no secrets, except the few that are shown once or were requested.
 
 mod access;
 mod app;
@@ -25,7 +25,7 @@ pub(super) use installation::{
 
 use crate::cache::CacheRemovalStatus;
 
-/// What an answer tells of the cache: something only where a copy could not be removed yet.
+/// What an answer says about the cache: only if an entry could not be deleted yet.
 pub(super) fn kept_copies(copies: Option<CacheRemovalStatus>) -> Option<CacheRemovalStatus> {
     copies.filter(|copies| matches!(copies, CacheRemovalStatus::Retrying { .. }))
 }

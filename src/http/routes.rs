@@ -1,5 +1,4 @@
-//! The routes, as a table that reads as documentation. `/openapi.json` and docs/api.md are made of it and of the types that
-//! it names.
+//! The routes, as a table that reads as documentation. `/openapi.json` and docs/api.md are made of it and of its types.
 
 use super::body::{DeletedResponse, Json, ListResponse, Unread};
 #[cfg(test)]
@@ -39,9 +38,9 @@ pub enum RequiredAuth {
     Key(Option<KeyScope>),
     /// A key with the scope `resolve`, which the use case checks itself, in its own round trip.
     KeyInHandler,
-    /// Any browser; a form must be our own.
+    /// Any browser. A form must be our own.
     Browser,
-    /// A signed-in person of these; a form must be of their session.
+    /// A signed-in person with one of these roles. A form must be of their session.
     User(RequiredRole),
 }
 
@@ -50,15 +49,15 @@ pub enum RequiredAuth {
 pub struct RouteEntry {
     /// The method.
     pub method: Method,
-    /// The path; `{…}` stands for one segment.
+    /// The path. `{…}` is one segment.
     pub path: &'static str,
     /// Who may call.
     pub auth: RequiredAuth,
     /// What it does to its resource.
     pub action: Action,
-    /// What it is about. The first `{…}` of the path names it, if there is one.
+    /// Its resource. The first `{…}` of the path names it, if there is one.
     pub resource: Resource,
-    /// What answers.
+    /// Its handler.
     pub handler: Handler,
 }
 
@@ -69,7 +68,7 @@ impl RouteEntry {
     }
 }
 
-/// A route that names a type answers it as JSON; one that names none answers a page, or a text of its own.
+/// A route with a type returns it as JSON. One without a type returns a page, or another text.
 macro_rules! answer {
     () => { Response };
     ($response:ty) => { Json<$response> };
@@ -94,7 +93,7 @@ macro_rules! routes {
         $method:ident $path:literal $auth:expr, $action:ident $resource:ident
         => $handler:ident $(($request:ty))? $(-> $response:ty)? = $function:path;
     )*) => {
-        /// What answers a route.
+        /// The handler of a route.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Handler {
             $(#[doc = $path] $handler,)*
@@ -122,7 +121,7 @@ macro_rules! routes {
             }
         }
 
-        /// The types that a route reads and answers, as the description of the API has them.
+        /// The types that a route reads and returns, for the description of the API.
         #[cfg(test)]
         pub(super) fn body_types(handler: Handler, schemas: &mut openapi::Schemas) -> openapi::BodyTypes {
             match handler {
@@ -143,7 +142,7 @@ const fn key_with_scope(scope: KeyScope) -> RequiredAuth {
 }
 
 routes! {
-    // Method, path, who may call, what is done to what, the handler with what it reads and answers, and its function.
+    // Method, path, who may call, action and resource, the handler with its types, and its function.
 
     // Operator
     Post   "/v1/workspaces"                               Operator,                    Create Workspace    => CreateWorkspace(operator::CreateWorkspaceInput) -> CreatedWorkspaceResponse = operator::create_workspace;
@@ -224,17 +223,17 @@ routes! {
     Get    "/style.css"                                   Public,                      Read   Installation => GetStylesheet = connections_page::get_stylesheet;
 }
 
-/// What a path and method lead to.
+/// The result of a path and method.
 #[derive(Debug)]
 pub enum RouteMatch {
-    /// A route and the segments its `{…}` stand for.
+    /// A route and the values of its `{…}`.
     Matched {
         /// The route.
         route: &'static RouteEntry,
         /// The segments, in order.
         path_params: Vec<String>,
     },
-    /// The path exists under other methods.
+    /// The path exists with other methods.
     WrongMethod {
         /// Those.
         allowed_methods: Vec<&'static str>,
@@ -245,7 +244,7 @@ pub enum RouteMatch {
     NoMatch,
 }
 
-/// Looks a route up. Whatever answers GET answers HEAD.
+/// Finds a route. Every route with GET also answers HEAD.
 pub fn match_route(method: Method, path: &str) -> RouteMatch {
     let wanted = if method == Method::Head { Method::Get } else { method };
     let mut allow = Vec::new();
@@ -330,7 +329,7 @@ mod tests {
     fn every_route_declares_its_resource_and_action() {
         for line in ROUTES {
             let shows = matches!(line.action, Action::List | Action::Read);
-            // A page that is there for a change is for those who may make it.
+            // A page that prepares a change is for those who may make the change.
             let prepares = line.is_page() && matches!(line.action, Action::Change | Action::Create | Action::Use);
             assert_eq!(line.method == Method::Get, shows || line.method == Method::Get && prepares, "{}", line.path);
             let named = line.path.split('/').find_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));

@@ -1,6 +1,6 @@
-//! Sessions and sign-in links, for whoever looks after a workspace's people: what is open, and its end.
+//! Sessions and sign-in links: what is open, and how to end it.
 //!
-//! Refuses to show what opens anything: an id is the beginning of a stored hash.
+//! Never shows what opens anything: an id is the beginning of a stored hash.
 
 use super::Call;
 use super::body::{DeletedResponse, Json, ListResponse};
@@ -21,7 +21,7 @@ pub(super) fn parse_key_filter(filters: &QueryParams, name: &str) -> Result<Opti
     filters.get_parsed(name, ApiKeyId::parse, "is not a key's id (key_…).")
 }
 
-/// Where the page before ended: when its last row was made, and what the stored hash of that begins with.
+/// The end of the previous page: when its last row was created, and the beginning of its stored hash.
 fn parse_list_cursor<T>(
     filters: &QueryParams,
     read: impl Fn(&str) -> Option<T>,

@@ -1,7 +1,7 @@
-//! How an app's OAuth client is set up, for whoever runs the workspace.
+//! How an app's OAuth client is set up, for the admins of a workspace.
 //!
-//! Owns what that page says: the app's own steps, and the call that enters the client. Refuses to show or take a
-//! client's secret: it is entered by that call alone.
+//! Owns the content of that page: the app's own steps, and the call that enters the client. Never shows or takes a
+//! client's secret: only that call sends it.
 
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ use crate::registry;
 use crate::store::clients::WorkspaceClients;
 use crate::workspaces;
 
-/// How an app's OAuth client is set up, for whoever runs the workspace.
+/// How an app's OAuth client is set up, for the admins of a workspace.
 pub(super) async fn show_setup_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let session = call.session()?;
     let app = registry::require_current_app(context, &session.workspace, call.path_app()?).await?.app;
@@ -33,7 +33,7 @@ pub(super) async fn show_setup_page<P: Ports>(context: &Context<P>, call: &Call<
     }
 }
 
-/// What is entered here needs no client of the app.
+/// A manual credential needs no client.
 fn no_setup_message(call: &Call<'_>, app: &App) -> page::Message {
     let way =
         input::query_param(call.request, "auth_method").map(|way| format!("?auth_method={way}")).unwrap_or_default();
@@ -94,7 +94,7 @@ async fn build_setup_view<P: Ports>(
     })
 }
 
-/// The labels of what decides at which server the client is, as long as there is none.
+/// The labels of the variables that decide the authorization server, while there is no client.
 fn redirect_uri_variables(clients: &WorkspaceClients, auth_method: &AuthMethod) -> Vec<String> {
     if clients.current(auth_method.registration()).is_some() {
         return vec![];
@@ -103,20 +103,21 @@ fn redirect_uri_variables(clients: &WorkspaceClients, auth_method: &AuthMethod) 
     auth_method.client_host_variables().into_iter().filter_map(label).collect()
 }
 
-/// Another way: what people call it, whether it can be walked, and where it begins or is set up.
+/// Another auth method: its name, whether it is ready, and where it starts or is set up.
 fn other_auth_method(clients: &WorkspaceClients, auth_method: &AuthMethod) -> (String, bool, String) {
     let ready = client_setup::is_auth_method_ready(clients, auth_method);
     let begins = format!("/oauth/start/{}?auth_method={}", auth_method.app_id, auth_method.method_id);
     (auth_method.display_name(), ready, if ready { begins } else { setup_page_path(auth_method) })
 }
 
-/// The body that enters a client, with nothing of one in it.
+/// The body that enters a client, without any value of one.
 fn client_body_example(auth_method: &AuthMethod) -> String {
     let body = serde_json::json!({ "client_id": "…", "client_secret": "…" });
     with_variables(body, auth_method, &VariableSource::Client, |one| one.example.clone())
 }
 
-/// The body that has a client tried. What people would enter is theirs: an example may be somebody's, and gets no secret.
+/// The body of a client test. The values of people are left out: an example host may belong to somebody, and must get
+/// no secret.
 fn test_body_example(auth_method: &AuthMethod) -> String {
     with_variables(serde_json::json!({}), auth_method, &VariableSource::Person, |_| None)
 }

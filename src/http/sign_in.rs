@@ -1,6 +1,6 @@
-//! A person signs in by a link that the embedding product asked for, and out again.
+//! A person signs in with a link that the embedding product requested, and signs out.
 //!
-//! Owns these pages; what a session is, [`super::browser_session`] knows. Refuses to use a link up for a look at it.
+//! Owns these pages. Sessions are in [`super::browser_session`]. Opening a link does not use it.
 
 use super::browser_session::page_context;
 use super::page::{self, Tone};
@@ -12,10 +12,10 @@ use crate::secret::Secret;
 use crate::sessions;
 use crate::sign_in_links;
 
-/// Characters of the page that a sign-in leads to.
+/// Longest address of the page after a sign-in, in characters.
 const MAX_RETURN_TO_LENGTH: usize = 2048;
 
-/// Shows who would be signed in. A GET uses nothing up: mail scanners open links too.
+/// Shows the person that would be signed in. A GET does not use the link, because mail scanners also open links.
 pub(super) async fn show_sign_in_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let (link, workspace) = sign_in_links::preview_sign_in(context, call.path_param(0)).await?;
     let view = page::SignInView {
@@ -35,8 +35,8 @@ pub(super) async fn sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>) -> 
     Ok(Response::see_other(leads_to).with_header("set-cookie", browser_session::user_cookie(context, &opened)))
 }
 
-/// A page of ours that a sign-in may lead to: a path as browsers write it, with a query at most, of a page for people who
-/// are signed in. Anything else would make us an open redirector (RFC 9700, 4.11.1).
+/// One of our pages that a sign-in may lead to: a path as browsers write it, possibly with a query, of a page for
+/// signed-in people. Anything else would be an open redirector (RFC 9700, 4.11.1).
 pub(super) fn parse_own_page_path<P: Ports>(context: &Context<P>, text: &str) -> Result<String> {
     let wrong = || {
         Error::invalid_field(
@@ -47,7 +47,7 @@ pub(super) fn parse_own_page_path<P: Ports>(context: &Context<P>, text: &str) ->
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let visible =
         text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>'));
-    // What a browser would read in another way (`//host`, `/\host`, `/../`, `%2e`) is not the path it looks like.
+    // A path that a browser reads in another way (`//host`, `/\host`, `/../`, `%2e`) is refused.
     let at = context.config.public_url.at("");
     let url = url::Url::parse(&at).and_then(|base| base.join(text)).map_err(|_| wrong())?;
     let same = url.origin().ascii_serialization() == context.config.public_url.origin() && url.path() == path;

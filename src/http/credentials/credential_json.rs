@@ -1,7 +1,7 @@
-//! The JSON of a credential that a program enters.
+//! The JSON of a manual credential from a program.
 //!
-//! Owns its members, which are what a resolve shows plus what only its owner knows. Refuses to repeat any of it:
-//! complaints name members, never values.
+//! Owns its members: those of a resolve, and those that only its owner knows. Never repeats a value: errors name
+//! members.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// Bytes of a field of the app's form, at most.
+/// Longest field, in bytes.
 const MAX_FIELD_BYTES: usize = 16 * 1024;
-/// Bytes of a token, at most. Some apps put all groups of a person into it.
+/// Longest token, in bytes. Some apps include all groups of a person.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
 /// A credential's members.
@@ -42,7 +42,7 @@ pub(super) fn parse_manual_credential(auth_method: &AuthMethod, members: Credent
     fields.collect::<Result<_>>().map(ManualCredential::Fields)
 }
 
-/// A text; a key file may be given as the JSON object it is.
+/// A text. A key file may also be a JSON object.
 fn parse_field(name: &str, value: Value) -> Result<Secret> {
     let text = match value {
         Value::String(text) => text,
@@ -55,7 +55,7 @@ fn parse_field(name: &str, value: Value) -> Result<Secret> {
     Ok(Secret::new(text))
 }
 
-/// Tokens as a resolve shows them, plus `refresh_token`.
+/// Tokens as in a resolve, and `refresh_token`.
 fn parse_imported_tokens(auth_method: &AuthMethod, members: &mut Map<String, Value>) -> Result<ImportedTokens> {
     let others = match members.remove("tokens") {
         None | Some(Value::Null) => Map::new(),
@@ -82,7 +82,7 @@ fn parse_imported_tokens(auth_method: &AuthMethod, members: &mut Map<String, Val
     Ok(ImportedTokens { token, others: further, scopes: all })
 }
 
-/// A token's members. `usage` tells where requests have it.
+/// A token's members. `usage` says where requests contain it.
 fn parse_token(
     members: &mut Map<String, Value>,
     path: &str,
@@ -96,7 +96,7 @@ fn parse_token(
         }
         Some(_) => Err(Error::invalid_field(&field(name), "must be a text.")),
     };
-    // It stands in a header as it is; a refresh token is a parameter of a form.
+    // It is sent in a header. A refresh token is a parameter of a form.
     let access_token = optional("access_token", ValueFormat::Token, usage)?;
     let access_token = access_token.ok_or_else(|| Error::invalid_field(&field("access_token"), "is missing."))?;
     let refresh_token = optional("refresh_token", ValueFormat::Line, &FieldPlacement::default())?;
@@ -136,7 +136,7 @@ fn parse_token(
     Ok((token, scopes))
 }
 
-/// A text as it is kept, without what copying brings along; none where nothing is left.
+/// A text to store, without what copying adds. None if nothing is left.
 fn parse_token_text(
     text: &str,
     form: ValueFormat,
@@ -154,7 +154,7 @@ fn parse_token_text(
     }
 }
 
-/// When a token ends: a number, or a text that holds a number or a time.
+/// The expiry of a token: a number, or a text with a number or a time.
 fn parse_expiry(value: &Value) -> std::result::Result<Option<Timestamp>, String> {
     let text = match value {
         Value::Number(number) => number.to_string(),
@@ -166,7 +166,7 @@ fn parse_expiry(value: &Value) -> std::result::Result<Option<Timestamp>, String>
     }
     match Timestamp::parse_lenient(&text) {
         Some(end) => Ok(Some(end)),
-        // The digits of a number that is no Unix time: most likely a life.
+        // The digits of a number that is not a Unix time: probably a lifetime.
         None if text.bytes().all(|b| b.is_ascii_digit()) => Err(format!(
             "{NOT_A_TIME} A number must be a Unix time in seconds or milliseconds. If it is the token's life in seconds \
              (expires_in), add it to the time at which the token was issued."

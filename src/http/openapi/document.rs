@@ -1,4 +1,4 @@
-//! The document: routes, their types and their words, put together.
+//! The document: routes with their types and texts.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,7 @@ use crate::http::problem::ProblemResponse;
 use crate::http::routes::{ROUTES, RequiredAuth, RouteEntry, body_types};
 use crate::ids::{ApiKeyId, ClientId, ConnectionId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 
-/// What a route has beside its place in the table and its types: words, a query, a form, and how it refuses.
+/// What a route has in addition to its line in the table and its types: texts, a query, a form, and its refusals.
 pub(super) struct Operation {
     tag: &'static str,
     summary: &'static str,
@@ -19,7 +19,7 @@ pub(super) struct Operation {
     query: Vec<Value>,
     form: Option<Value>,
     answers: Vec<Answer>,
-    /// What is said of a status, beyond what every such route says; or a status that not every such route has.
+    /// The texts of statuses, in addition to those of every such route; or statuses that not every such route has.
     refusals: Vec<(u16, &'static str)>,
 }
 
@@ -50,7 +50,7 @@ impl Operation {
         self
     }
 
-    /// What every list can be asked for.
+    /// The parameters of every list.
     pub(super) fn paged(self) -> Self {
         self.shared_query("limit").shared_query("cursor")
     }
@@ -71,7 +71,7 @@ impl Operation {
         self
     }
 
-    /// The last answer has this header, too.
+    /// The last answer also has this header.
     pub(super) fn with_header(mut self, name: &str, text: &str) -> Self {
         if let Some(answer) = self.answers.last_mut() {
             answer.headers.insert(name.into(), header(text, &json!({ "type": "string" })));
@@ -146,7 +146,7 @@ pub(super) fn document() -> Value {
     })
 }
 
-/// The handler's name as an operation's: `CreateKey` is `createKey`.
+/// The handler's name as an operation id: `CreateKey` is `createKey`.
 pub(super) fn operation_id(line: &RouteEntry) -> String {
     let handler = format!("{:?}", line.handler);
     let (first, rest) = handler.split_at(1);
@@ -217,7 +217,7 @@ fn described(line: &RouteEntry, schemas: &mut Schemas) -> Value {
     Value::Object(members)
 }
 
-/// A body may be left out where nothing in it must be there.
+/// A body may be omitted if all its members are optional.
 fn request_body(content_type: &str, schema: &Value, schemas: &Schemas) -> Value {
     let required = schemas.requires_something(schema);
     let mut body = json!({ "required": required, "content": { content_type: { "schema": schema } } });
@@ -246,7 +246,7 @@ fn answered(line: &RouteEntry, answer: &Answer, response: Option<&Value>) -> Val
     members
 }
 
-/// The statuses that follow from who may call, what the path names, and what is sent.
+/// The statuses that follow from the caller, the resource and the body.
 fn usual_refusals(line: &RouteEntry, has_body: bool, has_query: bool) -> Vec<u16> {
     let changes = line.method != Method::Get;
     let names = segments(line.path).next().is_some();

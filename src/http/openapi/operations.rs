@@ -1,4 +1,4 @@
-//! What is said of each route beside its types: a summary, the query, the statuses and what they mean.
+//! The texts of each route in addition to its types: a summary, the query, the statuses and what they mean.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::http::routes::Handler;
 use crate::ids::{ApiKeyId, ConnectionId};
 use crate::store::links::LinkState;
 
-/// What holds for all routes.
+/// The text for all routes.
 pub(super) const ABOUT: &str = "JSON in UTF-8; times RFC 3339 in UTC; ids are opaque. Every answer has `X-Request-Id` and, but for the stylesheet, `Cache-Control: no-store`. Errors of the API are `application/problem+json`, those of the pages are pages. Every address answers 405 `method_not_allowed` with `Allow` to a method it does not know; HEAD is answered as GET, without a body. A body over 256 KB gets 413. Calls are limited: 429 `rate_limited` comes with `Retry-After` and `RateLimit-Policy`. Where as many things exist as may, creating one more gets 409 `limit_reached`. Another workspace's thing is 404, never 403. `x-scope` is the scope a key needs; a key with `*` has every scope. Where a key has allow-lists (`connections`, `apps`), what is outside them does not exist for it: 404 on every route. Such a limited key makes nothing new but links that repair its own connections, changes neither apps nor the workspace, and has no access to sign-in links and sessions: 403 `insufficient_key_scope`.";
 
 const OPERATOR: &str = "Operator";
@@ -59,7 +59,7 @@ pub(super) fn security_schemes() -> Value {
     })
 }
 
-/// The refusals that routes share. Those whose names begin with `Page` are pages.
+/// The refusals that several routes have. Those whose names begin with `Page` are pages.
 pub(super) const REFUSALS: &[(&str, &str)] = &[
     ("Unauthorized", "`unauthorized`: the key is missing, wrong, revoked or expired."),
     (
@@ -105,14 +105,14 @@ fn user_text() -> Value {
 
 const FORM_OR_ADMIN: &str = "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is no admin.";
 
-/// Who is asked for consent: whoever a link is for, or a signed-in person.
+/// Who consents: the person of a link, or a signed-in person.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ConsentBy {
     Link,
     Session,
 }
 
-/// What the page before the app and its form have in common.
+/// What the consent page and its form have in common.
 fn consent(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
     let auth_method = schemas.request::<AuthMethodId>();
     match by {
@@ -162,7 +162,7 @@ fn consent_form(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operatio
     }
 }
 
-/// What is said of a route.
+/// The texts of a route.
 #[expect(clippy::too_many_lines, reason = "a table: one entry a route")]
 pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
     match handler {
@@ -481,7 +481,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
     }
 }
 
-/// What the forms of pages send.
+/// The fields of the forms on pages.
 mod form {
     use serde_json::{Value, json};
 
@@ -520,7 +520,7 @@ mod form {
         })
     }
 
-    /// Of a page that leads to an app, or takes a credential.
+    /// Of a page that leads to an app, or accepts a credential.
     pub(super) fn connect(of_session: bool) -> Value {
         let mut form = json!({
             "type": "object",

@@ -1,4 +1,4 @@
-//! docs/api.md: the document for people who read.
+//! docs/api.md: the document for people.
 
 use std::fmt::Write as _;
 
@@ -78,12 +78,12 @@ impl<'a> Page<'a> {
         self.document.pointer(at).and_then(Value::as_object).unwrap()
     }
 
-    /// What a reference leads to.
+    /// The target of a reference.
     fn resolved(&self, value: &'a Value) -> &'a Value {
         value["$ref"].as_str().map_or(value, |at| self.document.pointer(at.trim_start_matches('#')).unwrap())
     }
 
-    /// The routes under a tag. A thing's routes stand together.
+    /// The routes with a tag. The routes of a resource are together.
     fn routes(&self, tag: &Value) -> Vec<Route<'a>> {
         let paths = self.members("/paths").iter();
         let all = paths.flat_map(|(path, item)| {
@@ -185,7 +185,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// A type's members; of a list, those of the list, whose entries are a type of their own.
+    /// The members of a type. For a list, those of the list; its entries are a separate type.
     fn table(&self, text: &mut String, schema: &'a Value, is_request: bool) {
         let schema = self.resolved(schema);
         let Some(properties) = schema["properties"].as_object() else { return };
@@ -261,7 +261,7 @@ impl<'a> Page<'a> {
         command
     }
 
-    /// What must be in a body; where nothing must, the first thing that can be.
+    /// The required members of a body, or the first optional one if there are none.
     fn body_example(&self, schema: &'a Value) -> Value {
         let schema = self.resolved(schema);
         let example = self.example(schema, "");
@@ -302,7 +302,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// A type in a word or two; named types are links.
+/// A type in one or two words. Named types are links.
 fn type_name(schema: &Value) -> String {
     if let Some(at) = schema["$ref"].as_str() {
         let name = at.rsplit('/').next().unwrap();
@@ -357,7 +357,7 @@ fn caller(operation: &Value) -> &'static str {
     }
 }
 
-/// The required members first, as the type has them.
+/// The required members first, in the order of the type.
 fn in_order<'a>(schema: &'a Value, properties: &'a Map<String, Value>) -> Vec<&'a str> {
     let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let others = properties.keys().map(String::as_str).filter(|name| !is_required(schema, name));
@@ -380,7 +380,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The description, and what a schema says in numbers.
+/// The description, and the limits of a schema.
 fn with_limits(mut text: String, schema: &Value) -> String {
     let limits = [
         ("minimum", "At least"),
@@ -402,7 +402,7 @@ fn with_limits(mut text: String, schema: &Value) -> String {
     text
 }
 
-/// As Markdown pages name a heading.
+/// The anchor of a heading in Markdown pages.
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase();
     kept.chars()

@@ -1,4 +1,4 @@
-//! From types to schemas. What a type is read from and what it is written as may differ, so each has a generator of its own.
+//! From types to schemas. Reading and writing a type may differ, so each has its own generator.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 /// Where the document keeps the schemas of named types.
 const PLACE: &str = "/components/schemas";
 
-/// What a route reads and what it answers. Without a type a route reads a form or nothing, and answers a page.
+/// What a route reads and what it returns. A route without a type reads a form or nothing, and returns a page.
 pub(in crate::http) struct BodyTypes {
     pub(in crate::http) request: Option<Value>,
     pub(in crate::http) response: Option<Value>,
 }
 
-/// The schemas of all types that were asked for, and of what they are made of.
+/// The schemas of all requested types, and of their parts.
 pub(in crate::http) struct Schemas {
     requests: SchemaGenerator,
     responses: SchemaGenerator,
@@ -40,7 +40,7 @@ impl Schemas {
         written(self.responses.subschema_for::<T>().to_value())
     }
 
-    /// All types that have names. One that is read and written must look the same in both.
+    /// All named types. One that is read and written must have the same schema for both.
     pub(super) fn named(mut self) -> Map<String, Value> {
         let requests = self.requests.take_definitions(false).into_iter().map(|(name, schema)| (name, read(schema)));
         let responses =
@@ -67,7 +67,7 @@ fn written(mut schema: Value) -> Value {
     schema
 }
 
-/// As the document has it: one line to a description, one list of an enum's words, no formats of Rust's numbers.
+/// The form of the document: one line per description, one list of an enum's values, no formats of Rust's numbers.
 fn tidy(schema: &mut Value) {
     match schema {
         Value::Array(list) => list.iter_mut().for_each(tidy),
@@ -89,7 +89,7 @@ fn is_number(format: &Value) -> bool {
     format.as_str().is_some_and(|text| text.starts_with("int") || text.starts_with("uint"))
 }
 
-/// Members that are added to those of a named type: all of both must hold.
+/// Members that are added to those of a named type: both must match.
 fn beside_a_reference(members: &mut Map<String, Value>) {
     if members.contains_key("properties")
         && let Some(reference) = members.get("$ref").filter(|at| at.is_string()).cloned()
@@ -99,7 +99,7 @@ fn beside_a_reference(members: &mut Map<String, Value>) {
     }
 }
 
-/// An enum with documented words is one list, and its description tells each word's meaning.
+/// An enum with documented values is one list, and its description explains each value.
 fn words(members: &mut Map<String, Value>) {
     let Some(Value::Array(variants)) = members.get("oneOf") else { return };
     if !variants.iter().all(|one| one["type"] == "string" && (one["const"].is_string() || one["enum"].is_array())) {
@@ -121,7 +121,7 @@ fn words(members: &mut Map<String, Value>) {
     members.insert("description".into(), Value::String(text));
 }
 
-/// What may be absent from an answer is absent instead of null. A default is a matter of what is read.
+/// A member that may be absent from an answer is absent instead of null. A default matters only for reading.
 fn never_null_where_absent(schema: &mut Value) {
     match schema {
         Value::Array(list) => list.iter_mut().for_each(never_null_where_absent),

@@ -1,4 +1,4 @@
-//! Schemas of what serde does not read or write by a derived reader.
+//! Schemas of types without a derived serde reader.
 
 use std::borrow::Cow;
 
@@ -206,10 +206,10 @@ named! {
     });
 }
 
-/// The embedder's own map, as it is read.
+/// The metadata of the embedding product, as it is read.
 pub(in crate::http) struct Metadata;
 
-/// A token that is brought along.
+/// An imported token.
 struct TokenRequest;
 
 fn kinds(are: impl Fn(CredentialKind) -> bool) -> Schema {

@@ -1,35 +1,35 @@
-//! The page that asks what becomes of a grant: another account came back, or one that is there already.
+//! The page with the question about a grant: another account than before, or one that is connected already.
 //!
-//! Owns the two answers to each question and what each one does. Neither is chosen for the person.
+//! Owns the two answers to each question and their effects. Neither is preselected.
 
 use maud::{Markup, html};
 
 use super::PageContext;
 use super::frame::{csrf_field, page, quoted_text, user_text};
 
-/// The page that asks what becomes of a grant.
+/// The page with the question about a grant.
 #[derive(Debug, Clone)]
 pub struct ChooseView {
     /// The app's name.
     pub app_name: String,
-    /// Where the forms post; the field `choice` holds the answer.
+    /// Where the forms post. The field `choice` has the answer.
     pub action: String,
     /// The question.
     pub question: ChoiceQuestion,
-    /// Whether the grant is a credential that was pasted, rather than a consent at the app.
+    /// Whether the grant is a manual credential and not a consent at the app.
     pub entered_manually: bool,
-    /// What to know before answering, such as why two connections to one account disturb each other.
+    /// A note before the answer, such as why two connections to one account interfere with each other.
     pub note: Option<String>,
 }
 
-/// What a person is asked.
+/// The question.
 #[derive(Debug, Clone)]
 pub enum ChoiceQuestion {
-    /// Another account came back than the connection had: `keep` or `switch`.
+    /// Another account than the connection's: `keep` or `switch`.
     OtherAccount {
-        /// The account before, if known.
+        /// The previous account, if it is known.
         account_before: Option<String>,
-        /// The account now, if known.
+        /// The new account, if it is known.
         account_now: Option<String>,
         /// The connection's name.
         connection_name: String,
@@ -38,12 +38,12 @@ pub enum ChoiceQuestion {
     Duplicate {
         /// The account.
         account: String,
-        /// The name of the connection that is there already.
+        /// The name of the existing connection.
         existing_connection_name: String,
     },
 }
 
-/// The page that asks what becomes of a grant.
+/// The page with the question about a grant.
 pub fn choose(shell: &PageContext<'_>, view: &ChooseView) -> Markup {
     match &view.question {
         ChoiceQuestion::OtherAccount { account_before: before, account_now: now, connection_name: name } => {
@@ -63,7 +63,7 @@ fn other_account_page(
     name: &str,
 ) -> Markup {
     let known = before.is_some() && now.is_some();
-    // Two accounts may well have one label: then the buttons say which is which in other words.
+    // Two accounts may have the same label. Then the buttons distinguish them with other words.
     let told_apart = before != now;
     let title = if known { "This is another account" } else { "Is this the same account?" };
     let body = html! {
@@ -175,7 +175,7 @@ fn choice_form(shell: &PageContext<'_>, view: &ChooseView, value: &str, label: &
     }
 }
 
-/// What a person has just given, in words.
+/// What a person has just granted or entered, as text.
 fn new_grant_text(view: &ChooseView) -> &'static str {
     if view.entered_manually { "the new key" } else { "the new permission" }
 }

@@ -1,6 +1,6 @@
-//! The page before the app: who asks, for what, where the person is sent.
+//! The page before the app: who asks, for what, and where the person is redirected.
 //!
-//! Owns informed consent on our side. Refuses to send anybody anywhere by itself: only the button does.
+//! Owns informed consent on our side. Redirects nobody by itself: only the button does.
 
 use maud::{Markup, html};
 
@@ -18,27 +18,27 @@ const SAME_ACCOUNT_HINT: &str =
 pub struct ConnectView {
     /// Who asks, and for what.
     pub consent: ConsentDetails,
-    /// Scopes that can be asked for; those that are asked for, where they are fixed.
+    /// Scopes to choose, or the fixed ones.
     pub scopes: Vec<ScopeChoice>,
-    /// Whether whoever made the link chose the scopes, so that the person can't.
+    /// Whether the creator of the link has fixed the scopes.
     pub scopes_are_fixed: bool,
-    /// Variables of the app that the person fills in.
+    /// Variables of the app for the person to fill in.
     pub fields: Vec<FormField>,
-    /// What was wrong as a whole, where the person has just tried.
+    /// The error of the whole form, if the person has just tried.
     pub form_error: Option<FormError>,
-    /// What to tick at the app, a sentence each.
+    /// What to tick at the app, one sentence each.
     pub connect_help: Vec<String>,
-    /// What a person should know first, such as the app's limits: a sentence each.
+    /// Notes for the person, such as the app's limits, one sentence each.
     pub warnings: Vec<String>,
-    /// All ways to connect the app, this one included.
+    /// All auth methods of the app, including this one.
     pub auth_methods: Vec<AuthMethodChoice>,
     /// Where the form posts.
     pub form_action: String,
-    /// The app's host that the person is sent to; `None` while it depends on what the person enters.
+    /// The app's host that the person is redirected to. `None` while it depends on their input.
     pub authorize_host: Option<String>,
     /// The hosts that get a secret.
     pub hosts: HostsView,
-    /// Where a change of mind leads.
+    /// Where Cancel leads.
     pub cancel_href: Option<String>,
 }
 

@@ -1,7 +1,7 @@
-//! A connection's own page: whose account it is, whether it works, who uses it, and what can be done.
+//! A connection's own page: its account, whether it works, who uses it, and what can be done.
 //!
-//! Owns the forms that rename, check and disconnect. Disconnecting takes two steps, and the second
-//! says what will stop working.
+//! Owns the forms that rename, check and disconnect. Disconnecting asks for confirmation and names what will stop
+//! working.
 
 use maud::{Markup, html};
 
@@ -14,46 +14,46 @@ use super::{ConnectionSummary, PageContext, Tone};
 use crate::names::MAX_NAME_LENGTH;
 use crate::time::Timestamp;
 
-/// A connection in full.
+/// All details of a connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionView {
-    /// The connection in short.
+    /// The summary of the connection.
     pub summary: ConnectionSummary,
     /// What has just happened.
     pub notice: Option<String>,
-    /// Why it needs a person, in a sentence.
+    /// Why it needs a reconnect, as a sentence.
     pub reason: Option<String>,
-    /// Scopes the app granted.
+    /// Granted scopes.
     pub granted_scopes: Vec<String>,
-    /// Scopes that were asked for and not granted, with what each allows.
+    /// Requested scopes that were not granted, with what each permits.
     pub missing_scopes: Vec<(String, Option<String>)>,
-    /// Whether the workspace has no such app any more: it can be used on, and not connected again.
+    /// Whether the workspace has removed the app: the connection can be used, and not connected again.
     pub app_removed: bool,
     /// Who may rename, reconnect and disconnect it.
     pub change_permission: ChangePermission,
-    /// The name that was entered and not accepted, and why.
+    /// The entered name that was refused, and why.
     pub rejected_name: Option<(String, String)>,
-    /// Where they are asked for again; `None` where that can't help.
+    /// Where they are requested again. `None` if that cannot help.
     pub missing_scopes_href: Option<String>,
-    /// What kind of credential it is, as people call it ("API key"). Empty for an ordinary consent.
+    /// The name of the credential's type ("API key"). Empty for a consent.
     pub credential_kind: String,
-    /// What it lives by.
+    /// What its access is based on.
     pub access_source: AccessSource,
-    /// Where another key is entered, for a credential that was pasted.
+    /// Where a new key is entered, for a manual credential.
     pub new_credential_href: Option<String>,
-    /// What a person should know, such as the app's limits: a sentence each.
+    /// Notes for a person, such as the app's limits, one sentence each.
     pub warnings: Vec<String>,
-    /// When the access ends.
+    /// Expiry of the access.
     pub expires_at: Option<Timestamp>,
-    /// Whether the access can be renewed without a person.
+    /// Whether it can be refreshed without a person.
     pub refreshable: bool,
-    /// When the whole grant is expected to end, and what puts that off.
+    /// The expected end of the whole grant, and what extends it.
     pub predicted_end: Option<(Timestamp, ExtendedBy)>,
-    /// When it was last looked at, and what was found.
+    /// When it was last checked, and the result.
     pub last_check: Option<(Timestamp, String)>,
-    /// When it is looked at next.
+    /// When it is checked next.
     pub next_check_at: Option<Timestamp>,
-    /// When it was first made.
+    /// When it was created.
     pub created_at: Timestamp,
     /// When it was last connected.
     pub connected_at: Timestamp,
@@ -61,7 +61,7 @@ pub struct ConnectionView {
     pub uses: Vec<(String, String, Timestamp)>,
     /// What happened, and when.
     pub events: Vec<(Timestamp, String)>,
-    /// Whether the person asked to disconnect and has yet to confirm.
+    /// Whether the person must still confirm a disconnect.
     pub confirming_disconnect: bool,
 }
 
@@ -70,29 +70,29 @@ pub struct ConnectionView {
 pub enum ChangePermission {
     /// The person who looks.
     Allowed,
-    /// Admins, and the person is none.
+    /// Only admins, and the person is not one.
     AdminsOnly,
 }
 
-/// What a connection's access lives by.
+/// What a connection's access is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessSource {
-    /// A person's consent, from which access is renewed if the app offers that.
+    /// A person's consent, which is refreshed if the app permits it.
     Consent,
-    /// A pasted secret that is itself the access, until it is revoked.
+    /// A manual secret that is used directly, until it is revoked.
     ManualCredential,
-    /// A pasted secret that is exchanged for access again and again.
+    /// A manual secret that is exchanged for access again and again.
     TokenExchange,
 }
 
-/// What puts a predicted end off.
+/// What extends an expected end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExtendedBy {
     /// Any use.
     Use,
-    /// A renewal, which happens by itself.
+    /// A refresh, which happens automatically.
     Refresh,
-    /// Only a person who connects again.
+    /// Only a reconnect by a person.
     Reconnect,
 }
 
@@ -116,7 +116,7 @@ pub fn connection(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
     };
     let title = match (view.confirming_disconnect, &view.rejected_name) {
         (true, _) => format!("Disconnect {}?", card.name),
-        // A screen reader says the title first: it tells that the form is back.
+        // A screen reader reads the title first, which says that the form is shown again.
         (false, Some(_)) => format!("Not accepted: {}", card.name),
         (false, None) => card.name.clone(),
     };
@@ -127,7 +127,7 @@ fn invalid_fields(view: &ConnectionView) -> Vec<InvalidField<'_>> {
     view.rejected_name.iter().map(|(_, why)| ("name".to_owned(), NAME_LABEL, why.as_str())).collect()
 }
 
-/// What has just happened. What is missing is part of the news: whoever comes back from the app can ask again at once.
+/// The notice about what just happened. Missing scopes are part of it, so that they can be requested again at once.
 fn notice_panel(view: &ConnectionView) -> Markup {
     html! {
         @if let Some(text) = &view.notice {
@@ -141,7 +141,7 @@ fn notice_panel(view: &ConnectionView) -> Markup {
 
 fn status_panel(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
     let card = &view.summary;
-    // Missing permissions are no reason to look healthy.
+    // With missing scopes it must not look healthy.
     let tone = match card.status.tone {
         Tone::Good if !view.missing_scopes.is_empty() => Tone::Waiting,
         tone => tone,
@@ -181,7 +181,7 @@ fn app_removed_note(view: &ConnectionView) -> Markup {
     }
 }
 
-/// The way to repair it: at the app, or with another key.
+/// The link to repair it: at the app, or with another key.
 fn reconnect_link(view: &ConnectionView) -> Markup {
     let urgent = needs_reconnect(view) && (view.missing_scopes.is_empty() || view.missing_scopes_href.is_none());
     let class = if urgent { "button main" } else { "button" };
@@ -363,7 +363,7 @@ fn rename_section(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
     }
 }
 
-/// For a member who looks at a shared connection.
+/// For a member who sees a shared connection.
 fn admins_only_note() -> Markup {
     html! {
         section aria-labelledby="admins" {

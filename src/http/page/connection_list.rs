@@ -1,30 +1,30 @@
-//! The Connections page: what is connected, and what could be.
+//! The Connections page: what is connected, and what can be connected.
 //!
-//! Owns the table, the search and the offer of apps. Refuses to change anything: it has links and a
-//! search, and each connection's own page has the rest.
+//! Owns the table, the search and the list of apps. Changes nothing: it has links and a search, and each connection's
+//! own page has the rest.
 
 use maud::{Markup, html};
 
 use super::frame::{account_label, link, notice_banner, page, quoted_text, status_badge, time_or_never, user_text};
 use super::{ConnectionSummary, PageContext, Tone};
 
-/// Apps that are seen at one glance, without a search.
+/// Apps that are shown without a search.
 const APPS_WITHOUT_SEARCH: usize = 8;
 
-/// An app that could be connected.
+/// An app that can be connected.
 #[derive(Debug, Clone)]
 pub struct AppChoice {
     /// Id, as in `/oauth/start/{app}`.
     pub id: String,
     /// Name.
     pub name: String,
-    /// The ways to connect it, as people call them ("API key"). Empty when there is nothing to tell.
+    /// The names of its auth methods ("API key"). Empty if there is nothing to show.
     pub auth_methods: Vec<String>,
-    /// Words that a search finds it by, beside its name.
+    /// Words for the search, in addition to its name.
     pub categories: Vec<String>,
-    /// Whether it can be connected now. What needs no OAuth client always can.
+    /// Whether it can be connected now. An auth method without an OAuth client always can.
     pub ready: bool,
-    /// What people call the way at the app itself, where that one is not set up though another can be walked.
+    /// The name of its auth method with a consent, if that is not set up and another is ready.
     pub auth_method_without_client: Option<String>,
 }
 
@@ -33,11 +33,11 @@ pub struct AppChoice {
 pub struct ConnectionListView {
     /// One page of connections.
     pub connections: Vec<ConnectionSummary>,
-    /// All apps on offer, in any order: the page sorts them.
+    /// All apps, in any order: the page sorts them.
     pub apps: Vec<AppChoice>,
-    /// What was searched for among the apps (the parameter `apps`): the page does the search.
+    /// The search text for apps (the parameter `apps`). The page does the search.
     pub apps_search: Option<String>,
-    /// What was searched for.
+    /// The search text.
     pub search: Option<String>,
     /// Where the next page is.
     pub next_page_href: Option<String>,
@@ -129,7 +129,7 @@ fn connection_table(connections: &[ConnectionSummary]) -> Markup {
                 }
             }
             tbody {
-                // What a person must do comes first, as far as it is on this page.
+                // Connections that need repair come first, within this page.
                 @for card in connections.iter().filter(|card| needs_reconnect(card)) { (connection_row(card)) }
                 @for card in connections.iter().filter(|card| !needs_reconnect(card)) { (connection_row(card)) }
             }
@@ -168,7 +168,7 @@ fn connection_row(card: &ConnectionSummary) -> Markup {
     }
 }
 
-/// Where the apps begin on the page: a search among them leads back there.
+/// The anchor of the apps on the page, for a search among them.
 const APPS_SECTION_HREF: &str = "/#connect";
 
 fn apps_section(view: &ConnectionListView) -> Markup {
@@ -199,7 +199,7 @@ fn apps_section(view: &ConnectionListView) -> Markup {
     }
 }
 
-/// The apps that have every word that was searched for, by name.
+/// The apps that match every word of the search, by name.
 fn filter_apps(view: &ConnectionListView) -> Vec<&AppChoice> {
     let search = view.apps_search.as_deref().unwrap_or_default().to_lowercase();
     let has = |app: &AppChoice, word: &str| {
@@ -250,12 +250,12 @@ fn app_search(view: &ConnectionListView) -> Markup {
     }
 }
 
-/// The other search of this page, which goes on.
+/// The other search of this page, which is kept.
 fn hidden_search_field(name: &str, value: Option<&str>) -> Markup {
     html! { @if let Some(value) = value { input type="hidden" name=(name) value=(value); } }
 }
 
-/// An address of this page with a search in it.
+/// An address of this page with a search.
 fn add_query_param(name: &str, value: Option<&str>, address: &str) -> String {
     let Some(value) = value else { return address.to_owned() };
     let (path, fragment) = address.split_once('#').map_or((address, None), |(path, rest)| (path, Some(rest)));

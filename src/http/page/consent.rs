@@ -1,20 +1,20 @@
-//! Who asks for access, on both pages where a person gives it: before the app, and where a key is entered.
+//! Who asks for access, on both consent pages: before the app, and with the form for a manual credential.
 //!
-//! Owns what makes consent informed on our side: which workspace, whose the connection will be, what a
-//! link means. Refuses to know how the access is given.
+//! Owns what makes consent informed on our side: the workspace, the owner of the connection, the meaning of a link.
+//! Independent of how access is given.
 
 use maud::{Markup, html};
 
 use super::frame::{link, user_text};
 
-/// A way to connect an app.
+/// An auth method of an app.
 #[derive(Debug, Clone, Default)]
 pub struct AuthMethodChoice {
-    /// What people call it.
+    /// Its name.
     pub name: String,
-    /// Where it begins; where it is not ready, where its set-up is told.
+    /// Where it starts, or the setup page if it is not ready.
     pub href: String,
-    /// Whether it can be walked: what needs an OAuth client has one.
+    /// Whether it is ready: it has an OAuth client if it needs one.
     pub ready: bool,
     /// Whether the catalogue recommends it.
     pub recommended: bool,
@@ -22,22 +22,22 @@ pub struct AuthMethodChoice {
     pub current: bool,
 }
 
-/// What both pages know about who asks, and offer beside it.
+/// What both pages know about the requester.
 #[derive(Debug, Clone)]
 pub struct ConsentDetails {
-    /// The workspace that asks.
+    /// The workspace that requests access.
     pub workspace: String,
     /// The app's name.
     pub app_name: String,
-    /// The connection that is there already, and is to be repaired: its name and account.
+    /// The connection to repair: its name and account.
     pub existing_connection: Option<(String, Option<String>)>,
-    /// Whose the connection will be, where that is not plain: through a link, `None` means the whole workspace's.
+    /// The owner of the connection, if it must be shown: with a link, `None` is the whole workspace.
     pub for_user: Option<String>,
-    /// Whether the person came by a link somebody sent.
+    /// Whether the person has a link from somebody.
     pub by_link: bool,
 }
 
-/// Who asks, for whom, and, behind a link, what that means. The hint says what to do to stay with the connection's account.
+/// The requester, the owner and, with a link, what that means. The hint says how to keep the connection's account.
 pub(super) fn requester_details(ask: &ConsentDetails, same_account_hint: &str) -> Markup {
     html! {
         p {
@@ -77,7 +77,7 @@ fn link_warning(ask: &ConsentDetails) -> Markup {
     }
 }
 
-/// The other ways to connect the app.
+/// The other auth methods of the app.
 pub(super) fn other_auth_methods(ways: &[AuthMethodChoice]) -> Markup {
     html! {
         @if ways.iter().any(|way| !way.current) && ways.len() > 1 {
@@ -104,7 +104,7 @@ fn other_auth_method(way: &AuthMethodChoice) -> Markup {
     }
 }
 
-/// How the access ends.
+/// How to end the access.
 pub(super) fn disconnect_hint(ask: &ConsentDetails) -> Markup {
     html! {
         p.quiet {

@@ -1,7 +1,7 @@
-//! What forms are built of: fields for what a person enters, boxes for permissions, and what was wrong.
+//! The parts of forms: input fields, checkboxes for permissions, and errors.
 //!
-//! Owns labels, hints and their ties to fields, and how a browser is kept from storing a secret. Refuses
-//! to send a secret back: one that was not accepted is entered again.
+//! Owns labels, hints and how they are linked to fields, and how a browser is kept from storing a secret. Never sends a
+//! secret back: a refused one is entered again.
 
 use std::fmt;
 
@@ -9,33 +9,33 @@ use maud::{Markup, html};
 
 use super::frame::{code_text, external_link, user_text};
 
-/// Permissions that are shown at once; of more, those that are not ticked fold away.
+/// Permissions that are shown at once. If there are more, unticked ones are collapsed.
 const SCOPES_SHOWN_AT_ONCE: usize = 8;
 
-/// What the names of inputs begin with: apart from the form's own fields, whatever an app calls its.
+/// The prefix of the names of inputs, which separates them from the form's own fields.
 pub const INPUT_PREFIX: &str = "input.";
 
-/// A permission that can be asked for.
+/// A permission that can be requested.
 #[derive(Debug, Clone, Default)]
 pub struct ScopeChoice {
-    /// As the app writes it: the value of the field `scope`.
+    /// As the app names it: the value of the field `scope`.
     pub id: String,
-    /// What it allows.
+    /// What it permits.
     pub description: Option<String>,
-    /// What the app demands before it grants this, in a sentence.
+    /// What the app requires before it grants this, as a sentence.
     pub sensitive: Option<String>,
-    /// Whether it is always asked for. The form does not send it: whoever reads the form adds it.
+    /// Whether it is always requested. The form does not send it: the handler adds it.
     pub required: bool,
     /// Whether it is ticked.
     pub checked: bool,
-    /// Whether the connection has it already.
+    /// Whether the connection already has it.
     pub granted: bool,
 }
 
-/// Something a person enters: a variable of the app, or a part of a credential.
+/// An input: a variable of the app, or a field of a credential.
 #[derive(Clone, Default)]
 pub struct FormField {
-    /// Its id in the app's definition. The form's field is called [`field_name`] of it.
+    /// Its id in the app's definition. The name of the form field is [`field_name`] of it.
     pub id: String,
     /// What it is called.
     pub label: String,
@@ -43,42 +43,42 @@ pub struct FormField {
     pub help: Option<String>,
     /// The page of the app where it is found.
     pub url: Option<String>,
-    /// Whether nobody may read it over a shoulder.
+    /// Whether its value is hidden.
     pub secret: bool,
-    /// Whether it may be left out.
+    /// Whether it may be empty.
     pub optional: bool,
     /// Whether it may have several lines.
     pub multiline: bool,
-    /// How it looks. Shown beside the field, where it stays while somebody types.
+    /// An example. Shown next to the field, where it stays during typing.
     pub placeholder: Option<String>,
-    /// What was entered before. A secret's is never shown, whatever stands here.
+    /// The previous input. Never shown for a secret.
     pub value: Option<String>,
-    /// Why it was not accepted.
+    /// Why it was refused.
     pub error: Option<String>,
 }
 
-/// What was entered is left out: it may be a secret.
+/// The input is left out, because it may be a secret.
 impl fmt::Debug for FormField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Input").field("id", &self.id).field("error", &self.error).finish_non_exhaustive()
     }
 }
 
-/// Why a form was not accepted.
+/// Why a form was refused.
 #[derive(Debug, Clone)]
 pub struct FormError {
     /// In a few words: "Acme did not accept this key".
     pub title: String,
-    /// What to do about it; empty where the fields say it all.
+    /// The remedy. Empty if the fields show it.
     pub text: String,
 }
 
-/// What the form's field of an input is called.
+/// The name of the form field of an input.
 pub fn field_name(id: &str) -> String {
     format!("{INPUT_PREFIX}{id}")
 }
 
-/// Where the page has an input: its place in the list, as an app's id may be anything.
+/// The id of an element: its position in the list, because an app's id may contain any character.
 fn element_id(index: usize) -> String {
     format!("input-{index}")
 }
@@ -101,9 +101,9 @@ fn field(anchor: &str, input: &FormField) -> Markup {
     }
 }
 
-/// A browser offers to keep what is typed into a password field unless password managers are told that it is none: by the
-/// attribute of the standard, which some browsers heed for filling only, and by those the managers have agreed on.
-/// Spelling is not checked: some browsers send the text away for it. A field of several lines loses the line break it begins with.
+/// A browser offers to store the text of a password field unless password managers are told not to: by the standard
+/// attribute, which some browsers use only for filling, and by the managers' own attributes. Spelling is not checked,
+/// because some browsers send the text away for it. A field of several lines loses the line break at its beginning.
 fn input_element(anchor: &str, input: &FormField, described: Option<&str>) -> Markup {
     let name = field_name(&input.id);
     let value = input.value.as_deref().filter(|_| !input.secret).unwrap_or_default();
@@ -136,7 +136,7 @@ fn hint(anchor: &str, input: &FormField) -> Markup {
     }
 }
 
-/// Why a field was not accepted, beside it.
+/// Why a field was refused, next to it.
 pub(super) fn field_error(anchor: &str, error: Option<&str>) -> Markup {
     html! {
         @if let Some(error) = error {
@@ -145,7 +145,7 @@ pub(super) fn field_error(anchor: &str, error: Option<&str>) -> Markup {
     }
 }
 
-/// The texts that belong to a field, as `aria-describedby` lists them.
+/// The texts of a field, as listed in `aria-describedby`.
 pub(super) fn described_by(anchor: &str, hinted: bool, wrong: bool) -> Option<String> {
     match (hinted, wrong) {
         (false, false) => None,
@@ -155,10 +155,10 @@ pub(super) fn described_by(anchor: &str, hinted: bool, wrong: bool) -> Option<St
     }
 }
 
-/// A field that was not accepted: where it is, what it is called, why.
+/// A refused field: its element, its label, the reason.
 pub(super) type InvalidField<'a> = (String, &'a str, &'a str);
 
-/// The inputs that were not accepted.
+/// The refused inputs.
 pub(super) fn invalid_fields(inputs: &[FormField]) -> Vec<InvalidField<'_>> {
     let numbered = inputs.iter().enumerate();
     numbered
@@ -166,7 +166,7 @@ pub(super) fn invalid_fields(inputs: &[FormField]) -> Vec<InvalidField<'_>> {
         .collect()
 }
 
-/// What was wrong, at the top, where a screen reader says it at once, with ways to the fields.
+/// The errors at the top, where a screen reader reads them first, with links to the fields.
 pub(super) fn error_summary(problem: Option<&FormError>, mistakes: &[InvalidField<'_>]) -> Markup {
     html! {
         @if problem.is_some() || !mistakes.is_empty() {
@@ -190,7 +190,7 @@ pub(super) fn error_summary(problem: Option<&FormError>, mistakes: &[InvalidFiel
     }
 }
 
-/// The permissions: a choice, or a list where they are fixed.
+/// The permissions: a choice, or a list if they are fixed.
 pub(super) fn scope_fields(scopes: &[ScopeChoice], fixed: bool) -> Markup {
     if fixed { scope_list(scopes) } else { scope_checkboxes(scopes) }
 }
@@ -208,7 +208,7 @@ fn scope_list(scopes: &[ScopeChoice]) -> Markup {
     }
 }
 
-/// The hidden field tells a choice of nothing from no choice: boxes that are not ticked are not sent.
+/// The hidden field distinguishes an empty choice from no choice, because unticked boxes are not sent.
 fn scope_checkboxes(scopes: &[ScopeChoice]) -> Markup {
     let numbered = || scopes.iter().enumerate();
     let shown = |scope: &ScopeChoice| scopes.len() <= SCOPES_SHOWN_AT_ONCE || scope.required || scope.checked;

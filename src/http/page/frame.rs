@@ -1,7 +1,7 @@
-//! What all pages share: the frame, and the small pieces they are built of.
+//! What all pages share: the frame, and small parts.
 //!
-//! Owns how people's own words are shown: escaped, isolated from the text around them, and without
-//! characters that turn the reading direction. Refuses to know any one page.
+//! Owns how untrusted text is shown: escaped, isolated from the text around it, and without characters that change the
+//! reading direction. Independent of any single page.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::{PageContext, StatusLabel, Tone};
 use crate::time::Timestamp;
 
-/// A whole page. `body` holds its only `h1`.
+/// A whole page. `body` contains its only `h1`.
 pub(super) fn page(shell: &PageContext<'_>, title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -50,7 +50,7 @@ pub(super) fn csrf_field(shell: &PageContext<'_>) -> Markup {
     }
 }
 
-/// Somebody's own words within a sentence.
+/// Untrusted text within a sentence.
 pub(super) fn user_text(words: &str) -> Markup {
     html! { bdi { (reveal_control_characters(words)) } }
 }
@@ -60,12 +60,12 @@ pub(super) fn quoted_text(words: &str) -> Markup {
     html! { "“" (user_text(words)) "”" }
 }
 
-/// A scope, a workflow, a path: words for machines.
+/// A scope, a workflow, a path: text for machines.
 pub(super) fn code_text(words: &str) -> Markup {
     html! { code { (user_text(words)) } }
 }
 
-/// The account, or that the app does not tell it.
+/// The account, or that it is unknown.
 pub(super) fn account_label(label: Option<&str>) -> Markup {
     html! {
         @match label {
@@ -80,7 +80,7 @@ pub(super) fn time_element(at: Timestamp) -> Markup {
     html! { time datetime=(at.rfc3339()) { (format_time(at)) } }
 }
 
-/// A point in time that may never have come.
+/// A point in time, or that there is none.
 pub(super) fn time_or_never(at: Option<Timestamp>) -> Markup {
     html! {
         @match at {
@@ -94,12 +94,12 @@ fn format_time(at: Timestamp) -> String {
     DateTime::<Utc>::from_timestamp(at.unix(), 0).unwrap_or_default().format("%-d %b %Y, %H:%M UTC").to_string()
 }
 
-/// A status in words and colour.
+/// A status as text with a colour.
 pub(super) fn status_badge(status: &StatusLabel) -> Markup {
     html! { span.status.(tone_class(status.tone)) { (reveal_control_characters(&status.text)) } }
 }
 
-/// What has just happened, told at the top.
+/// The notice about what just happened, at the top.
 pub(super) fn notice_banner(text: Option<&str>) -> Markup {
     html! {
         @if let Some(text) = text {
@@ -108,7 +108,7 @@ pub(super) fn notice_banner(text: Option<&str>) -> Markup {
     }
 }
 
-/// A link, if the address is one a page may lead to: here, or the web. Otherwise only its words.
+/// A link, if the address is on this site or https. Otherwise only its text.
 pub(super) fn link(label: &str, href: &str, class: &str) -> Markup {
     let here = href.starts_with('/') && !href.starts_with("//") && !href.starts_with("/\\");
     html! {
@@ -120,7 +120,7 @@ pub(super) fn link(label: &str, href: &str, class: &str) -> Markup {
     }
 }
 
-/// A link to a page of somebody else's, which opens beside this one: what was entered here stays. Otherwise only its words.
+/// A link to another site, which opens in a new tab, so that the input here is kept. Otherwise only its text.
 pub(super) fn external_link(label: &Markup, href: &str) -> Markup {
     html! {
         @if href.starts_with("https://") || href.starts_with("http://") {
@@ -133,7 +133,7 @@ pub(super) fn external_link(label: &Markup, href: &str) -> Markup {
     }
 }
 
-/// What a person should know, before or after.
+/// Notes for a person.
 pub(super) fn warnings_section(sentences: &[String]) -> Markup {
     html! {
         @if !sentences.is_empty() {
@@ -158,8 +158,8 @@ pub(super) fn tone_class(tone: Tone) -> &'static str {
     }
 }
 
-/// Text with the invisible characters that could disguise it made visible: those that override or
-/// embed a reading direction, and controls.
+/// Text with its invisible characters made visible, if they could disguise it: those that override or embed a reading
+/// direction, and controls.
 pub(super) fn reveal_control_characters(text: &str) -> Cow<'_, str> {
     if text.contains(is_control_character) {
         Cow::Owned(text.replace(is_control_character, "\u{fffd}"))

@@ -1,32 +1,32 @@
-//! The hosts that get what a person gives, and who defined the app.
+//! The hosts that get what a person enters, and who defined the app.
 //!
-//! Owns what lets a person tell an app of the catalogue from one of the same looks. Refuses to shorten a host.
+//! Owns how a person distinguishes a catalogue app from one that looks the same. Never shortens a host.
 
 use maud::{Markup, html};
 
 use super::frame::user_text;
 
-/// The form's field that says which hosts the page named.
+/// The form field with the hosts that the page named.
 pub const HOSTS_FINGERPRINT_FIELD: &str = "hosts";
 
-/// What a page says about where a secret goes.
+/// Where a secret is sent, on a page.
 #[derive(Debug, Clone, Default)]
 pub struct HostsView {
     /// The app's name.
     pub app_name: String,
     /// The hosts.
     pub all_hosts: Vec<String>,
-    /// Those that are new since the connection was made.
+    /// Those that are new since the connection was created.
     pub added_hosts: Vec<String>,
-    /// What the workspace chose for hosts of an app of the catalogue.
+    /// The workspace's choices for hosts of a catalogue app.
     pub non_default_hosts: Vec<String>,
-    /// The workspace that defined the app; none for an app of the catalogue.
+    /// The workspace that defined the app. None for a catalogue app.
     pub defining_workspace: Option<String>,
     /// What the form sends back.
     pub fingerprint: String,
 }
 
-/// Where it goes; stands in the form.
+/// Where it is sent. Part of the form.
 pub(super) fn hosts_section(view: &HostsView, sentence: &str) -> Markup {
     html! {
         input type="hidden" name=(HOSTS_FINGERPRINT_FIELD) value=(view.fingerprint);

@@ -1,7 +1,7 @@
-//! The form for a credential that a person pastes: a key, a token, a key file.
+//! The form for a manual credential: a key, a token, a key file.
 //!
-//! Owns the words about what becomes of it. Refuses to show a secret, even the one that was just entered:
-//! after a mistake secrets are entered again.
+//! Owns the text about how it is used. Never shows a secret, even one that was just entered: after an error secrets are
+//! entered again.
 
 use maud::{Markup, html};
 
@@ -15,38 +15,38 @@ use crate::names::MAX_NAME_LENGTH;
 const SAME_ACCOUNT_HINT: &str =
     "Enter a key of that account. If the key belongs to another account, you are asked before anything changes.";
 
-/// The form for a pasted credential.
+/// The form for a manual credential.
 #[derive(Debug, Clone)]
 pub struct ManualCredentialView {
     /// Who asks, and for what.
     pub consent: ConsentDetails,
-    /// What kind of credential it is, as people call it ("API key").
+    /// The name of its type ("API key").
     pub credential_kind: String,
-    /// What is to be entered: the fields of the credential and variables of the app.
+    /// The inputs: the fields of the credential and variables of the app.
     pub fields: Vec<FormField>,
-    /// Scopes that can be asked for; empty where the credential itself says what it allows.
+    /// Scopes to choose. Empty if the credential itself decides what it permits.
     pub scopes: Vec<ScopeChoice>,
-    /// Whether whoever made the link chose the scopes, so that the person can't.
+    /// Whether the creator of the link has fixed the scopes.
     pub scopes_are_fixed: bool,
-    /// What the new connection is to be called (the field `name`); empty when nothing was entered.
+    /// The name of the new connection (the field `name`). Empty if none was entered.
     pub connection_name: String,
-    /// Why the name was not accepted.
+    /// Why the name was refused.
     pub name_error: Option<String>,
-    /// Why the form was not accepted.
+    /// Why the form was refused.
     pub form_error: Option<FormError>,
-    /// What a person should know first, such as the app's limits: a sentence each.
+    /// Notes for the person, such as the app's limits, one sentence each.
     pub warnings: Vec<String>,
-    /// All ways to connect the app, this one included.
+    /// All auth methods of the app, including this one.
     pub auth_methods: Vec<AuthMethodChoice>,
     /// Where the form posts.
     pub form_action: String,
     /// The hosts that get a secret.
     pub hosts: HostsView,
-    /// Where a change of mind leads.
+    /// Where Cancel leads.
     pub cancel_href: Option<String>,
 }
 
-/// The form for a pasted credential.
+/// The form for a manual credential.
 pub fn manual_credential(shell: &PageContext<'_>, view: &ManualCredentialView) -> Markup {
     let mut wrong = invalid_fields(&view.fields);
     if let Some(error) = view.name_error.as_deref().filter(|_| view.consent.existing_connection.is_none()) {
@@ -90,7 +90,7 @@ pub fn manual_credential(shell: &PageContext<'_>, view: &ManualCredentialView) -
     page(shell, &page_title(view, refused), &body)
 }
 
-/// A screen reader says the title first: it tells that the form is back.
+/// A screen reader reads the title first, which says that the form is shown again.
 fn page_title(view: &ManualCredentialView, refused: bool) -> String {
     let title = match &view.consent.existing_connection {
         Some((name, _)) => format!("New key for {name}"),

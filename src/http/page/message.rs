@@ -1,7 +1,6 @@
-//! A page that tells one thing: how a flow or a link ended, or what went wrong.
+//! A page with one message: how a flow or a link ended, or what failed.
 //!
-//! Owns the words for callbacks that belong to no flow of this browser. Refuses an app's own words:
-//! it is never given any.
+//! Owns the text for callbacks without a flow of this browser. Never shows an app's own text.
 
 use maud::{Markup, html};
 
@@ -9,20 +8,20 @@ use super::frame::{link, page, tone_class, user_text};
 use super::{PageContext, Tone};
 use crate::connect::callback::CallbackRefusal;
 
-/// A page that tells one thing: how a flow or link ended, or what went wrong.
+/// A page with one message: how a flow or link ended, or what failed.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// Its heading.
     pub title: String,
-    /// What happened and what to do; an empty line begins a new paragraph.
+    /// What happened and what to do. An empty line begins a new paragraph.
     pub text: String,
-    /// How good the news is.
+    /// Whether it is good or bad news.
     pub tone: Tone,
-    /// Ways on: label and address. The first is the main one.
+    /// Further links: label and address. The first is the main one.
     pub links: Vec<(String, String)>,
 }
 
-/// A page that tells one thing.
+/// A page with one message.
 pub fn message(shell: &PageContext<'_>, message: &Message) -> Markup {
     let paragraphs = message.text.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty());
     let body = html! {
@@ -43,7 +42,7 @@ pub fn message(shell: &PageContext<'_>, message: &Message) -> Markup {
     page(shell, &message.title, &body)
 }
 
-/// Why an app's answer was not taken, and what to do.
+/// Why a callback was refused, and what to do.
 pub fn refusal_message(refusal: CallbackRefusal) -> Message {
     let (title, text) = match refusal {
         CallbackRefusal::UnknownState => (

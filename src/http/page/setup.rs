@@ -1,45 +1,45 @@
-//! How an app's OAuth client is set up, for whoever runs the workspace.
+//! How an app's OAuth client is set up, for the admins of a workspace.
 //!
-//! Owns the order of the steps and the call to copy. Refuses to take a secret: it goes from whoever has it
-//! straight to the API, never through a page.
+//! Owns the order of the steps and the call to copy. Never takes a secret: its owner sends it directly to the API, not
+//! through a page.
 
 use maud::{Markup, html};
 
 use super::PageContext;
 use super::frame::{code_text, external_link, link, page, user_text};
 
-/// How an app's OAuth client is set up, for whoever runs the workspace.
+/// How an app's OAuth client is set up, for the admins of a workspace.
 #[derive(Debug, Clone)]
 pub struct SetupView {
     /// The app's name.
     pub app_name: String,
-    /// What people call the way that the client is for, where the app has several.
+    /// The name of the client's auth method, if the app has several.
     pub auth_method: Option<String>,
-    /// The app's other ways: what people call them, whether they need no set-up any more, and where they begin or are set up.
+    /// The app's other auth methods: their names, whether they are ready, and where they start or are set up.
     pub other_auth_methods: Vec<(String, bool, String)>,
-    /// The workspace whose client it is.
+    /// The workspace of the client.
     pub workspace: String,
-    /// Whether it has one that works with the app as it is now.
+    /// Whether it has one that works with the app's current definition.
     pub is_set_up: bool,
-    /// The app's page where clients are made.
+    /// The app's page where clients are registered.
     pub console_url: Option<String>,
-    /// What to do there, a sentence each, with the redirect URI filled in where it is known.
+    /// The steps there, one sentence each, with the redirect URI if it is known.
     pub steps: Vec<String>,
-    /// The redirect URI to enter at the app; `None` where only the answer to the call tells it, as an earlier client has the
-    /// one that is told before.
+    /// The redirect URI to enter at the app. `None` if only the answer to the call contains it, because an earlier
+    /// client has the expected one.
     pub redirect_uri: Option<String>,
-    /// What decides at which server the client is, by label: with another value than the usual one the redirect URI is
-    /// another. Empty where that is settled.
+    /// The labels of the variables that decide the authorization server: another value than the default has another
+    /// redirect URI. Empty if they are fixed.
     pub redirect_uri_depends_on: Vec<String>,
-    /// Permissions that are asked for unless people choose others, with what each allows.
+    /// Permissions that are requested by default, with what each permits.
     pub default_scopes: Vec<(String, Option<String>)>,
-    /// Those that they may choose besides.
+    /// Those that people may choose in addition.
     pub optional_scopes: Vec<(String, Option<String>)>,
-    /// What people do at the app when they connect, a sentence each.
+    /// What people do at the app when they connect, one sentence each.
     pub connect_help: Vec<String>,
     /// The call that enters the client.
     pub put_client_call: SetupCall,
-    /// The call that tells what the app makes of it.
+    /// The call that tests it.
     pub test_client_call: SetupCall,
     /// Names of other apps that share the client.
     pub apps_sharing_client: Vec<String>,
@@ -54,7 +54,7 @@ pub struct SetupCall {
     pub method: &'static str,
     /// Its whole address.
     pub url: String,
-    /// Its body as JSON, with `…` for all that is to be filled in: it has no secret.
+    /// Its body as JSON, with `…` for the values to fill in. It contains no secret.
     pub body: String,
 }
 
@@ -227,7 +227,7 @@ fn enter_redirect_uri_section(view: &SetupView) -> Markup {
     }
 }
 
-/// A call as a shell takes it. What stands between single quotes is taken as it is, but for those themselves.
+/// A call as a shell command. Text in single quotes is literal, except single quotes.
 fn curl_command(call: &SetupCall) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     format!(
@@ -238,7 +238,7 @@ fn curl_command(call: &SetupCall) -> String {
     )
 }
 
-/// One tap selects all of it. It can be reached by keyboard, as it may have to be scrolled.
+/// One click selects all of it. It can be reached by keyboard, because it may have to be scrolled.
 fn copyable_text(label: &str, text: &str) -> Markup {
     html! {
         pre.copy tabindex="0" role="region" aria-labelledby=(label) { (code_text(text)) }

@@ -1,24 +1,24 @@
-//! The page a sign-in link opens, and the page for those who have none.
+//! The page of a sign-in link, and the page for people without one.
 //!
-//! Owns the words. A link signs nobody in by being opened: only the button does.
+//! Owns the text. Opening a link signs nobody in: only the button does.
 
 use maud::{Markup, html};
 
 use super::PageContext;
 use super::frame::{csrf_field, page, user_text};
 
-/// The page that a sign-in link opens.
+/// The page of a sign-in link.
 #[derive(Debug, Clone)]
 pub struct SignInView {
     /// The workspace.
     pub workspace: String,
-    /// Whom the link signs in.
+    /// The person that the link signs in.
     pub user: String,
     /// Where the form posts.
     pub action: String,
 }
 
-/// The page that a sign-in link opens.
+/// The page of a sign-in link.
 pub fn sign_in(shell: &PageContext<'_>, view: &SignInView) -> Markup {
     let body = html! {
         h1 { "Sign in as " (user_text(&view.user)) }

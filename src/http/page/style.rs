@@ -1,8 +1,7 @@
-//! The one stylesheet.
+//! The stylesheet.
 //!
-//! Owns colours (light and dark, both with a contrast of at least 4.5 to 1 for text), sizes (targets
-//! of 44 pixels) and the narrow layout, where a table's row becomes a block. Refuses to load
-//! anything: no fonts, no images.
+//! Owns colours (light and dark, both with a contrast of at least 4.5 to 1 for text), sizes (targets of 44 pixels) and
+//! the narrow layout, in which a table's row becomes a block. Loads no other resource: no fonts, no images.
 
 /// Served at `/style.css`.
 pub const STYLESHEET: &str = r#":root {

@@ -21,15 +21,15 @@ pub(crate) struct ApiKeyResponse {
     id: ApiKeyId,
     name: String,
     scopes: Vec<KeyScope>,
-    /// The only connections it may see; null: all.
+    /// The only connections it may see. Null: all.
     connections: Option<Vec<ConnectionId>>,
-    /// The only apps it may see; null: all.
+    /// The only apps it may see. Null: all.
     apps: Option<Vec<AppId>>,
     expires_at: Option<Timestamp>,
     created_at: Option<Timestamp>,
-    /// The key that made it; null for a workspace's first key and for keys from before this was kept.
+    /// The key that created it. Null for a workspace's first key and for keys of earlier versions.
     made_by: Option<ApiKeyId>,
-    /// Until when the secret before the last rotation is accepted, too; null when it is not.
+    /// Until when the secret before the last rotation is also accepted. Null if it is not.
     previous_secret_until: Option<Timestamp>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct NewApiKeyResponse {
     about: Flat<ApiKeyResponse>,
     /// The key's text: `cx_<id>_<secret and checksum>`. Shown once.
     key: String,
-    /// Only where a copy could not be removed yet. It is tried again.
+    /// Only if a cache entry could not be deleted yet. It is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_entries: Option<CacheRemovalStatus>,
 }
@@ -82,20 +82,20 @@ pub(crate) struct DeletedKeyResponse {
     pub(crate) deleted: bool,
     /// How many of each ended; 0 with `made=keep`.
     pub(crate) ended: EndedWithKey,
-    /// Keys that it made and that are in force. Revoke those that are not needed, too.
+    /// Valid keys that it created. Revoke those that are not needed, too.
     #[cfg_attr(test, schemars(length(max = 200)))]
     pub(crate) made_keys: Vec<ApiKeyId>,
-    /// Only where a copy could not be removed yet. It is tried again.
+    /// Only if a cache entry could not be deleted yet. It is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cache_entries: Option<CacheRemovalStatus>,
 }
 
-/// A link that was just made.
+/// A new link.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct CreatedLinkResponse {
     pub(crate) id: LinkId,
-    /// Opens the link: send it to nobody else.
+    /// Opens the link. Send it only to its user.
     #[cfg_attr(test, schemars(url))]
     pub(crate) url: String,
     pub(crate) expires_at: Timestamp,
@@ -107,17 +107,17 @@ pub(crate) struct CreatedLinkResponse {
 pub(crate) struct LinkResponse {
     id: LinkId,
     app: AppId,
-    /// The way to connect that whoever made the link fixed; null lets the person choose.
+    /// The auth method that the creator of the link has fixed. Null: the person chooses.
     auth_method: Option<AuthMethodId>,
     status: LinkState,
     user: Option<User>,
-    /// What it made or repaired.
+    /// The connection that it created or repaired.
     connection: Option<ConnectionId>,
-    /// The connection it is to repair.
+    /// The connection to repair.
     repairs: Option<ConnectionId>,
     confirm: bool,
     on_duplicate: OnDuplicate,
-    /// The key that made it; null for links from before this was kept.
+    /// The key that created it. Null for links of earlier versions.
     made_by: Option<ApiKeyId>,
     created_at: Timestamp,
     expires_at: Timestamp,
@@ -142,7 +142,7 @@ impl LinkResponse {
     }
 }
 
-/// A sign-in link that was just made.
+/// A new sign-in link.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct CreatedSignInLinkResponse {
@@ -161,7 +161,7 @@ pub(crate) struct CreatedSignInLinkResponse {
 enum SignInLinkState {
     /// It can be used.
     Open,
-    /// Somebody signed in by it.
+    /// It was used.
     Used,
 }
 
@@ -173,9 +173,9 @@ pub(crate) struct SignInLinkResponse {
     status: SignInLinkState,
     user: User,
     role: Role,
-    /// The page that the sign-in leads to; null: the list of connections.
+    /// The page after the sign-in. Null: the list of connections.
     return_to: Option<String>,
-    /// The key that made it.
+    /// The key that created it.
     made_by: Option<ApiKeyId>,
     created_at: Timestamp,
     expires_at: Timestamp,
@@ -198,14 +198,14 @@ impl From<SignInLink> for SignInLinkResponse {
     }
 }
 
-/// Whose session it is.
+/// The type of a session.
 #[derive(Clone, Copy, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SessionType {
-    /// Somebody signed in.
+    /// Of a signed-in person.
     Person,
-    /// Somebody uses a connect link; it opens nothing else.
+    /// Of a connect link. It opens nothing else.
     Link,
 }
 
@@ -229,11 +229,11 @@ impl SessionType {
 pub(crate) struct SessionResponse {
     id: SessionId,
     r#type: SessionType,
-    /// Who is signed in; null for a link's session.
+    /// The signed-in person. Null for a link's session.
     user: Option<User>,
     /// Null for a link's session.
     role: Option<Role>,
-    /// The connect link; null for a person's session.
+    /// The connect link. Null for a person's session.
     link: Option<LinkId>,
     /// The key that created the link it was opened with.
     made_by: Option<ApiKeyId>,

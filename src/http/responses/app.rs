@@ -1,4 +1,4 @@
-//! Apps and their ways to connect.
+//! Apps and their auth methods.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::ids::WorkspaceId;
 use crate::ports::Ports;
 use crate::store::clients::WorkspaceClients;
 
-/// An app of the catalogue, or one that the workspace defined.
+/// A catalogue app, or a custom app of the workspace.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct AppDetailsResponse {
@@ -32,23 +32,23 @@ pub(crate) struct AppDetailsResponse {
     /// The pages the definition's facts come from.
     #[cfg_attr(test, schemars(inner(url)))]
     sources: Vec<String>,
-    /// Facts of the definition that none of those pages confirms.
+    /// Facts of the definition that no source confirms.
     unverified: Vec<String>,
-    /// Whether it is the workspace's own.
+    /// Whether it is a custom app of the workspace.
     custom: bool,
-    /// Who defined it. Nobody but the workspace has checked the addresses of its own apps.
+    /// Who defined it. Only the workspace has checked the addresses of its custom apps.
     defined_by: DefinedBy,
     /// Its auth methods, the recommended one first.
     #[cfg_attr(test, schemars(length(min = 1, max = 10)))]
     auth_methods: Vec<AuthMethodResponse>,
-    /// Those of the recommended way.
+    /// Those of the recommended auth method.
     scopes: Vec<AppScope>,
-    /// What it sends to webhooks; null where the definition does not tell.
+    /// Its webhook events. Null if the definition does not have them.
     events: Option<AppEvents>,
-    /// Apps of one family share a client. Null where the app stands alone.
+    /// Apps of one client family share a client. Null if there is none.
     client_family: Option<String>,
-    /// Whether the first way that people consent to at the app has a client whose secret may go where the app is now;
-    /// false where there is no such way.
+    /// Whether the first auth method with a consent has a client whose secret may be sent to the app's current
+    /// addresses. False if there is no such auth method.
     client_is_set_up: bool,
 }
 
@@ -61,7 +61,7 @@ enum DefinedBy {
 }
 
 impl AppDetailsResponse {
-    /// As a workspace with these clients may connect it.
+    /// As a workspace with these clients sees it.
     pub(crate) fn of<P: Ports>(
         context: &Context<P>,
         workspace: &WorkspaceId,
@@ -104,7 +104,7 @@ impl AppDetailsResponse {
     }
 }
 
-/// A custom app as it is now, and what became of the connections that it had.
+/// A custom app after a change, and what happened to its connections.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct UpdatedAppResponse {
@@ -119,30 +119,30 @@ impl UpdatedAppResponse {
     }
 }
 
-/// One way to connect an app.
+/// One auth method of an app.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct AuthMethodResponse {
     id: AuthMethodId,
     r#type: CredentialKind,
-    /// What people call it, where the definition says.
+    /// Its name for people, if the definition has one.
     name: Option<String>,
-    /// Whether it can be used in this workspace: it needs no OAuth client, or has one whose secret may go where the app is
-    /// now.
+    /// Whether it can be used in this workspace: it needs no OAuth client, or has one whose secret may be sent to the
+    /// app's current addresses.
     ready: bool,
-    /// That the app, or this way to it, ends. In the catalogue it says by when (YYYY-MM-DD, or "No date is announced.")
-    /// and, if there is another way, which one to use instead.
+    /// If the app or this auth method ends. In the catalogue it says by when (YYYY-MM-DD, or "No date is announced.")
+    /// and, if there is another auth method, which one to use instead.
     deprecated: Option<String>,
-    /// The hosts that get the credential, or the client's secret. A part that is told later stands there by its label:
-    /// `[Shop].example.com`. Of an issuer only its own host, until it is asked.
+    /// The hosts that get the credential, or the client's secret. An unknown part is shown by its label:
+    /// `[Shop].example.com`. For an issuer only its own host, until it is discovered.
     hosts: BTreeSet<String>,
-    /// What a person enters as the credential; empty for `oauth2`.
+    /// The fields of the manual credential. Empty for `oauth2`.
     fields: Vec<CredentialField>,
-    /// What the app's addresses depend on and the person gives when connecting.
+    /// The variables of the app's addresses that the person enters when connecting.
     variables: Vec<AppVariableResponse>,
-    /// What the workspace must set up first; null where the way needs no OAuth client.
+    /// What the workspace must set up first. Null if the auth method needs no OAuth client.
     client: Option<ClientRequirements>,
-    /// What a person should know before going to the app; null where there is no OAuth server.
+    /// What a person should know before going to the app. Null if there is no OAuth server.
     help: Option<Vec<String>>,
     limits: Limits,
     scopes: Vec<AppScope>,
@@ -178,23 +178,23 @@ impl AuthMethodResponse {
     }
 }
 
-/// What a way to connect needs of an OAuth client.
+/// The OAuth client that an auth method needs.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ClientRequirements {
-    /// What `PUT /v1/apps/{app}/client` takes of the app's client.
+    /// The fields of `PUT /v1/apps/{app}/client` for the app's client.
     fields: &'static [&'static str],
-    /// What is set together with the client.
+    /// The variables that are set together with the client.
     variables: Vec<AppVariableResponse>,
-    /// What to enter at the app as the allowed redirect address: the current client's, or that of the client that is made
-    /// next. Null where only the answer to `PUT /v1/apps/{app}/client` tells it.
+    /// The redirect URI to register at the app: that of the current client, or of the next one. Null if only the answer
+    /// to `PUT /v1/apps/{app}/client` contains it.
     #[cfg_attr(test, schemars(url))]
     redirect_uri: Option<String>,
-    /// Where a client is made at the app.
+    /// Where a client is registered at the app.
     help: Option<ClientHelp>,
 }
 
-/// Something that an app's addresses depend on.
+/// A variable of an app's addresses.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct AppVariableResponse {
@@ -203,7 +203,7 @@ struct AppVariableResponse {
     label: String,
     help: Option<String>,
     example: Option<String>,
-    /// Taken when nothing is given.
+    /// The default value.
     default: Option<String>,
 }
 

@@ -18,35 +18,35 @@ use crate::time::Timestamp;
 pub(crate) struct OAuthClientResponse {
     id: ClientId,
     app: AppId,
-    /// The app's id of it.
+    /// The app's id for it.
     client_id: String,
     /// Whether it has a secret or a private key.
     has_secret: bool,
     /// The variables of the app's addresses that were set with the client.
     variables: BTreeMap<String, String>,
-    /// To be registered at the app.
+    /// Must be registered at the app.
     #[cfg_attr(test, schemars(url))]
     redirect_uri: String,
-    /// Asked for instead of the app's defaults.
+    /// Requested instead of the app's defaults.
     scopes: Option<Vec<String>>,
     secret_expires_at: Option<Timestamp>,
-    /// Why it can't be used: the app refuses it, its stored secret can't be opened, its key can't sign, or it was entered for
-    /// other addresses than the app's definition has now.
+    /// Why it cannot be used: the app refuses it, its stored secret cannot be decrypted, its key does not support the
+    /// algorithm, or it was entered for other addresses than those of the app's current definition.
     misconfigured: Option<ClientProblemResponse>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
 
-/// Why a client can't be used.
+/// Why a client cannot be used.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ClientProblemResponse {
-    /// Since when; null where nobody has run into it yet.
+    /// Since when. Null if no request has failed yet.
     since: Option<Timestamp>,
-    /// The app's code, or `client_secret_unreadable`, `client_key_unusable` or `client_addresses_changed`, where the app was
-    /// not asked.
+    /// The app's code, or `client_secret_unreadable`, `client_key_unusable` or `client_addresses_changed` if the app
+    /// was not asked.
     error: String,
-    /// What is wrong and what to do; null where the app refuses it.
+    /// The problem and the remedy. Null if the app refuses it.
     detail: Option<&'static str>,
 }
 
@@ -69,7 +69,7 @@ impl OAuthClientResponse {
     }
 }
 
-/// What can be seen without the app is told before anybody runs into it.
+/// A problem that is known without the app is reported before a request fails.
 fn problem<P: Ports>(context: &Context<P>, client: &Client, auth_method: &AuthMethod) -> Option<ClientProblemResponse> {
     let stored = client.misconfigured.as_ref();
     let seen = client.problem(&context.config.key_ring);

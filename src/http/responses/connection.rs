@@ -1,4 +1,4 @@
-//! Connections, and what is done with one.
+//! Connections, and the answers about one.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::store::connections::ListedConnection;
 use crate::time::Timestamp;
 use crate::workspace::User;
 
-/// A saved credential of somebody at an app, and how it is doing.
+/// A saved credential for an account at an app, and its status.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ConnectionResponse {
@@ -29,19 +29,19 @@ pub(crate) struct ConnectionResponse {
     name: String,
     status: ConnectionStatus,
     reason: Option<ReconnectReason>,
-    /// Null where the app does not tell.
+    /// Null if it is unknown.
     account: Option<Account>,
-    /// Whose it is; null: the whole workspace's.
+    /// The owner. Null: the whole workspace.
     user: Option<User>,
-    /// The embedder's own map.
+    /// The metadata of the embedding product.
     #[cfg_attr(test, schemars(with = "crate::http::openapi::Metadata"))]
     metadata: BTreeMap<String, String>,
-    /// The only workflows that may use it; null: all.
+    /// The only workflows that may use it. Null: all.
     allowed_workflows: Option<Vec<String>>,
     scopes: ConnectionScopes,
-    /// What the app's addresses depend on, from the person, the client and the app.
+    /// The variables of the app's addresses, from the person, the client and the app.
     variables: BTreeMap<String, String>,
-    /// What is known of it; never the secret.
+    /// What is known about it, never the secret.
     credential: CredentialState,
     attention: Vec<Attention>,
     uses: UseCounts,
@@ -49,12 +49,12 @@ pub(crate) struct ConnectionResponse {
     last_used_at: Option<Timestamp>,
     /// When its status was last checked.
     checked_at: Option<Timestamp>,
-    /// How that was known, in words.
+    /// The evidence of that check, as text.
     check_evidence: Option<String>,
     next_check_at: Option<Timestamp>,
     created_at: Timestamp,
     connected_at: Timestamp,
-    /// Counts reconnects.
+    /// The number of reconnects.
     #[cfg_attr(test, schemars(range(min = 1)))]
     generation: i64,
     /// Always null in this version.
@@ -74,12 +74,12 @@ struct ConnectionScopes {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct CredentialState {
     r#type: CredentialKind,
-    /// When the access token ends, or the first of several; null where nobody knows, and where there is none.
+    /// Expiry of the access token, or the earliest of several. Null if it is unknown, or if there is none.
     expires_at: Option<Timestamp>,
-    /// Whether new tokens are had without a person.
+    /// Whether it can be refreshed without a person.
     refreshable: bool,
     refreshed_at: Option<Timestamp>,
-    /// The nearest known end that only a person can put off, or (for a token that dies unused) a renewal: of the refresh
+    /// The earliest known expiry that only a person can extend, or (for an unused token) a refresh: of the refresh
     /// token, of the whole grant.
     ends_at: Option<Timestamp>,
 }
@@ -135,7 +135,7 @@ impl ConnectionResponse {
     }
 }
 
-/// What deserves a look, with the address where a person does what helps.
+/// What needs attention, with the address where a person can act.
 fn attention<P: Ports>(context: &Context<P>, listed: &ListedConnection) -> Vec<Attention> {
     let mut all = attention::for_connection(listed, context.now());
     for one in all.iter_mut().filter(|one| one.code == attention::AttentionCode::DefinitionChanged) {
@@ -150,7 +150,7 @@ fn attention<P: Ports>(context: &Context<P>, listed: &ListedConnection) -> Vec<A
 pub(crate) struct UpdatedConnectionResponse {
     #[serde(flatten)]
     connection: Flat<ConnectionResponse>,
-    /// Only where a copy could not be removed yet. It is tried again.
+    /// Only if a cache entry could not be deleted yet. It is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_entries: Option<CacheRemovalStatus>,
 }
@@ -161,13 +161,13 @@ impl UpdatedConnectionResponse {
     }
 }
 
-/// What became of a connection that was disconnected.
+/// The result of a disconnect.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct DisconnectedResponse {
     #[serde(flatten)]
     disconnected: Flat<DisconnectResult>,
-    /// Only where a copy could not be removed yet. It is tried again.
+    /// Only if a cache entry could not be deleted yet. It is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_entries: Option<CacheRemovalStatus>,
 }
@@ -178,16 +178,16 @@ impl DisconnectedResponse {
     }
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct CheckedConnectionResponse {
     health: Health,
     /// What the check did.
     outcome: RefreshOutcome,
-    /// How it was known, in words.
+    /// The evidence, as text.
     evidence: Option<String>,
-    /// When the app was last asked. Earlier than this call where the app was asked a moment before.
+    /// When the app was last asked. Earlier than this call if it was asked shortly before.
     checked_at: Option<Timestamp>,
     connection: ConnectionResponse,
 }
@@ -204,7 +204,7 @@ impl CheckedConnectionResponse {
     }
 }
 
-/// A credential, and how the app wants it sent. A refresh token, a client secret or a key file is never in it.
+/// A credential, and how the app wants it sent. It never contains a refresh token, a client secret or a key file.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ResolvedCredentialResponse {
@@ -216,7 +216,7 @@ pub(crate) struct ResolvedCredentialResponse {
     source: Source,
 }
 
-/// The connection whose credential it is.
+/// The connection of the credential.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ResolvedConnection {

@@ -1,4 +1,4 @@
-//! Workspaces, as the operator sees them, and the state of the installation.
+//! Workspaces for the operator, and the status of the installation.
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::vault::KeyRing;
 use crate::workspace::Workspace;
 use crate::workspaces::{CreatedWorkspace, WorkspaceState};
 
-/// A workspace that was just made.
+/// A new workspace.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct CreatedWorkspaceResponse {
@@ -47,7 +47,7 @@ impl From<CreatedWorkspace> for CreatedWorkspaceResponse {
     }
 }
 
-/// A workspace, or what is left of one that was deleted.
+/// A workspace, or the rest of a deleted one.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct WorkspaceStateResponse {
@@ -81,7 +81,7 @@ impl From<WorkspaceState> for WorkspaceStateResponse {
     }
 }
 
-/// What is left of a deleted workspace.
+/// The rest of a deleted workspace.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ErasureProgressResponse {
@@ -97,7 +97,7 @@ impl ErasureProgressResponse {
     }
 }
 
-/// Without a tombstone every copy lives until its own end.
+/// Without a tombstone every cache entry is valid until its own expiry.
 fn copies(progress: &ErasureProgress) -> CacheRemovalStatus {
     match progress.tombstoned_at {
         Some(_) => CacheRemovalStatus::Removed,
@@ -129,28 +129,28 @@ impl From<ErasureProgress> for DeletedWorkspaceResponse {
     }
 }
 
-/// The state of the installation.
+/// The status of the installation.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct StatusResponse {
     /// This program's version.
     version: &'static str,
-    /// Names of the migrations applied.
+    /// Names of the applied migrations.
     migrations: Vec<String>,
-    /// The key ring, and keys that rows need but the ring lacks.
+    /// The key ring, and keys that rows need but the ring does not have.
     keys: Vec<EncryptionKeyStatus>,
-    /// How far the rows have come that another key than the first sealed.
+    /// The progress of sealing rows again that another key than the first sealed.
     reseal: ResealStatus,
     /// Connections whose check is due.
     due_checks: i64,
-    /// Entries that are still to be deleted from the cache. Each is dropped when its entry has ended, after an hour.
+    /// Cache entries that are still to be deleted. Each is dropped when it has expired, after an hour.
     cache_entries_left: i64,
-    /// Deleted workspaces that are not erased yet, at most 100, those that were deleted first before the others.
+    /// Deleted workspaces that are not erased yet, at most 100, the earliest deleted first.
     erasing: Vec<ErasingWorkspace>,
     last_cron_run: Option<CronRun>,
 }
 
-/// A key that rows are sealed under.
+/// A key that rows are sealed with.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct EncryptionKeyStatus {
@@ -159,27 +159,27 @@ struct EncryptionKeyStatus {
     on_ring: bool,
     /// Whether new secrets are sealed with it.
     seals: bool,
-    /// Rows sealed under it.
+    /// Rows sealed with it.
     rows: i64,
 }
 
-/// How far the rows have come that another key than the first sealed.
+/// The progress of sealing rows again that another key than the first sealed.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ResealStatus {
-    /// The key that seals.
+    /// The first key, which seals.
     key: String,
     state: ResealState,
-    /// Rows sealed under other keys, counted now, unreadable ones included.
+    /// Rows sealed with other keys, counted now, including unreadable ones.
     remaining: i64,
-    /// Values sealed again since this key seals.
+    /// Values sealed again since this key is the first.
     resealed: i64,
-    /// Values that the present pass found and no key on the ring opens. They are left as they are.
+    /// Values of the current pass that no key on the ring can decrypt. They are not changed.
     unreadable: i64,
-    /// Passes begun. One that changed anything, or had to leave something, is followed by another.
+    /// Number of passes that have begun. One that changed or skipped anything is followed by another.
     pass: i64,
     started_at: Option<Timestamp>,
-    /// When all is looked through again; null while a pass is under way.
+    /// When the next pass begins. Null during a pass.
     next_pass_at: Option<Timestamp>,
     /// Since when nothing is left to do.
     finished_at: Option<Timestamp>,
@@ -190,11 +190,11 @@ struct ResealStatus {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum ResealState {
-    /// The scheduled run has not begun since this key seals.
+    /// No scheduled run has begun since this key is the first.
     Idle,
-    /// At work, or waiting for its next pass.
+    /// In progress, or waiting for the next pass.
     Running,
-    /// The last pass found nothing to be done.
+    /// The last pass found nothing to do.
     Finished,
 }
 
@@ -284,7 +284,7 @@ impl ResealStatus {
     }
 }
 
-/// Whether the installation works. No details: anybody may ask.
+/// Whether the installation works. No details, because anybody may ask.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct HealthResponse {
@@ -299,7 +299,7 @@ enum HealthStatus {
     Ok,
     /// They do not: 503.
     Unavailable,
-    /// The operator changes the database: 503.
+    /// The operator is changing the database: 503.
     Maintenance,
 }
 
