@@ -29,7 +29,7 @@ struct CatalogueFile {
     name: String,
     categories: Vec<String>,
     family: Option<String>,
-    /// Id, name and type of each way to connect.
+    /// Id, name and type of each auth method.
     auth_methods: Vec<(Option<String>, String)>,
     path: PathBuf,
 }

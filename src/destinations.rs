@@ -98,9 +98,9 @@ impl PlaceholderPattern {
         Self { without_case: exact.ignoring_case(), exact }
     }
 
-    /// Whether a value fits. In a host, letters count without their case: an address has them in lower case.
+    /// Whether a value is permitted. In a host, case is ignored, because an address has the host in lower case.
     fn is_match(&self, value: &str, in_host: bool) -> bool {
-        // A pattern that takes too much room without case keeps its case.
+        // A pattern that becomes too large when it ignores case keeps its case.
         let ignores_case = in_host && self.without_case.compiled_size().is_some();
         if ignores_case { self.without_case.is_match(value) } else { self.exact.is_match(value) }
     }

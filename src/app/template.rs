@@ -261,7 +261,7 @@ impl UrlTemplate {
         }
     }
 
-    /// The address, where there is nothing to fill.
+    /// The address, if it has no placeholders.
     #[cfg(test)]
     pub(crate) fn fixed_url(&self) -> Option<&EgressUrl> {
         self.fixed_url.as_ref()

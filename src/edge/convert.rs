@@ -14,7 +14,7 @@ thread_local! {
     static HEADER_NAMES: Array = READ_HEADERS.into_iter().map(JsValue::from_str).collect();
 }
 
-/// Reads a request; stops reading a body that is over the limit.
+/// Reads a request. Stops reading a body that is over the limit.
 pub(super) async fn request(request: &web_sys::Request) -> worker::Result<Request> {
     let lines = HEADER_NAMES.with(|names| glue::request_lines(request, names));
     let mut lines = lines.split('\n');

@@ -46,7 +46,7 @@ pub(super) async fn probe_credential<P: Ports>(
             .map_err(|problem| registry::unfilled_request_error(&refresh_context.auth_method, &problem))?;
     let answer = context.send(request).await;
     let verdict = token::read_probe_response(&refresh_context.auth_method, asked, &answer, context.now());
-    // Where the request is the identity's, its answer tells whose the credential is, too.
+    // If the request is the identity request, its response also contains the account.
     let identity = identity.filter(|_| refresh_context.auth_method.check.is_none());
     let mut owner = identity.map_or(AccountMatch::Unknown, |identity| {
         account_match::match_probed_account(context, loaded, &refresh_context, identity, asked, &values, &answer)

@@ -264,7 +264,7 @@ fn each_key_is_counted_by_itself_once_in_ten_calls() {
 }
 
 #[test]
-fn a_hot_resolve_waits_for_the_database_alone() {
+fn a_hot_resolve_waits_only_for_the_database() {
     let fixture = fixture_with_rate_limits();
     let (key, id) = (first_key(&fixture), fixture.connect("ann"));
     let path = format!("/v1/connections/{id}/resolve");

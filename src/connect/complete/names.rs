@@ -13,8 +13,8 @@ use crate::store::connections;
 
 use super::Completion;
 
-/// A name that tells app and account, or, where nobody knows it, what the credential tells of it; with a number where it is
-/// taken.
+/// A name with app and account, or, if the account is unknown, with what the credential says about it; with a number if
+/// it is a duplicate.
 pub(super) async fn generate_name<P: Ports>(context: &Context<P>, completion: &Completion<'_>) -> Result<String> {
     let Completion { flow, auth_method, grant, .. } = completion;
     let mut marks = auth_method.field_marks(&grant.credential.fields);
