@@ -319,13 +319,13 @@ async fn client_error<P: Ports>(context: &Context<P>, connection: &Connection) -
     }
     if let Some(problem) = problem {
         // No request was sent to the app.
-        let detail = format!("No new token can be had. {}", problem.explanation());
+        let detail = format!("The token cannot be refreshed. {}", problem.explanation());
         return Error::new(ErrorCode::ClientMisconfigured, detail)
             .with_hints(|h| h.reconnect_url = at().filter(|_| problem == ClientProblem::AddressesChanged));
     }
     Error::new(
         ErrorCode::ClientMisconfigured,
-        "The app refuses this workspace's OAuth client, so no new token can be had. Check the client's id and secret (PUT /v1/apps/{app}/client); the connection itself needs no repair.",
+        "The app refuses this workspace's OAuth client, so the token cannot be refreshed. Check the client's id and secret (PUT /v1/apps/{app}/client); the connection itself needs no repair.",
     )
     .with_hints(|h| h.app_error = code)
 }

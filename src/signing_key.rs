@@ -226,7 +226,7 @@ fn decode_base64(body: &str) -> Result<Zeroizing<Vec<u8>>, SigningKeyError> {
     lines.flat_map(str::split_ascii_whitespace).for_each(|piece| base64.push_str(piece));
     let mut der = Zeroizing::new(vec![0; base64::decoded_len_estimate(base64.len())]);
     let length = STANDARD.decode_slice(base64.as_bytes(), &mut der).map_err(|_| {
-        SigningKeyError::new("The private key is damaged: what stands between its first and last line is not base64.")
+        SigningKeyError::new("The private key is damaged: the text between its first and last line is not base64.")
     })?;
     der.truncate(length);
     Ok(der)

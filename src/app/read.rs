@@ -330,7 +330,7 @@ impl DefinitionReader {
                 self.add_problem(&field, "must be 1 to 256 visible ASCII characters without the scope separator");
             }
             if !seen.insert(id.clone()) {
-                self.add_problem(&field, "stands here twice; remove one");
+                self.add_problem(&field, "is duplicated; remove one");
             }
             self.check_optional_text(&format!("{field}.description"), description.as_deref());
             self.check_optional_text(&format!("{field}.sensitive"), sensitive.as_deref());

@@ -69,7 +69,7 @@ impl ClientTestVerdict {
                 "The app knows the client, but does not allow this request. Check the client's redirect URI and type at the app."
             }
             Self::Unclear => {
-                "The app answered with a code that tells nothing of the client. Connect an account to be sure."
+                "The app's error code says nothing about the client. Connect an account to be sure."
             }
             Self::Unreachable => {
                 "The app did not answer properly. Check the addresses of the definition, or try again later."

@@ -168,7 +168,7 @@ fn label_placeholders(auth_method: &AuthMethod, host: &str) -> String {
         VariableSource::Person => one.label.chars().filter(|c| c.is_alphanumeric() || " -".contains(*c)).collect(),
         VariableSource::Client => "set up with the client".to_owned(),
         VariableSource::Token(_) | VariableSource::Identity(_) | VariableSource::Callback(_) => {
-            "told by the app later".to_owned()
+            "known later from the app".to_owned()
         }
     };
     auth_method

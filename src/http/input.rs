@@ -136,7 +136,7 @@ impl QueryParams {
             } else if value.is_empty() {
                 "is empty. Give a value, or leave it out.".to_owned()
             } else if count_query_param(request, name) > 1 {
-                "stands here twice; remove one.".to_owned()
+                "is duplicated; remove one.".to_owned()
             } else {
                 return None;
             };
@@ -184,5 +184,5 @@ pub(super) fn parse_time_cursor<T>(text: &str, read: impl Fn(&str) -> Option<T>)
 
 /// The error of an invalid cursor.
 pub(super) fn invalid_cursor() -> Error {
-    Error::invalid_field("cursor", "is not one this list gave. Leave it out to begin anew.")
+    Error::invalid_field("cursor", "is not a cursor of this list. Leave it out to start again.")
 }

@@ -104,7 +104,7 @@ impl DefinitionReader {
         for (index, one) in given.into_iter().enumerate() {
             let field = self.read_field(&format!("{at}[{index}]"), one);
             if fields.iter().any(|known| known.id == field.id) {
-                self.add_problem(&format!("{at}[{index}].id"), "stands here twice; remove one");
+                self.add_problem(&format!("{at}[{index}].id"), "is duplicated; remove one");
             }
             fields.push(field);
         }

@@ -123,7 +123,7 @@ fn missing_and_wrongly_typed_members_have_different_errors() {
         (r#"{"id":"a","name":"A","auth":{"type":"magic"}}"#, "auth.type", "must be "),
         (r#"{"id":"A b","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"}}"#, "id", "lower-case"),
         (r#"{"id":"a","name":"A","auth":{"type":"oauth2","issuer":"https://a.example?x"}}"#, "auth.issuer", "query"),
-        (r#"{"id":"a","id":"b","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"}}"#, "id", "twice"),
+        (r#"{"id":"a","id":"b","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"}}"#, "id", "duplicated"),
         (
             r#"{"id":"a","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"},"scopes":[{"x":1}]}"#,
             "scopes[0].x",
@@ -137,7 +137,7 @@ fn missing_and_wrongly_typed_members_have_different_errors() {
         (
             r#"{"id":"a","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"},"scopes":["a","a"]}"#,
             "scopes[1]",
-            "twice",
+            "duplicated",
         ),
         (
             r#"{"id":"a","name":"A","auth":{"type":"oauth2","issuer":"https://a.example"},"scopes":["a b"]}"#,

@@ -139,7 +139,7 @@ pub(super) fn require_variables(
         None => Ok(()),
         Some((name, _)) => Err(Error::invalid_field(
             &variable_path(name),
-            "is missing, and requests to the app depend on it. Give what the app told with the tokens.",
+            "is missing, and requests to the app need it. The app returned it with the tokens.",
         )),
     }
 }

@@ -317,7 +317,7 @@ fn parameters(schemas: &mut Schemas) -> Value {
     query("cursor", "`next_cursor` of the page before. Opaque.", json!({ "type": "string" }));
     query(
         "auth_method",
-        "Which of the app's ways to connect: the id of one whose type is `oauth2`. Left out: the first such way. An empty one is refused.",
+        "The id of an auth method with the type `oauth2`. Default: the first one. An empty value is refused.",
         schemas.request::<crate::app::AuthMethodId>(),
     );
     Value::Object(all)

@@ -30,9 +30,9 @@ pub(super) fn tags() -> Vec<Value> {
         json!({ "name": WORKSPACE }),
         json!({ "name": APPS }),
         json!({ "name": CONNECTIONS }),
-        json!({ "name": LINKS, "description": "Asking somebody to connect." }),
-        json!({ "name": PEOPLE, "description": "Signing people in, and seeing who is signed in." }),
-        json!({ "name": BROWSER, "description": "Pages and forms on the way to an app and back." }),
+        json!({ "name": LINKS, "description": "Links with which a person connects an app." }),
+        json!({ "name": PEOPLE, "description": "Sign-in links and sessions." }),
+        json!({ "name": BROWSER, "description": "Pages and forms of a flow to an app and back." }),
         json!({ "name": PAGE, "description": "The Connections page for people." }),
     ]
 }
@@ -54,7 +54,7 @@ pub(super) fn security_schemes() -> Value {
             "type": "apiKey",
             "in": "cookie",
             "name": "__Host-cx_session",
-            "description": "A signed-in person's session, twelve hours long, or until the key expires that made the sign-in link (`cx_session` on a PUBLIC_URL without TLS). Forms must come from the same origin (`Sec-Fetch-Site`, else `Origin`). A link's browser has `cx_link` in the same way, which opens nothing but its flow.",
+            "description": "A signed-in person's session. It lasts twelve hours, or until the key that created the sign-in link expires (`cx_session` on a PUBLIC_URL without TLS). Forms must come from the same origin (`Sec-Fetch-Site`, otherwise `Origin`). The browser of a connect link has `cx_link` in the same way. It opens only its flow.",
         },
     })
 }
@@ -66,32 +66,32 @@ pub(super) const REFUSALS: &[(&str, &str)] = &[
         "Forbidden",
         "`insufficient_key_scope`: the key lacks the scope, or has allow-lists and the route is not for such a key.",
     ),
-    ("NotFound", "`not_found`: no such thing, or not this workspace's or key's."),
-    ("ConnectionNotFound", "`connection_not_found`: no such connection, or not this key's."),
-    ("MethodNotAllowed", "`method_not_allowed`: the address does not know the method."),
-    ("Conflict", "`conflict`: not possible in the present state."),
-    ("LinkEnded", "`link_ended`: used, expired, or never existed."),
+    ("NotFound", "`not_found`: it does not exist, or belongs to another workspace, or is outside the key's allow-lists."),
+    ("ConnectionNotFound", "`connection_not_found`: the connection does not exist, or is outside the key's allow-lists."),
+    ("MethodNotAllowed", "`method_not_allowed`: the address does not support the method."),
+    ("Conflict", "`conflict`: not possible in the current state."),
+    ("LinkEnded", "`link_ended`: the link was used, has expired, or never existed."),
     ("BodyTooLarge", "`body_too_large`: the body is over 256 KB."),
     (
         "RateLimited",
-        "`rate_limited`: too many calls, or too many wrong credentials from this address. Wait as long as `Retry-After` says.",
+        "`rate_limited`: too many calls, or too many wrong credentials from this address. Wait for `Retry-After` seconds.",
     ),
-    ("Invalid", "`invalid_request`: the request can't be understood; `errors` names the fields."),
-    ("Internal", "`internal`: a fault of ours; the log tells more under `X-Request-Id`."),
+    ("Invalid", "`invalid_request`: the request is invalid. `errors` names the fields."),
+    ("Internal", "`internal`: an internal error. Search the log for the value of `X-Request-Id`."),
     (
         "Unavailable",
-        "`database_unavailable`: try again shortly, with `Retry-After`. `maintenance`: the operator changes the database; with `Retry-After`, and on every route. `misconfigured`: the key ring or a variable is missing, weak, or does not fit the data, or the database lacks the migrations of this version.",
+        "`database_unavailable`: try again after `Retry-After`. `maintenance`: the operator is changing the database; with `Retry-After`, on every route. `misconfigured`: the key ring or a variable is missing, weak, or does not fit the data, or the database lacks the migrations of this version.",
     ),
-    ("PageUnauthorized", "A page. `unauthorized`: nobody is signed in; it says how to get a link."),
+    ("PageUnauthorized", "A page. `unauthorized`: nobody is signed in. It says how to get a sign-in link."),
     ("PageFormRejected", "A page. `form_rejected`: the form came from another site or an old page."),
-    ("PageAdminRequired", "A page. `admin_required`: the connection is shared, and the person is no admin."),
-    ("PageNotFound", "A page. `not_found` or `connection_not_found`: no such thing, or not this person's."),
-    ("PageConflict", "A page. `conflict`: not possible in the present state."),
-    ("PageLinkEnded", "A page. `link_ended`: used, expired, or never existed."),
+    ("PageAdminRequired", "A page. `admin_required`: the connection is shared, and the person is not an admin."),
+    ("PageNotFound", "A page. `not_found` or `connection_not_found`: it does not exist, or belongs to another person."),
+    ("PageConflict", "A page. `conflict`: not possible in the current state."),
+    ("PageLinkEnded", "A page. `link_ended`: the link was used, has expired, or never existed."),
     ("PageBodyTooLarge", "A page. `body_too_large`: the body is over 256 KB."),
-    ("PageRateLimited", "A page. `rate_limited`: too often in a short time. Wait as long as `Retry-After` says."),
+    ("PageRateLimited", "A page. `rate_limited`: too many calls in a short time. Wait for `Retry-After` seconds."),
     ("PageInvalid", "A page. `invalid_request`."),
-    ("PageInternal", "A page. `internal`: a fault of ours."),
+    ("PageInternal", "A page. `internal`: an internal error."),
     ("PageUnavailable", "A page. `database_unavailable`, `maintenance` or `misconfigured`."),
 ];
 
@@ -103,7 +103,7 @@ fn user_text() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": 128 })
 }
 
-const FORM_OR_ADMIN: &str = "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is no admin.";
+const FORM_OR_ADMIN: &str = "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is not an admin.";
 
 /// Who consents: the person of a link, or a signed-in person.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,31 +117,31 @@ fn consent(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
     let auth_method = schemas.request::<AuthMethodId>();
     match by {
         ConsentBy::Link => op
-            .query("auth_method", "Which of the app's ways to connect, where the link names none.", auth_method)
-            .query("scopes", "Scopes to ask for, separated by spaces, where the link names none.", text())
+            .query("auth_method", "The auth method, if the link does not fix one.", auth_method)
+            .query("scopes", "Scopes to request, separated by spaces, if the link does not fix them.", text())
             .refuses(404, "")
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again. `conflict`: somebody else is signed in than the link is for."),
+            .refuses(409, "`client_missing`: the auth method has no OAuth client, or its secret must be entered again. `conflict`: the link is for another person than the one who is signed in."),
         ConsentBy::Session => op
-            .query("scopes", "Scopes to ask for, separated by spaces.", text())
-            .query("auth_method", "Which of the app's ways to connect. Left out: that of the connection to repair, or the recommended one, or the first that can be walked here.", auth_method)
-            .refuses(409, "`client_missing`: the way to connect has no OAuth client, or its secret must be entered again."),
+            .query("scopes", "Scopes to request, separated by spaces.", text())
+            .query("auth_method", "The auth method. Default: that of the connection to repair, or the recommended one, or the first that is ready.", auth_method)
+            .refuses(409, "`client_missing`: the auth method has no OAuth client, or its secret must be entered again."),
     }
 }
 
 fn consent_page(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
     let op = consent(op, by, schemas).refuses(422, "`invalid_request`: `scopes`.").refuses(
         503,
-        "`app_unavailable`: the app's endpoints can't be discovered. `misconfigured`, `database_unavailable`.",
+        "`app_unavailable`: the app's endpoints cannot be discovered. `misconfigured`, `database_unavailable`.",
     );
     match by {
         ConsentBy::Link => op
             .answers(
                 200,
-                "Workspace, app, permissions and a button; or, where the credential is entered here, the form for it.",
+                "Workspace, app, permissions and a button, or the form for a manual credential.",
             )
             .refuses(410, ""),
         ConsentBy::Session => {
-            op.answers(200, "App, permissions and a button; or, where the credential is entered here, the form for it.")
+            op.answers(200, "App, permissions and a button, or the form for a manual credential.")
         }
     }
 }
@@ -149,14 +149,14 @@ fn consent_page(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operatio
 fn consent_form(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
     let op = consent(op, by, schemas)
         .form(form::connect(by == ConsentBy::Session))
-        .answers(303, "To the app, with state and PKCE; or, where the credential is entered here, to what became of it.")
-        .refuses(422, "`invalid_request`: `scopes`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets.")
+        .answers(303, "To the app, with state and PKCE, or for a manual credential to the result.")
+        .refuses(422, "`invalid_request`: `scopes`, or an entered value. `credential_rejected`: the app did not accept it. The form is shown again with the errors, without secrets.")
         .refuses(429, "")
-        .refuses(503, "`app_unavailable`: the app's endpoints can't be discovered, or it could not be asked about what was entered. `misconfigured`, `database_unavailable`.");
+        .refuses(503, "`app_unavailable`: the app's endpoints cannot be discovered, or it could not be asked about the credential. `misconfigured`, `database_unavailable`.");
     match by {
         ConsentBy::Link => op.with_cookie().refuses(
             410,
-            "`link_ended`: used, expired or unknown, or a question about it waits for an answer in another browser.",
+            "`link_ended`: the link was used, has expired or is unknown, or has an open question in another browser.",
         ),
         ConsentBy::Session => op,
     }
@@ -167,22 +167,22 @@ fn consent_form(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operatio
 pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
     match handler {
         // Operator
-        Handler::CreateWorkspace => operation(OPERATOR, "Make a workspace and its first key")
-            .answers(201, "The workspace. Its first key is shown here and never again."),
+        Handler::CreateWorkspace => operation(OPERATOR, "Create a workspace and its first key")
+            .answers(201, "The workspace. Its first key is shown only here."),
         Handler::ListWorkspaces => operation(OPERATOR, "List workspaces")
             .paged()
             .answers(200, "Workspaces, by id."),
         Handler::GetWorkspace => operation(OPERATOR, "Show a workspace")
             .about("Also one that was deleted and is not erased yet.")
             .answers(200, "The workspace."),
-        Handler::DeleteWorkspace => operation(OPERATOR, "Delete a workspace and all that is in it")
-            .about("Everybody is locked out by the answer: keys, sessions, links, sign-in links and flows end, nothing new can be made, and one entry in the cache denies all copies. Scheduled runs then revoke the grants at the apps and erase the rows. `GET` of the workspace tells how far that is, until all is erased.")
-            .answers(200, "Every key, session, link and connection of it has ended."),
-        Handler::GetStatus => operation(OPERATOR, "See the state of the installation")
-            .answers(200, "Version, migrations, key ring, re-sealing, due checks, the clock's last run."),
-        Handler::GetHealth => operation(OPERATOR, "Ask whether database and key ring work")
+        Handler::DeleteWorkspace => operation(OPERATOR, "Delete a workspace and everything in it")
+            .about("From the answer on, all access is blocked: keys, sessions, links, sign-in links and flows have ended, nothing can be created, and one cache entry invalidates all others. Scheduled runs then revoke the grants at the apps and erase the rows. `GET` of the workspace shows the progress until everything is erased.")
+            .answers(200, "All its keys, sessions, links and connections have ended."),
+        Handler::GetStatus => operation(OPERATOR, "Show the status of the installation")
+            .answers(200, "Version, migrations, key ring, re-sealing, due checks, the last scheduled run."),
+        Handler::GetHealth => operation(OPERATOR, "Check that database and key ring work")
             .answers(200, "They work.")
-            .answers(503, "They do not (`unavailable`, no details), or the operator changes the database (`maintenance`)."),
+            .answers(503, "They do not (`unavailable`, no details), or the operator is changing the database (`maintenance`)."),
         Handler::GetOpenapi => operation(OPERATOR, "Get this document")
             .answers(200, "This document.")
             .content_type("application/json")
@@ -192,79 +192,79 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "The workspace.")
             .refuses(404, ""),
         Handler::UpdateOwnWorkspace => operation(WORKSPACE, "Change the workspace's name or allowed origins")
-            .answers(200, "The workspace as it is now.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key does not change the workspace.")
+            .answers(200, "The changed workspace.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key cannot change the workspace.")
             .refuses(404, ""),
-        Handler::CreateKey => operation(WORKSPACE, "Make a key")
-            .about("A key can make another only within its own scopes, and none that outlives it. A key with allow-lists makes none.")
-            .answers(201, "The key. Its text is shown here and never again.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks `keys`, has allow-lists, or the new key would be wider than it.")
-            .refuses(409, "`limit_reached`: the workspace has 1,000 keys. Delete one that is not needed."),
+        Handler::CreateKey => operation(WORKSPACE, "Create a key")
+            .about("A key can create another key only with its own scopes, and only one that expires no later. A key with allow-lists cannot create keys.")
+            .answers(201, "The key. Its text is shown only here.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks `keys`, has allow-lists, or the new key would have more permissions.")
+            .refuses(409, "`limit_reached`: the workspace has 1,000 keys. Delete one that you do not need."),
         Handler::ListKeys => operation(WORKSPACE, "List keys")
-            .about("Only keys that may do nothing beyond the calling one are shown.")
-            .query("made_by", "Only keys that this key made. It may be revoked.", schemas.request::<ApiKeyId>())
+            .about("Lists only keys without more permissions than the calling one.")
+            .query("made_by", "Only keys that this key created. It may be revoked.", schemas.request::<ApiKeyId>())
             .paged()
-            .answers(200, "Keys in force or expired, by id, without their text."),
+            .answers(200, "Valid and expired keys, by id, without their text."),
         Handler::DeleteKey => operation(WORKSPACE, "Revoke a key")
-            .about("In force at once for every call that reads the database; a resolve with `consistency: edge` may follow a copy for up to 60 seconds, or until `cache_entries.until`. Unless told otherwise, what the key made ends in the same transaction: its links and sign-in links, the sessions that were opened through them, and what waits in their flows. Keys that it made stay in force; `made_keys` names them.")
-            .query("made", "What becomes of what the key made: it ends, or it is kept.", json!({"type": "string", "enum": ["end", "keep"], "default": "end"}))
+            .about("Takes effect at once for every call that reads the database. A resolve with `consistency: edge` may use a cache entry for up to 60 seconds, or until `cache_entries.until`. By default what the key created ends in the same transaction: its links and sign-in links, the sessions that were opened with them, and their pending grants. Keys that it created stay valid; `made_keys` lists them.")
+            .query("made", "What happens to what the key created: it ends, or it is kept.", json!({"type": "string", "enum": ["end", "keep"], "default": "end"}))
             .answers(200, "The key is revoked.")
             .refuses(422, "`invalid_request`: `made`."),
         Handler::RotateKey => operation(WORKSPACE, "Give a key a new secret")
-            .about("The id stays, and nothing that the key made ends. The secret before is accepted until the overlap is over. Another rotation during the overlap ends the oldest secret at once. A key may rotate itself, with its newest secret.")
-            .answers(200, "The key with its new text, which is shown here and never again.")
-            .refuses(409, "`conflict`: the key was rotated or revoked at the same moment, or it would rotate itself with the secret before."),
+            .about("The id stays, and nothing that the key created ends. The previous secret is accepted until the overlap ends. Another rotation during the overlap ends the oldest secret at once. A key may rotate itself, with its newest secret.")
+            .answers(200, "The key with its new text, which is shown only here.")
+            .refuses(409, "`conflict`: the key was rotated or revoked at the same moment, or it would rotate itself with its previous secret."),
 
         // Apps and clients
-        Handler::ListApps => operation(APPS, "List the apps of the catalogue and the workspace's own")
-            .query("q", "Part of the id or name, in any case.", text())
+        Handler::ListApps => operation(APPS, "List the catalogue's and the workspace's apps")
+            .query("q", "Part of the id or name, ignoring case.", text())
             .query("category", "One of an app's categories, exactly.", text())
             .paged()
             .answers(200, "Apps, by id."),
         Handler::CreateApp => operation(APPS, "Add a custom app")
-            .about("An id of the catalogue can't be used (422).")
+            .about("Ids of the catalogue are reserved (422).")
             .answers(201, "The app.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key makes nothing new.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key creates nothing.")
             .refuses(409, "`already_exists`: the workspace has an app with this id. `limit_reached`: it has 200 custom apps, or 100 revisions of this app are in use. `conflict`: the app was changed at the same moment."),
         Handler::GetApp => operation(APPS, "Show an app")
             .answers(200, "The app.")
-            .refuses(409, "`conflict`: the definition was stored by an earlier version and this one refuses it; put a corrected one."),
+            .refuses(409, "`conflict`: an earlier version stored the definition, and this version refuses it. Store a corrected one."),
         Handler::UpdateApp => operation(APPS, "Change a custom app")
-            .about("Stores a new revision. Connections of earlier revisions follow it where that adds no address to which their secrets go, their client serves it, the way to connect, its fields and variables are the same, and their account's id means the same. The others stay with theirs and show `definition_changed`; a person reconnects them. The first 200 are looked at before the answer, the others by the scheduled run. A definition with the same JSON as the current one stores nothing and looks at the connections again. Revisions that nothing uses are deleted later. `id` must be the one in the path.")
-            .answers(200, "The app. `client_is_set_up` is false when the definition names hosts that the client's secret was not entered for.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key changes no app.")
+            .about("Stores a new revision. Connections of earlier revisions follow it if that adds no destination for their secrets, their client works with it, the auth method has the same fields and variables, and their account's id means the same. The others keep theirs and show `definition_changed` until a person reconnects them. The first 200 are handled before the answer, the others by scheduled runs. A definition with the same JSON as the current one stores nothing and handles the connections again. Unused revisions are deleted later. `id` must be the one in the path.")
+            .answers(200, "The app. `client_is_set_up` is false if the definition has hosts that the client's secret was not entered for.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key cannot change apps.")
             .refuses(404, "`not_found`: no app has this id.")
             .refuses(409, "`conflict`: the app belongs to the catalogue, or it was changed at the same moment. `limit_reached`: connections use 100 revisions of the app. Reconnect or disconnect some of them first."),
         Handler::DeleteApp => operation(APPS, "Remove a custom app")
-            .about("Connections that were made with it go on working.")
+            .about("Its connections keep working.")
             .answers(200, "The app is removed.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key changes no app.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key cannot change apps.")
             .refuses(404, "`not_found`: no app has this id.")
             .refuses(409, "`conflict`: the app belongs to the catalogue."),
         Handler::GetClient => operation(APPS, "Show an app's OAuth client")
             .shared_query("auth_method")
             .answers(200, "The client, without its secret.")
             .refuses(404, "`not_found`: no such app, or it has no client yet.")
-            .refuses(409, "`conflict`: the app has no way to connect that needs an OAuth client, or `auth_method` names none."),
+            .refuses(409, "`conflict`: the app has no auth method with an OAuth client, or `auth_method` names another one."),
         Handler::PutClient => operation(APPS, "Set up an app's OAuth client, or rotate its secret")
-            .about("With another `client_id` a new client is made beside the old one; connections stay with theirs. Apps of one family share a client; further ways of one app that people consent to at the app have clients of their own (`auth_method`).")
+            .about("Another `client_id` creates a second client, and connections keep theirs. Apps of one client family share a client. Further auth methods with a consent have their own clients (`auth_method`).")
             .shared_query("auth_method")
-            .answers(200, "The client. A known `client_id` keeps `id` and `redirect_uri`. A new `client_id` at the same authorization server has an `id` of its own and the same `redirect_uri`; at another authorization server it has another `redirect_uri`: register that at the app.")
+            .answers(200, "The client. A known `client_id` keeps `id` and `redirect_uri`. A new `client_id` at the same authorization server has its own `id` and the same `redirect_uri`. At another authorization server it has another `redirect_uri`, which you must register at the app.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
-            .refuses(409, "`conflict`: the client was set up elsewhere at the same moment; or the app has no way to connect that needs an OAuth client, or `auth_method` names none."),
+            .refuses(409, "`conflict`: another call set up the client at the same moment, or the app has no auth method with an OAuth client, or `auth_method` names another one."),
         Handler::DeleteClient => operation(APPS, "Remove an app's OAuth client")
             .shared_query("auth_method")
             .answers(200, "The client is removed.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
             .refuses(404, "`not_found`: no such app, or it has no client.")
-            .refuses(409, "`client_in_use`: connections, or revocations still to be confirmed, use it. `conflict`: the app has no way to connect that needs an OAuth client, or `auth_method` names none."),
-        Handler::TestClient => operation(APPS, "Try an app's OAuth client before anybody connects")
-            .about("Redeems an authorization code that the app never issued. An app looks at the client first (RFC 6749, 5.2), so what it complains of tells what it makes of the client. Nothing is granted. Whether the redirect URI is registered can't be told. `accepted` clears `misconfigured` of the client, `refused` sets it. Where the token address depends on what a person gives, the body gives it. The app is asked at most once in 30 seconds for the same client and variables, or in 5 seconds after a test that did not end with `accepted`: within that time the answer is the earlier one. A change of the client is tested at once.")
+            .refuses(409, "`client_in_use`: connections use it, or revocations that are not confirmed yet. `conflict`: the app has no auth method with an OAuth client, or `auth_method` names another one."),
+        Handler::TestClient => operation(APPS, "Test an app's OAuth client before anybody connects")
+            .about("Redeems an authorization code that the app never issued. An app checks the client first (RFC 6749, 5.2), so its error shows whether it accepts the client. Nothing is granted. The test cannot find out whether the redirect URI is registered. `accepted` clears `misconfigured` of the client, `refused` sets it. If the token address has variables that a person enters, the body contains them. The app is asked at most once in 30 seconds for the same client and variables, or in 5 seconds after another result than `accepted`; within that time the earlier result is returned. A changed client is tested at once.")
             .shared_query("auth_method")
-            .answers(200, "What the app made of it, whatever that is.")
+            .answers(200, "The result, whatever it is.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
             .refuses(404, "`not_found`: no such app, or it has no client yet.")
-            .refuses(409, "`conflict`: the app has no way to connect that needs an OAuth client, or `auth_method` names none. `client_missing`: the stored secret can't be read, or the private key can't sign.")
+            .refuses(409, "`conflict`: the app has no auth method with an OAuth client, or `auth_method` names another one. `client_missing`: the stored secret cannot be decrypted, or the private key cannot sign.")
             .refuses(503, "`database_unavailable`: with `Retry-After`. `misconfigured`."),
 
         // Connections
@@ -277,143 +277,143 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .query("q", "Part of the name, account label or app id.", text())
             .paged()
             .answers(200, "Connections, newest first."),
-        Handler::CreateConnection => operation(CONNECTIONS, "Make a connection from a credential")
-            .about("A pasted credential (API key, bot token, basic, client credentials, service account) or imported OAuth tokens. It is checked with the app first. docs/credentials.md in the repository tells more.")
-            .answers(200, "The connection that was there and has the credential now (`on_duplicate: reuse`).")
+        Handler::CreateConnection => operation(CONNECTIONS, "Create a connection from a credential")
+            .about("A manual credential (API key, bot token, basic, client credentials, service account) or imported OAuth tokens. It is checked with the app first. See docs/credentials.md in the repository.")
+            .answers(200, "The existing connection, which has the credential now (`on_duplicate: reuse`).")
             .answers(201, "The new connection.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key makes nothing new.")
-            .refuses(409, "`client_missing`: imported tokens need the app's OAuth client, and there is none, or its secret must be entered again. `conflict`: with `reuse`, the connection was changed or disconnected meanwhile. `limit_reached`: the workspace has about 100,000 connections. Disconnect those that are not needed. `conflict` also where the app's definition was stored by an earlier version and this one refuses it.")
-            .refuses(422, "`invalid_request`: the request can't be understood, or a field does not have its form; `errors` names the fields. `credential_rejected`: the app did not accept it; nothing was stored.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key creates nothing.")
+            .refuses(409, "`client_missing`: imported tokens need the app's OAuth client, and it is not set up, or its secret must be entered again. `conflict`: with `reuse`, the connection was changed or disconnected in the meantime. `limit_reached`: the workspace has about 100,000 connections. Disconnect those that you do not need. `conflict` also if an earlier version stored the app's definition and this version refuses it.")
+            .refuses(422, "`invalid_request`: the request is invalid, or a field has the wrong form. `errors` names the fields. `credential_rejected`: the app did not accept it; nothing was stored.")
             .refuses(503, "`app_unavailable`: the app could not be asked; nothing was stored; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
         Handler::ReplaceCredential => operation(CONNECTIONS, "Give a connection a new credential")
-            .about("Id, name, user, metadata, uses and policy stay; `generation` is raised. The credential is checked like a new one; what it must be for is the account the connection has. docs/credentials.md in the repository tells more.")
-            .answers(200, "The connection as it is now.")
-            .refuses(404, "`connection_not_found`: no such connection, or not this key's. `not_found`: its app is gone.")
-            .refuses(409, "`conflict`: it is for another account, or nobody knows, and `switch_account` is not set; or the connection was changed or disconnected meanwhile. `addresses_changed`: the app has hosts or addresses by now that `accept_hosts` does not name. `client_missing`: imported tokens need the app's OAuth client, and there is none, or its secret must be entered again.")
-            .refuses(422, "`invalid_request`: the request can't be understood, or a field does not have its form; `errors` names the fields. `credential_rejected`: the app did not accept it; nothing was stored.")
+            .about("Id, name, user, metadata, uses and policy stay, and `generation` increases. The credential is checked like a new one, and must belong to the connection's account. See docs/credentials.md in the repository.")
+            .answers(200, "The changed connection.")
+            .refuses(404, "`connection_not_found`: the connection does not exist, or is outside the key's allow-lists. `not_found`: its app is gone.")
+            .refuses(409, "`conflict`: it belongs to another account, or the account is unknown, and `switch_account` is not set; or the connection was changed or disconnected in the meantime. `addresses_changed`: the app has hosts or addresses by now that `accept_hosts` does not name. `client_missing`: imported tokens need the app's OAuth client, and there is none, or its secret must be entered again.")
+            .refuses(422, "`invalid_request`: the request is invalid, or a field has the wrong form. `errors` names the fields. `credential_rejected`: the app did not accept it; nothing was stored.")
             .refuses(503, "`app_unavailable`: the app could not be asked; nothing was stored; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
         Handler::GetConnection => operation(CONNECTIONS, "Show a connection")
             .answers(200, "The connection."),
         Handler::UpdateConnection => operation(CONNECTIONS, "Change a connection's name, metadata or allowed workflows")
-            .answers(200, "The connection as it is now."),
+            .answers(200, "The changed connection."),
         Handler::DeleteConnection => operation(CONNECTIONS, "Disconnect")
-            .about("Gone here from the answer on, whatever the app says.")
-            .answers(200, "What became of the grant at the app."),
+            .about("From the answer on the connection does not exist, whatever the app answers.")
+            .answers(200, "What happened to the grant at the app."),
         Handler::CheckConnection => operation(CONNECTIONS, "Check a connection with its app now")
-            .about("Also checks a connection that needs reconnecting. Needs no body. The app is asked at most once in 30 seconds, in 5 seconds after a check that failed, in 30 seconds where a refresh token would have to be redeemed again: within that time the answer is what was found before, at `checked_at`.")
-            .answers(200, "Its health, whatever it is: a dead connection is no error here."),
+            .about("Also checks a connection that needs a reconnect. Needs no body. The app is asked at most once in 30 seconds, or in 5 seconds after a failed check that does not send a refresh token again. Within that time the earlier result is returned, with its `checked_at`.")
+            .answers(200, "Its health, whatever it is: a connection that needs a reconnect is not an error here."),
         Handler::ResolveConnection => operation(CONNECTIONS, "Get a credential that works")
-            .about("Waits for a refresh only where the token does not live `min_ttl` seconds longer. A token whose whole life is short counts as long enough from half of it, and one just refreshed always.")
+            .about("Waits for a refresh only if the token expires within `min_ttl` seconds. For a token with a short lifetime half of its lifetime is enough, and a token that was just refreshed always is.")
             .answers(200, "The credential, and how the app wants it sent.")
             .refuses(403, "`insufficient_key_scope`: the key lacks `resolve`. `workflow_not_allowed`: the connection has a list of workflows, and this one is not on it.")
-            .refuses(409, "`unexpected_connection`: `expect` does not hold, with `actual`. `needs_reconnect`: only a person can repair it, with `reason` and `reconnect_url`. `awaiting_confirmation`: the embedder has not confirmed the person yet. `missing_scopes`: with `missing_scopes` and `reconnect_url`. `client_misconfigured`: no valid token is left and the workspace's client can't be used; `detail` says why, with `app_error` where the app refuses it and `reconnect_url` where a reconnect helps; `needs_reconnect` with the reason `client_replaced` where another client has taken its place. `conflict` also where the app's definition was stored by an earlier version and this one refuses it.")
-            .refuses(503, "`app_unavailable`: the app did not renew the token and nothing usable is left; with `Retry-After`. Where it refuses, or has failed three times: with `reconnect_url`, and where it refuses also with `app_error` (its own code, if it gave one) and `app_refuses_since`. `refresh_in_progress`: transient; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
+            .refuses(409, "`unexpected_connection`: `expect` does not match, with `actual`. `needs_reconnect`: only a person can repair it, with `reason` and `reconnect_url`. `awaiting_confirmation`: the embedding product has not confirmed the person yet. `missing_scopes`: with `missing_scopes` and `reconnect_url`. `client_misconfigured`: no valid token is left and the workspace's client cannot be used. `detail` says why, with `app_error` if the app refuses it and `reconnect_url` if a reconnect helps. `needs_reconnect` with the reason `client_replaced` if another client has replaced it. `conflict` also if an earlier version stored the app's definition and this version refuses it.")
+            .refuses(503, "`app_unavailable`: the app did not refresh the token and no valid one is left; with `Retry-After`. If it refuses, or has failed three times, with `reconnect_url`. If it refuses, also with `app_error` (its own code, if it returned one) and `app_refuses_since`. `refresh_in_progress`: transient; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
         Handler::ListConnectionUses => operation(CONNECTIONS, "List which workflow steps use a connection")
             .paged()
             .answers(200, "Uses, by workflow and step."),
-        Handler::ListConnectionEvents => operation(CONNECTIONS, "Read a connection's audit trail")
+        Handler::ListConnectionEvents => operation(CONNECTIONS, "Read a connection's audit log")
             .paged()
-            .answers(200, "Events, newest first; kept for 90 days."),
+            .answers(200, "Events, newest first. They are kept for 90 days."),
 
         // Links
-        Handler::CreateLink => operation(LINKS, "Make a link for somebody to connect an app or repair a connection")
-            .about("Used up by success; after a denial the same browser may try again. It ends when the key that makes it expires, and when that key is revoked.")
-            .answers(201, "The link. Its URL is shown here and never again.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks `links`, or has allow-lists and no `connection` is given: such a key makes links for its own connections alone.")
-            .refuses(404, "`connection_not_found`: no such connection, or not this key's.")
-            .refuses(409, "`client_missing`: the way that is asked for (or the app, where every way needs one) has no OAuth client, or its secret must be entered again. `limit_reached`: 10,000 links of the workspace are open. Wait until some are used or expire, or give new ones a shorter `expires_in`. `conflict` also where the app's definition was stored by an earlier version and this one refuses it."),
+        Handler::CreateLink => operation(LINKS, "Create a link with which a person connects an app or repairs a connection")
+            .about("It works once. After a denial the same browser may try again. It ends when the key that creates it expires or is revoked.")
+            .answers(201, "The link. Its URL is shown only here.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks `links`, or has allow-lists and no `connection` is given: such a key creates links only for its own connections.")
+            .refuses(404, "`connection_not_found`: the connection does not exist, or is outside the key's allow-lists.")
+            .refuses(409, "`client_missing`: the requested auth method (or every auth method of the app) needs an OAuth client that is not set up, or whose secret must be entered again. `limit_reached`: 10,000 links of the workspace are open. Wait until some are used or expire, or use a shorter `expires_in`. `conflict` also if an earlier version stored the app's definition and this version refuses it."),
         Handler::ListLinks => operation(LINKS, "List links")
             .query("app", "Only links for this app.", schemas.request::<AppId>())
-            .query("connection", "Only links that repair this connection, or made it.", schemas.request::<ConnectionId>())
+            .query("connection", "Only links that repair this connection, or created it.", schemas.request::<ConnectionId>())
             .query("status", "Only links with this status.", schemas.request::<LinkState>())
-            .query("key", "Only links that this key made. It may be revoked.", schemas.request::<ApiKeyId>())
+            .query("key", "Only links that this key created. It may be revoked.", schemas.request::<ApiKeyId>())
             .paged()
-            .answers(200, "Links, newest first, without their URLs. A link is kept for a week after its end."),
+            .answers(200, "Links, newest first, without their URLs. A link is kept for a week after it has ended."),
         Handler::GetLink => operation(LINKS, "Show a link")
             .answers(200, "The link, without its URL."),
         Handler::DeleteLink => operation(LINKS, "End a link")
-            .about("Nobody can use or confirm it any more. What waits in it is discarded. One that ended or expired before stays as it is, and the answer is the same.")
-            .answers(200, "The link as it is now: `ended` or `expired`.")
-            .refuses(409, "`conflict`: the link was used. Disconnect what it made (deleteConnection)."),
+            .about("Nobody can use or confirm it any more. Its pending grant is discarded. A link that had ended or expired before is not changed, and the answer is the same.")
+            .answers(200, "The link: `ended` or `expired`.")
+            .refuses(409, "`conflict`: the link was used. Disconnect the connection that it created (deleteConnection)."),
         Handler::ConfirmLink => operation(LINKS, "Confirm that the same user came back")
-            .answers(200, "The link. What it made or repaired may be used from now on.")
-            .refuses(409, "`conflict`: nothing to confirm (not used yet, made without `confirm`, confirmed already, ended), or the connection was changed or disconnected meanwhile.")
+            .answers(200, "The link. Its connection can be used from now on.")
+            .refuses(409, "`conflict`: nothing to confirm (not used yet, created without `confirm`, confirmed already, ended), or the connection was changed or disconnected in the meantime.")
             .refuses(410, "`link_ended`: the time to confirm a repair (an hour) is over.")
-            .refuses(422, "`invalid_request`: also when `user.id` is not the user the link was made for."),
+            .refuses(422, "`invalid_request`: also if `user.id` is not the user of the link."),
 
         // People
-        Handler::CreateSignInLink => operation(PEOPLE, "Make a link that signs a person in to the page")
-            .about("The session that it opens ends when the key that makes the link expires, and when that key is revoked.")
-            .answers(201, "The link. Good for one sign-in, within ten minutes.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks `links`, or `people` for an admin, or has allow-lists: a person who signs in has all their connections.")
-            .refuses(409, "`limit_reached`: 1,000 unused sign-in links for this user are valid. Use one of them, or wait until they expire."),
+        Handler::CreateSignInLink => operation(PEOPLE, "Create a link that signs a person in to the Connections page")
+            .about("Its session ends when the key that creates the link expires or is revoked.")
+            .answers(201, "The link. It works once, within ten minutes.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks `links`, or `people` for an admin, or has allow-lists: a signed-in person sees all their connections.")
+            .refuses(409, "`limit_reached`: this user has 1,000 valid sign-in links. Use one of them, or wait until they expire."),
         Handler::ListSignInLinks => operation(PEOPLE, "List sign-in links")
             .query("user", "Only this person's.", user_text())
-            .query("key", "Only links that this key made. It may be revoked.", schemas.request::<ApiKeyId>())
+            .query("key", "Only links that this key created. It may be revoked.", schemas.request::<ApiKeyId>())
             .paged()
             .answers(200, "Sign-in links that have not expired, newest first, without their URLs."),
         Handler::DeleteSignInLink => operation(PEOPLE, "End a sign-in link")
-            .about("A session that was opened by it goes on.")
-            .answers(200, "The link signs nobody in any more."),
+            .about("A session that was opened with it continues.")
+            .answers(200, "The link can no longer be used."),
         Handler::ListSessions => operation(PEOPLE, "List the sessions of browsers")
-            .query("type", "`person`: somebody signed in. `link`: somebody uses a connect link.", schemas.request::<SessionType>())
+            .query("type", "`person`: of a signed-in person. `link`: of a connect link.", schemas.request::<SessionType>())
             .query("user", "Only this person's.", user_text())
-            .query("key", "Only sessions that were opened through a link that this key made. It may be revoked.", schemas.request::<ApiKeyId>())
+            .query("key", "Only sessions that were opened with a link that this key created. It may be revoked.", schemas.request::<ApiKeyId>())
             .paged()
             .answers(200, "Sessions that have not ended, newest first."),
         Handler::DeleteSession => operation(PEOPLE, "End a session")
-            .about("In force at once. What waits in its flows is discarded.")
+            .about("Takes effect at once. Its pending grants are discarded.")
             .answers(200, "The browser is signed out."),
 
         // Connecting in a browser
         Handler::ShowConnectLinkPage => {
-            consent_page(operation(BROWSER, "Page: what a link asks for"), ConsentBy::Link, schemas).refuses(429, "")
+            consent_page(operation(BROWSER, "Page: the request of a connect link"), ConsentBy::Link, schemas).refuses(429, "")
         }
         Handler::SubmitConnectLink => {
-            let form = operation(BROWSER, "Form: go to the app, or store what was entered")
+            let form = operation(BROWSER, "Form: go to the app, or store a manual credential")
                 .about("Binds the link to this browser. Its session opens nothing else.");
             consent_form(form, ConsentBy::Link, schemas)
         }
         Handler::ShowConnectPage => {
-            let page = operation(BROWSER, "Page: what connecting an app asks for");
+            let page = operation(BROWSER, "Page: connect an app");
             consent_page(page, ConsentBy::Session, schemas).refuses(422, "`invalid_request`: `scopes`, `auth_method`.")
         }
         Handler::SubmitConnect => {
-            let form = operation(BROWSER, "Form: go to the app, or store what was entered");
+            let form = operation(BROWSER, "Form: go to the app, or store a manual credential");
             consent_form(form, ConsentBy::Session, schemas)
-                .refuses(422, "`invalid_request`: `scopes`, `auth_method`, or a value that was entered. `credential_rejected`: the app did not accept it. What was entered wrong is said on the form, which comes again without secrets.")
+                .refuses(422, "`invalid_request`: `scopes`, `auth_method`, or an entered value. `credential_rejected`: the app did not accept it. The form is shown again with the errors, without secrets.")
         }
         Handler::HandleCallback => operation(BROWSER, "Come back from the app")
-            .about("A parameter that stands twice is refused. Only the browser that began the flow gets on. A HEAD, or a browser that loads the page ahead of need (`Sec-Purpose: prefetch`), uses nothing up.")
-            .query("state", "As it was sent.", json!({"type": "string", "maxLength": 256}))
+            .about("A parameter with two different values is refused. Only the browser that started the flow can continue it. A HEAD, or a browser that loads the page in advance (`Sec-Purpose: prefetch`), does not use the code.")
+            .query("state", "As in the authorization request.", json!({"type": "string", "maxLength": 256}))
             .query("code", "The authorization code.", text())
-            .query("error", "Why there is none.", text())
-            .query("error_description", "Looked through for the codes that mean that an administrator must approve first; never shown or stored.", text())
+            .query("error", "Why there is no code.", text())
+            .query("error_description", "Searched for codes that mean that an administrator must approve first. Never shown or stored.", text())
             .query("iss", "The issuer (RFC 9207).", text())
-            .answers(204, "The answer to a request that only looks ahead: nothing was used up.")
-            .answers(303, "To `return_to`, the connection's page, the flow's page, or a page that tells why not. A second visit with the same state, in the same browser, leads to the same place; nothing else of it is looked at.")
+            .answers(204, "The answer to a request in advance: the code was not used.")
+            .answers(303, "To `return_to`, the connection's page, the flow's page, or a page that says why not. A second request with the same state, in the same browser, leads to the same page; its other parameters are ignored.")
             .refuses(409, "`client_missing`: the client's secret must be entered again."),
-        Handler::ShowRefusalPage => operation(BROWSER, "Page: why a way back led nowhere")
+        Handler::ShowRefusalPage => operation(BROWSER, "Page: why a callback was refused")
             .answers(400, "What happened and what to do."),
-        Handler::ShowFlowPage => operation(BROWSER, "Page: how a flow ended, or the choice it needs")
-            .answers(200, "The outcome, or two buttons. While the app's answer is being taken, a page that loads itself again.")
-            .with_header("Refresh", "Seconds after which the page loads itself again.")
-            .answers(303, "To `return_to` or the connection's page, where a connection came of the flow.")
+        Handler::ShowFlowPage => operation(BROWSER, "Page: the result of a flow, or its question")
+            .answers(200, "The result, or two buttons. While the callback is handled, a page that reloads.")
+            .with_header("Refresh", "Seconds until the page reloads.")
+            .answers(303, "To `return_to` or the connection's page, if the flow created or repaired a connection.")
             .refuses(404, "`not_found`: no flow of this browser."),
-        Handler::SubmitChoice => operation(BROWSER, "Form: choose what becomes of a grant")
+        Handler::SubmitChoice => operation(BROWSER, "Form: answer the question about a grant")
             .form(form::choice())
             .answers(303, "To `return_to`, the connection's page, or the flow's page.")
             .refuses(404, "")
-            .refuses(409, "`conflict`: nothing to choose, or not one of the choices.")
+            .refuses(409, "`conflict`: no open question, or not one of its answers.")
             .refuses(410, "`link_ended`: the time to choose is over.")
             .refuses(422, ""),
         Handler::ShowRetryPage => {
-            let page = operation(BROWSER, "Page: what the link of a flow asks for, once more");
+            let page = operation(BROWSER, "Page: the request of a flow's link, again");
             consent_page(page, ConsentBy::Link, schemas)
         }
         Handler::SubmitRetry => {
-            let form = operation(BROWSER, "Form: go to the app once more, or store what was entered")
-                .about("For the browser that used the link: its session stands for the link's secret.");
+            let form = operation(BROWSER, "Form: go to the app again, or store a manual credential")
+                .about("For the browser that used the link. Its session replaces the link's secret.");
             consent_form(form, ConsentBy::Link, schemas)
         }
 
@@ -422,7 +422,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .query("q", "Part of the name, account label or app id.", text())
             .query("cursor", "From the link to the next page.", text())
             .query("done", "What has just happened, for a notice.", text())
-            .answers(200, "Their own and the shared connections, 50 to a page; for an admin, all of the workspace.")
+            .answers(200, "Their own and the shared connections, 50 per page. For an admin, all of the workspace.")
             .refuses(422, "`invalid_request`: `cursor`."),
         Handler::ShowConnectionPage => operation(PAGE, "Page: one connection")
             .query("connected", "Shows that it was just connected.", text())
@@ -442,31 +442,31 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(404, "`connection_not_found`.")
             .refuses(429, ""),
         Handler::ShowReconnectPage => {
-            let page = operation(PAGE, "Page: what a reconnect asks for")
-                .about("This is `reconnect_url`. It grants nothing by itself.");
+            let page = operation(PAGE, "Page: reconnect")
+                .about("This is `reconnect_url`. The address itself grants nothing.");
             consent_page(page, ConsentBy::Session, schemas).refuses(403, "")
         }
         Handler::SubmitReconnect => {
-            let form = operation(PAGE, "Form: go to the app to repair a connection, or store what was entered");
+            let form = operation(PAGE, "Form: go to the app to repair a connection, or store a manual credential");
             consent_form(form, ConsentBy::Session, schemas).refuses(403, FORM_OR_ADMIN)
         }
         Handler::SubmitDisconnect => operation(PAGE, "Form: disconnect")
             .form(form::csrf())
-            .answers(303, "To the list, with what became of the grant.")
+            .answers(303, "To the list, with what happened to the grant.")
             .refuses(403, FORM_OR_ADMIN)
             .refuses(404, "`connection_not_found`."),
         Handler::ShowSetupPage => operation(PAGE, "Page: how an app's OAuth client is set up")
-            .about("For whoever runs the workspace: the steps at the app, the redirect URI, the call that enters the client. It takes no secret.")
+            .about("For admins: the steps at the app, the redirect URI, the call that enters the client. It takes no secret.")
             .shared_query("auth_method")
             .answers(200, "The steps.")
-            .refuses(404, "`not_found`: no such app, or none of its ways to connect needs an OAuth client.")
+            .refuses(404, "`not_found`: no such app, or none of its auth methods needs an OAuth client.")
             .refuses(422, "`invalid_request`: `auth_method` is empty."),
-        Handler::ShowSignInPage => operation(PAGE, "Page: whom a link signs in")
-            .answers(200, "A button. Uses nothing up.")
+        Handler::ShowSignInPage => operation(PAGE, "Page: the person of a sign-in link")
+            .answers(200, "A button. Does not use the link.")
             .refuses(410, "")
             .refuses(429, ""),
         Handler::SignIn => operation(PAGE, "Form: sign in")
-            .answers(303, "To the page that the link names, or the list. Uses the link up. A session that the browser had before ends.")
+            .answers(303, "To the page of the link, or the list. Uses the link. The browser's previous session ends.")
             .with_cookie()
             .refuses(410, "")
             .refuses(429, ""),

@@ -52,11 +52,11 @@ named! {
     LinkId, "LinkId" => |_schemas| id("lnk", "A link's id.");
     FlowId, "FlowId" => |_schemas| id("aut", "A flow's id.");
     SessionId, "SessionId" => |_schemas| id("ses", "A session's id. It opens nothing.");
-    SignInLinkId, "SignInLinkId" => |_schemas| id("sil", "A sign-in link's id. It signs nobody in.");
+    SignInLinkId, "SignInLinkId" => |_schemas| id("sil", "A sign-in link's id. It cannot be used to sign in.");
     EventId, "EventId" => |_schemas| id("evt", "An event's id.");
     AppId, "AppId" => |_schemas| word("An app's id.", "acme");
     AuthMethodId, "WayId" => |_schemas| {
-        word("The id of one of an app's ways to connect: its type, unless the definition gives another.", "oauth2")
+        word("The id of an auth method of an app: its type, unless the definition has another.", "oauth2")
     };
 
     Metadata, "Metadata" => |_schemas| json_schema!({
@@ -80,13 +80,13 @@ named! {
                     "tokens": {
                         "type": "object",
                         "additionalProperties": schemas.subschema_for::<IssuedToken>(),
-                        "description": "Further tokens by name; absent where there is none.",
+                        "description": "Further tokens by name. Absent if there are none.",
                     },
                 },
             },
             {
                 "type": "object",
-                "description": "What a person entered: one text for each of the way's fields, by its id. Unless the definition names others they are `api_key`; `token`; `username` and `password`.",
+                "description": "What a person entered: one text for each field of the auth method, by its id. Unless the definition names others they are `api_key`; `token`; `username` and `password`.",
                 "required": ["type"],
                 "properties": {
                     "type": kinds(|kind| !kind.uses_oauth_server()),
@@ -119,7 +119,7 @@ named! {
             },
             {
                 "type": "object",
-                "description": "One member for each of the way's fields, by its id. Unless the definition names others they are `client_id` and `client_secret`; `key` (a JSON key file, as a text or as the object it is) and `subject`; `api_key`; `token`; `username` and `password`. Each has at most 16 KB.",
+                "description": "One member for each field of the auth method, by its id. Unless the definition names others they are `client_id` and `client_secret`; `key` (a JSON key file, as a text or as the object it is) and `subject`; `api_key`; `token`; `username` and `password`. Each has at most 16 KB.",
                 "required": ["type"],
                 "properties": { "type": kinds(|kind| kind != CredentialKind::OAuth2) },
                 "additionalProperties": { "type": ["string", "object"], "maxLength": 16384 },
@@ -148,7 +148,7 @@ named! {
             "token_type": { "type": ["string", "null"], "description": "Left out: `Bearer`." },
             "expires_at": {
                 "type": ["string", "number", "null"],
-                "description": "When it ends: RFC 3339, an ISO 8601 date with or without a time (UTC where it names no zone), or a Unix time in seconds or milliseconds, as a number or a text. Required beside a further token's refresh token.",
+                "description": "When it ends: RFC 3339, an ISO 8601 date with or without a time (UTC without a zone), or a Unix time in seconds or milliseconds, as a number or a text. Required beside a further token's refresh token.",
             },
             "scopes": {
                 "type": ["array", "null"],

@@ -162,7 +162,7 @@ fn note_panel(view: &ChooseView) -> Markup {
 }
 
 fn account_or_unknown(account: Option<&str>) -> Markup {
-    html! { @match account { Some(account) => (user_text(account)), None => "not told by the app" } }
+    html! { @match account { Some(account) => (user_text(account)), None => "account unknown" } }
 }
 
 fn choice_form(shell: &PageContext<'_>, view: &ChooseView, value: &str, label: &Markup, effect: &Markup) -> Markup {

@@ -70,7 +70,7 @@ pub(super) fn account_label(label: Option<&str>) -> Markup {
     html! {
         @match label {
             Some(label) => (user_text(label)),
-            None => span.quiet { "not told by the app" },
+            None => span.quiet { "account unknown" },
         }
     }
 }

@@ -160,7 +160,7 @@ fn create_client_section(view: &SetupView) -> Markup {
                 }
             } @else {
                 p {
-                    "The redirect URI is not known before the next step: its answer tells it. If a form asks for one at once, "
+                    "The redirect URI is in the answer to the next step. If a form asks for it before, "
                     "enter any address of yours and change it afterwards."
                 }
             }

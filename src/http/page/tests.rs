@@ -522,7 +522,7 @@ fn a_new_connection_has_a_text_for_every_missing_value() {
     };
     let html = connection(&PAGE_CONTEXT, &bare).into_string();
     for words in [
-        "not told by the app",
+        "account unknown",
         "<dd>never</dd>",
         "no end known",
         "not planned",
@@ -773,9 +773,9 @@ fn the_setup_page_has_steps_and_an_api_call_without_a_secret() {
     assert!(html.contains("curl -X PUT -H &quot;Authorization: Bearer $KEY&quot;"), "{html}");
     assert!(html.contains("'https://c.example/v1/apps/acme/client'"));
     assert!(html.contains(r"it'\''s"), "a quote does not end the body: {html}");
-    assert!(!html.contains("is not known before the next step"));
+    assert!(!html.contains("is in the answer to the next step"));
     let html = setup(&PAGE_CONTEXT, &SetupView { redirect_uri: None, ..view }).into_string();
-    assert!(html.contains("is not known before the next step") && html.contains("The answer has it as"));
+    assert!(html.contains("is in the answer to the next step") && html.contains("The answer has it as"));
 }
 
 #[test]

@@ -233,7 +233,7 @@ fn a_host_from_the_app_is_named_when_its_rule_changes() {
         put_app_definition(&fixture, &renamed);
         super::put_client(&fixture, &first_key(&fixture), Some(&secret));
         let page = ann.get(&format!("/connections/{id}/reconnect")).body;
-        assert!(page.contains("[told by the app later]"), "{page}");
+        assert!(page.contains("[known later from the app]"), "{page}");
         assert_eq!(page.contains("These addresses are new"), is_announced, "{changed}");
     }
 }
