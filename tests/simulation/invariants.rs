@@ -51,7 +51,7 @@ pub(crate) struct ScenarioResult {
     pub(crate) refreshes_sent: u64,
     /// Responses with tokens that never reached the database because of injected faults.
     pub(crate) responses_lost: u64,
-    /// Connections that were marked needs_reconnect, by reason.
+    /// Connections that were marked `needs_reconnect`, by reason.
     pub(crate) needs_reconnect: BTreeMap<&'static str, u64>,
     /// Returned credentials.
     pub(crate) credentials_resolved: u64,
@@ -90,7 +90,7 @@ impl InvariantChecker {
         self.findings.borrow_mut().push(finding);
     }
 
-    /// Checks every connection that is marked needs_reconnect, and every revocation, when it happens.
+    /// Checks every connection that is marked `needs_reconnect`, and every revocation, when it happens.
     pub(crate) fn install(stage: &Rc<Scenario>) {
         let on_death = Rc::downgrade(stage);
         *stage.fixture.world.recorder.on_needs_reconnect.borrow_mut() = Some(Rc::new(move |id| {
@@ -106,7 +106,7 @@ impl InvariantChecker {
         }));
     }
 
-    /// No working connection is marked needs_reconnect, and the reason is correct.
+    /// No working connection is marked `needs_reconnect`, and the reason is correct.
     fn check_needs_reconnect(&self, stage: &Scenario, id: &str) {
         let Some(role) = stage.connections.iter().find(|role| role.id.as_str() == id) else { return };
         let reason =

@@ -2,7 +2,7 @@
 //!
 //! Owns the changes to a definition (editions), the responses of the server, and the addresses in each edition. The
 //! server accepts every code and every token, and responds as the app would. It can redirect people to the app's own
-//! page with the client id and the redirect URI that the app knows. secret_tracker.rs judges what may reach it.
+//! page with the client id and the redirect URI that the app knows. `secret_tracker.rs` judges what may reach it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -57,7 +57,7 @@ type OnNeedsReconnect = Rc<dyn Fn(&str)>;
 #[derive(Default)]
 pub(crate) struct Recorder {
     pub(crate) sent_refreshes: RefCell<Vec<SentRefresh>>,
-    /// Called with a connection's id when it is marked needs_reconnect.
+    /// Called with a connection's id when it is marked `needs_reconnect`.
     pub(crate) on_needs_reconnect: RefCell<Option<OnNeedsReconnect>>,
     /// Whether lines are kept.
     pub(crate) keeps_lines: Cell<bool>,
