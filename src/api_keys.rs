@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 const MAX_ALLOW_LIST_ENTRIES: usize = 1000;
 /// Seconds that the secret before a rotation is accepted, unless told otherwise: a day.
 const DEFAULT_OVERLAP: i64 = 86_400;
-/// Seconds that it may be accepted: a week.
+/// Most seconds for which it may be accepted: a week.
 const MAX_OVERLAP: i64 = 7 * 86_400;
 
 /// The key that a program sends, if it is in force.
@@ -170,7 +170,7 @@ pub async fn rotate_key<P: Ports>(context: &Context<P>, key: &ApiKey, overlap: O
     }
     let now = context.now();
     let (text, hash) = new_secret(context.ports.random(), &key.id)?;
-    // Until the copy is gone, a resolve that reads it knows the old secret alone.
+    // Until the cache entry is deleted, a resolve that reads it knows only the old secret.
     let removal = CacheRemoval::of_key(context, &key.id)?;
     let note = removal.insert_if_changed_statement();
     if !keys::rotate(context.db(), key, &hash, now.plus(overlap), note, now).await? {

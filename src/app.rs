@@ -349,7 +349,7 @@ pub struct AppScope {
 }
 
 impl AuthMethod {
-    /// What people call it.
+    /// The name for people.
     pub fn display_name(&self) -> String {
         self.method_name.clone().unwrap_or_else(|| self.kind.label().to_owned())
     }

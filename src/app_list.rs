@@ -118,7 +118,7 @@ impl ListedApp {
         }
     }
 
-    /// What people call its ways to connect.
+    /// The names of its auth methods.
     pub fn auth_method_names(&self) -> Vec<String> {
         match self {
             Self::Custom(app) => app.auth_methods().iter().map(|auth_method| auth_method.display_name()).collect(),
@@ -141,7 +141,7 @@ impl ListedApp {
         }
     }
 
-    /// All of it. A file of the catalogue that can't be read fails a test, so it can't be here.
+    /// The whole app. An unreadable catalogue file fails a test, so this cannot happen.
     pub fn load_app(&self) -> Option<Rc<App>> {
         match self {
             Self::Custom(app) => Some(Rc::clone(app)),
@@ -149,7 +149,7 @@ impl ListedApp {
         }
     }
 
-    /// Whether it can be connected in this workspace, by any of its ways.
+    /// Whether it can be connected in this workspace, with any of its auth methods.
     pub fn is_connectable(&self, clients: &WorkspaceClients) -> bool {
         if let Self::Catalogue(entry) = self {
             let pasted = |kind| CredentialKind::parse(kind).is_some_and(CredentialKind::is_manual);

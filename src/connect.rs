@@ -29,7 +29,7 @@ fn flow_seal_context<'a>(workspace: &'a WorkspaceId, id: &'a FlowId, field: Seal
     SealContext::of(field, workspace.as_str(), id.as_str(), 0)
 }
 
-/// Who acts in a flow, for the audit trail.
+/// Who acts in a flow, for the audit log.
 fn flow_actor(flow: &Flow) -> Actor {
     match (&flow.link, &flow.user) {
         (Some(link), _) => Actor::Link(link.clone()),
@@ -41,7 +41,7 @@ fn flow_actor(flow: &Flow) -> Actor {
 /// Seconds for which a flow without a redirect is kept.
 const MANUAL_FLOW_TTL: i64 = 600;
 
-/// Why a flow failed, as its page explains it. Stored as a code: an app's own words are never shown.
+/// Why a flow failed, as its page explains it. Stored as a code, because an app's own text is never shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[error("{}", self.explanation())]

@@ -118,7 +118,8 @@ pub async fn edit_connection<P: Ports>(
     Ok(Some(removal.perform(context).await))
 }
 
-/// Which members an edit changes; the new name is told, too. A map or list is long and may say much, so it is not.
+/// The members that an edit changes, with the new name. A map or list is long and may contain much, so its value is
+/// left out.
 fn describe_changes(connection: &Connection, patch: &ConnectionPatch) -> Option<String> {
     let name = patch.name.as_ref().filter(|name| **name != connection.name).map(|name| format!("name: {name}"));
     let metadata = patch.metadata.as_ref().filter(|metadata| **metadata != connection.metadata);
@@ -128,7 +129,7 @@ fn describe_changes(connection: &Connection, patch: &ConnectionPatch) -> Option<
     (!changed.is_empty()).then(|| changed.join(", "))
 }
 
-/// From so many parts of ten of an app's limit on, people are warned of it.
+/// From this many tenths of an app's limit on, people are warned.
 const LIMIT_WARNING_TENTHS: i64 = 9;
 
 /// An account's grants for one client, where they come near the app's limit.

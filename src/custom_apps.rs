@@ -110,12 +110,12 @@ pub async fn replace_custom_app<P: Ports>(
     if !is_same_json(&current.definition, text) {
         store_revision(context, workspace, &app, text, &[Quota::Revisions(&app.id)]).await?;
     }
-    // Also where nothing was changed: what stood against a move may be gone.
+    // Also if nothing was changed: the reason against a move may be gone.
     let connections = definition_moves::begin(context, workspace, &app.id, actor).await?;
     Ok((app, connections))
 }
 
-/// Whether two texts are the same JSON, whatever their white space and the order of their members.
+/// Whether two texts are the same JSON, ignoring white space and the order of members.
 fn is_same_json(left: &str, right: &str) -> bool {
     let parsed = |text| serde_json::from_str::<serde_json::Value>(text).ok();
     parsed(left).is_some_and(|left| parsed(right) == Some(left))

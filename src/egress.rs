@@ -63,7 +63,7 @@ pub enum EgressPolicy {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EgressUrl(Url);
 
-/// Why an address did not pass. `Display` tells what to do instead.
+/// Why an address was refused. `Display` says what to do instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EgressUrlError {
     /// Over 2048 characters.
@@ -75,14 +75,14 @@ pub enum EgressUrlError {
          international host name in its xn-- form"
     )]
     Characters,
-    /// Not an address at all.
+    /// Not a valid address.
     #[error("is not an address; write it like https://login.example.com/token")]
     Malformed,
     /// Another scheme than `https`.
     #[error("must begin with https://")]
     NotHttps,
     /// A name or password before the host.
-    #[error("must not have a user name or password; remove what stands before the @")]
+    #[error("must not have a user name or password; remove the part before the @")]
     UserInfo,
     /// A `#…` part.
     #[error("must not have a fragment; remove the # and what follows it")]

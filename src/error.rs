@@ -367,7 +367,7 @@ mod tests {
     use super::{DatabaseError, Error, ErrorCode, NoRandomness, SealError};
 
     #[test]
-    fn each_failure_to_seal_names_what_failed() {
+    fn each_sealing_failure_names_its_cause() {
         let causes = [SealError::NoRandomness(NoRandomness), SealError::Cipher, SealError::Json]
             .map(|error| Error::from(error).cause.unwrap_or_default());
         let words = ["randomness", "cipher", "JSON"];

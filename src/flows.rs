@@ -18,7 +18,7 @@ use crate::store::authorizations::{self, Flow, FlowOutcome, Question};
 use crate::store::clients;
 use crate::store::links::{self, Link, LinkStatus};
 
-/// Seconds within which an app's answer is taken, or never: no request lives longer.
+/// Seconds within which an app's callback is handled, or never: no request takes longer.
 const CALLBACK_TIME_LIMIT: i64 = 60;
 
 /// There is no such flow, or another browser began it.
@@ -63,7 +63,7 @@ pub struct PendingChoice {
 pub struct FlowReport {
     /// The label of the account that was connected.
     pub account: Option<String>,
-    /// What was asked for and not granted.
+    /// Requested scopes that were not granted.
     pub missing_scopes: Vec<String>,
     /// Whether its person can try again: the link that it came by may have ended.
     pub repeatable: bool,

@@ -241,7 +241,7 @@ impl Call<'_> {
         self.caller_key.as_ref().ok_or_else(unauthorized)
     }
 
-    /// Who acts, as the audit trail has it.
+    /// The actor in the audit log.
     fn key_actor(&self) -> Result<Actor> {
         Ok(Actor::Key(self.caller_key()?.id.clone()))
     }

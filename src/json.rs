@@ -40,19 +40,19 @@ pub(crate) fn is_object(text: &[u8]) -> bool {
     text.trim_ascii_start().first() == Some(&b'{')
 }
 
-/// What is wrong with a member.
+/// The problem of a member.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JsonFault {
-    /// It is not there.
+    /// It is missing.
     #[error("is missing")]
     Missing,
-    /// It stands twice.
-    #[error("stands here twice; remove one")]
+    /// It is duplicated.
+    #[error("is duplicated; remove one")]
     Duplicate,
-    /// Nothing has this name; these would be known.
+    /// The name is unknown. These names are known.
     #[error("is not known here{}", describe_known_names(.0))]
     Unknown(Vec<String>),
-    /// It must be something else.
+    /// Another type or value is expected.
     #[error("must be {0}")]
     Expected(String),
 }

@@ -22,7 +22,7 @@ use crate::store::clients::{self, WorkspaceClients};
 use crate::store::definition_moves;
 use crate::time::Timestamp;
 
-/// Bytes of the name of a client's private key, at most.
+/// Longest name of a client's private key, in bytes.
 const MAX_KEY_NAME_BYTES: usize = 256;
 
 /// The auth method of an app that needs a client: the one that is named, or the first. `None` where it needs none.
@@ -76,11 +76,11 @@ pub struct EnteredClient {
     pub key_id: Option<String>,
     /// The SHA-256 of the private key's certificate.
     pub certificate: Option<String>,
-    /// What the app's addresses depend on.
+    /// The variables of the app's addresses.
     pub variables: BTreeMap<String, String>,
-    /// Scopes to ask for instead of the app's defaults.
+    /// Scopes to request instead of the app's defaults.
     pub scopes: Option<Vec<String>>,
-    /// When the app stops accepting the secret.
+    /// When the secret expires at the app.
     pub secret_expires_at: Option<Timestamp>,
 }
 
@@ -99,7 +99,7 @@ pub async fn put_client<P: Ports>(
     entered.validate(context.now())?;
     let client = client_setup::put(context, workspace, auth_method, entered.into_new_client()).await?;
     if auth_method.is_custom {
-        // Connections that stayed with an earlier definition for want of a client may follow now.
+        // Connections that kept an earlier definition because there was no client may follow now.
         let due = context.now();
         if let Err(error) = definition_moves::restart(context.db(), workspace, &auth_method.app_id, due).await {
             context.log_cause(&error.into());
@@ -116,7 +116,7 @@ impl EnteredClient {
         }
     }
 
-    /// Without what copying brings along, as for every credential that is entered.
+    /// Removes what copying adds, as for every manual credential.
     fn trim_pasted_text(self) -> Result<Self> {
         let one = |field: &str, text: &str| {
             let text = strip_invisible(text);
@@ -189,7 +189,7 @@ impl EnteredClient {
     }
 }
 
-/// A line that can be sent as it is; else what is wrong with it, and what to do.
+/// A line that can be sent unchanged. Otherwise the problem and the remedy.
 fn require_visible_ascii(field: &str, text: &str, remedy: &str) -> Result<()> {
     let problem = if text.is_empty() { Some("is missing.".to_owned()) } else { ValueFormat::Ascii.find_problem(text) };
     problem.map_or(Ok(()), |problem| Err(Error::invalid_field(field, format!("{problem} {remedy}"))))

@@ -500,12 +500,12 @@ pub enum Health {
     /// Only a person can repair it.
     #[serde(rename = "dead")]
     NeedsReconnect,
-    /// The workspace's OAuth client can't be used.
+    /// The workspace's OAuth client cannot be used.
     ClientMisconfigured,
     /// The app refuses this connection's configuration.
     #[serde(rename = "misconfigured")]
     ConfigurationRefused,
-    /// The app could not be asked, or failed.
+    /// The app could not be reached, or failed.
     AppUnavailable,
     /// Nothing can be learned.
     Unknown,

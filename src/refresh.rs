@@ -179,7 +179,7 @@ async fn refresh_all_tokens<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,
 ) -> RefreshResult<RefreshOutcome> {
-    // Boxed: two of these would make every future that may refresh twice as large.
+    // Boxed: two of these would double the size of every future that may refresh.
     let TokenRefresh { outcome: first, mut has_lagging_token } = Box::pin(refresh_one_token(context, loaded)).await?;
     for _ in 1..MOST_TOKENS_PER_GRANT {
         if !has_lagging_token || first != RefreshOutcome::Refreshed {
@@ -187,7 +187,7 @@ async fn refresh_all_tokens<P: Ports>(
         }
         let Ok(Some(next)) = refreshes::load(context.db(), &loaded.connection.id).await else { break };
         if plan::may_refresh(&next.connection, next.client.as_ref(), RefreshReason::Early, context.now()) {
-            // Whatever becomes of it, the first one is renewed: a later errand sees to the rest.
+            // The first token is refreshed in any case. A later refresh handles the rest.
             has_lagging_token =
                 Box::pin(refresh_one_token(context, &next)).await.is_ok_and(|next| next.has_lagging_token);
         } else {

@@ -206,7 +206,7 @@ async fn refresh_and_load<P: Ports>(
     let connection = match connections::get(context.db(), &before.workspace, &before.id).await {
         Ok(Some(connection)) => connection,
         Ok(None) => return Err(Error::connection_not_found()),
-        // What was read before is not what was refreshed: at some apps it is dead by now.
+        // The earlier token is not the refreshed one: at some apps it is already invalid.
         Err(error) if matches!(outcome, RefreshOutcome::Refreshed | RefreshOutcome::StillValid) => {
             return Err(error.into());
         }

@@ -17,9 +17,10 @@ use crate::store::links::Link;
 use crate::store::sessions::{self, Session, SessionFilter, SessionKind};
 use crate::workspace::Role;
 
-/// Seconds a signed-in person stays signed in: twelve hours.
+/// Seconds for which a person stays signed in: twelve hours.
 const USER_SESSION_TTL: i64 = 12 * 3600;
-/// Seconds a link's session outlives its link: long enough for a flow that begins at its very end, and its choice.
+/// Seconds by which a link's session outlives its link: long enough for a flow that starts at the last moment, and its
+/// question.
 const LINK_SESSION_EXTRA_TTL: i64 = FLOW_TTL + CHOICE_TTL;
 
 /// A session that was just opened.
@@ -84,7 +85,7 @@ pub async fn open_link_session<P: Ports>(context: &Context<P>, link: &Link) -> R
     Ok(opened)
 }
 
-/// A session that is to be opened.
+/// A session to open.
 struct NewSession<'a> {
     workspace: &'a WorkspaceId,
     kind: SessionKind,

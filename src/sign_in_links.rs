@@ -16,7 +16,7 @@ use crate::store::sessions::{self, SessionFilter, SignInLink};
 use crate::store::workspaces;
 use crate::workspace::{Role, User, Workspace};
 
-/// Seconds a sign-in link lives: ten minutes.
+/// Seconds for which a sign-in link is valid: ten minutes.
 const SIGN_IN_LINK_TTL: i64 = 600;
 
 /// The link was used or has expired.
@@ -29,7 +29,7 @@ pub fn sign_in_link_ended_error() -> Error {
 pub struct NewSignInLink {
     /// Whom it signs in.
     pub user: User,
-    /// The role that the session will have.
+    /// The role of the session.
     pub role: Role,
     /// The page of ours that it leads to; checked. None leads to the list of connections.
     pub return_to: Option<String>,

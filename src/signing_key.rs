@@ -25,7 +25,7 @@ const MIN_RSA_BITS: usize = 2048;
 /// The command that converts other formats.
 const CONVERT_COMMAND: &str = "openssl pkcs8 -topk8 -nocrypt -in key.pem -out pkcs8.pem";
 
-/// Why a key or key file can't be used: sentences for a person, without any part of it.
+/// Why a key or key file cannot be used: sentences for a person, without any part of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SigningKeyError(pub String);

@@ -45,10 +45,10 @@ impl<'a> SealContext<'a> {
     }
 }
 
-/// Why an envelope does not open.
+/// Why an envelope cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// It is no envelope of a format known here.
+    /// It is not an envelope of a known format.
     #[error("it is no envelope of a known format")]
     Malformed,
     /// It names a key that is not on the ring.
@@ -73,7 +73,7 @@ pub enum SealError {
     Json,
 }
 
-/// Why a key ring can't be used. Says which entry, never its value.
+/// Why a key ring cannot be used. Names the entry, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct KeyRingError(pub String);

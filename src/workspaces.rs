@@ -118,7 +118,7 @@ fn parse_origins(list: &[String], egress: EgressPolicy) -> Result<Vec<String>> {
         .collect()
 }
 
-/// An origin exactly as browsers write it: what is compared later is compared as text.
+/// An origin exactly as browsers send it, because it is compared as text.
 fn parse_origin(field: &str, text: &str, egress: EgressPolicy) -> Result<String> {
     let wrong = || Error::invalid_field(field, "must be an origin such as https://app.example.com, without a path.");
     let url = Url::parse(text).map_err(|_| wrong())?;

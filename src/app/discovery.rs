@@ -35,22 +35,22 @@ pub struct DiscoveryDocument {
     pub client_auth: Option<ClientAuth>,
 }
 
-/// Why a discovery document can't be used. `Display` tells what to do.
+/// Why a discovery document cannot be used. `Display` says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DiscoveryError {
-    /// Over the body cap.
+    /// Too large.
     #[error("the discovery document is over 256 KB")]
     TooLarge,
-    /// Not JSON, too deep, or without a member that must be there.
+    /// Not JSON, too deep, or a required member is missing.
     #[error("the discovery document can't be read; check the issuer, or give authorize_url and token_url instead")]
     Unreadable,
-    /// It speaks for another issuer (RFC 8414 3.3): this one, where it can be shown.
+    /// It belongs to another issuer (RFC 8414 3.3): this one, if it can be shown.
     #[error("{}", describe_mismatch(.0.as_deref()))]
     IssuerMismatch(Option<String>),
-    /// One of its endpoints does not pass the egress guard.
+    /// One of its endpoints fails the egress check.
     #[error("the discovery document's {0} {1}")]
     InvalidEndpoint(&'static str, EgressUrlError),
-    /// It offers no way of client authentication that exists here, and the definition names none.
+    /// It offers no supported client authentication, and the definition names none.
     #[error(
         "the issuer offers none of client_secret_basic, client_secret_post, none and private_key_jwt for client \
          authentication; if it takes one of them all the same, say so with client_auth"

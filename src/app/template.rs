@@ -13,19 +13,19 @@ use url::Url;
 use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
 use crate::secret::Secret;
 
-/// Why a request can't be built. It names places, never values.
+/// Why a request cannot be built. It names placeholders, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// Nothing is known for a place.
+    /// A placeholder has no value.
     #[error("needs a value for {0}")]
     MissingValue(String),
-    /// The value must not stand there.
+    /// The value is not permitted there.
     #[error("has a value for {0} that is not allowed in an address")]
     InvalidValue(String),
-    /// The filled address does not pass the guard.
+    /// The filled address fails the egress check.
     #[error(transparent)]
     InvalidUrl(EgressUrlError),
-    /// The credential was not given for this address.
+    /// The credential may not be sent to this address.
     #[error("is not an address that the credential may be sent to")]
     DestinationNotAllowed,
 }

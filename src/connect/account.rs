@@ -73,7 +73,7 @@ pub(super) async fn find<P: Ports>(
             let account = account.ok_or(AccountError::NotConfirmed(ProbeOutcome::Inconclusive))?;
             Ok(AccountInfo { account: Some(account), granted: None, variables })
         }
-        // An imported token comes without the answer that told whose it is.
+        // An imported token has no token response with the account.
         (None, None) => Ok(AccountInfo { account: None, granted: None, variables }),
     }
 }

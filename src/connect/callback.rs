@@ -122,7 +122,7 @@ pub async fn handle<P: Ports>(
         Ok(()) => {}
         Err(CallbackError::Ended(end)) => {
             end_flow(context, &flow, end).await?;
-            // Its session has ended, so this browser doesn't reach the flow's page.
+            // Its session has ended, so this browser cannot open the flow's page.
             if end.failure == Some(FlowFailure::LinkBegunAnew) {
                 return Ok(CallbackResult::Refused(CallbackRefusal::LinkReopened));
             }
@@ -212,7 +212,7 @@ async fn process_response<P: Ports>(
         endpoints => endpoints?,
     };
     let exchanged = exchange_code(context, flow, &client, &auth_method, &endpoints, &code).await?;
-    // Boxed: few callbacks get here, and all would carry its size.
+    // Boxed: few callbacks get here, and all would have its size.
     let stored =
         Box::pin(store_returned_grant(context, flow, &client, &auth_method, &endpoints, &returned.others, exchanged))
             .await;
@@ -319,8 +319,8 @@ fn redirect_scopes(auth_method: &AuthMethod, others: &BTreeMap<String, String>) 
     Some(token::read_redirect_scopes(auth_method, text))
 }
 
-/// An error instead of a code. What the definition says goes before what is usual: where an administrator must consent,
-/// apps answer with names that elsewhere mean that the person did not want to.
+/// An error instead of a code. The definition has precedence over the defaults: if an administrator must consent, some
+/// apps return names that elsewhere mean a denial.
 fn error_from_app(auth_method: &AuthMethod, error: &str, others: &BTreeMap<String, String>) -> CallbackError {
     let approval = auth_method.oauth_server().and_then(|server| server.approval.as_ref());
     let description = others.get("error_description").map(String::as_str);
@@ -375,8 +375,8 @@ fn reported_variables(
     told
 }
 
-/// RFC 9207, 2.4: compared as simple strings; absent only where it was not promised. An app of the catalogue is asked at
-/// addresses that the program knows, so what it calls itself may be unknown here; for a workspace's own app it must be known.
+/// RFC 9207, 2.4: compared as simple strings, and absent only if it was not promised. A catalogue app has addresses
+/// that the program knows, so its issuer name may be unknown here. For a custom app it must be known.
 fn verify_issuer(flow: &Flow, iss: Option<&str>) -> std::result::Result<(), FlowFailure> {
     match (iss, &flow.issuer) {
         (Some(iss), Some(issuer)) if iss != issuer => Err(FlowFailure::WrongIssuer),

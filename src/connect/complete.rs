@@ -107,7 +107,7 @@ pub struct NewGrant {
     pub name: Option<String>,
     /// The metadata of the embedding product, for a new connection.
     pub metadata: BTreeMap<String, String>,
-    /// Who acts, where it is not the person of the flow.
+    /// Who acts, if it is not the person of the flow.
     pub actor: Option<Actor>,
     /// Whether the app was asked about it.
     pub checked: bool,

@@ -127,7 +127,7 @@ pub async fn create<P: Ports>(
     Ok((link, url))
 }
 
-/// Only origins the workspace lists: anything else would make us an open redirector (RFC 9700, 4.11.1).
+/// Only origins in the workspace's list: otherwise this would be an open redirector (RFC 9700, 4.11.1).
 async fn parse_return_to<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, text: &str) -> Result<String> {
     let wrong = || {
         Error::invalid_field(

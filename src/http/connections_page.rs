@@ -206,7 +206,7 @@ async fn build_connection_view<P: Ports>(
     let session = call.session()?;
     let may_change = authorize::session_may_change(session, connection);
     let confirming_disconnect = may_change && input::query_param(call.request, "disconnect").is_some();
-    // Whoever is about to disconnect sees all that would stop working.
+    // Before a disconnect, all affected workflows are shown.
     let most_uses = if confirming_disconnect { MAX_USES_SHOWN } else { ROWS_PER_SECTION };
     let ConnectionDetails { auth_method, app_removed, uses, events, grant_usage, key_names } =
         connections::load_connection_details(context, connection, most_uses, ROWS_PER_SECTION).await?;
@@ -324,7 +324,7 @@ fn describe_evidence(evidence: Option<&str>) -> String {
     }
 }
 
-/// What happened, in words. Keys are told by their names.
+/// An event as text. Keys have their names.
 fn describe_events(events: &[Event], me: &str, keys: &BTreeMap<String, String>) -> Vec<(Timestamp, String)> {
     events.iter().map(|event| (event.at, describe_event(event, &describe_actor(&event.actor, me, keys)))).collect()
 }
@@ -332,7 +332,7 @@ fn describe_events(events: &[Event], me: &str, keys: &BTreeMap<String, String>) 
 fn describe_event(event: &Event, by: &str) -> String {
     let what = event.r#type.replace('_', " ");
     match &event.detail {
-        // Names and accounts are told as they are written.
+        // Names and accounts are shown unchanged.
         Some(detail)
             if matches!(EventType::parse(&event.r#type), Some(EventType::Edited | EventType::AccountSwitched)) =>
         {
@@ -343,7 +343,7 @@ fn describe_event(event: &Event, by: &str) -> String {
     }
 }
 
-/// Who did it, as the person who looks at the page knows them.
+/// Who did it, as the person knows them.
 fn describe_actor(stored: &str, me: &str, keys: &BTreeMap<String, String>) -> String {
     match Actor::parse(stored) {
         Some(Actor::User(id)) if id == me => "by you".to_owned(),

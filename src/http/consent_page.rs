@@ -56,7 +56,7 @@ fn list_warnings(request: &ConnectRequest, options: &ConnectOptions, grants: Opt
     warnings
 }
 
-/// That an account's grants near the app's limit for one client, as far as this workspace knows.
+/// The warning that an account's grants are near the app's limit for one client, as far as this workspace knows.
 pub(super) fn grant_limit_warning(auth_method: &AuthMethod, GrantUsage { live, limit }: GrantUsage) -> String {
     format!(
         "{} keeps at most {limit} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.",

@@ -90,7 +90,7 @@ fn build_choose_view(flow: &Flow, choice: PendingChoice, auth_method: &AuthMetho
     }
 }
 
-/// What speaks against a second connection to the account: that the two disturb each other, or the app's limit.
+/// The reason against a second connection to the account: that the two interfere with each other, or the app's limit.
 fn duplicate_note(auth_method: &AuthMethod, grants: Option<GrantUsage>) -> Option<String> {
     let limit = grants.map(|grants| grant_limit_warning(auth_method, grants));
     let said: Vec<String> = auth_method.limits.one_per_account.iter().cloned().chain(limit).collect();
@@ -105,7 +105,7 @@ fn connected_text(auth_method: &AuthMethod, report: &FlowReport) -> String {
     }
 }
 
-/// What is missing, as a paragraph of its own.
+/// The missing scopes, as a separate paragraph.
 fn missing_scopes_text(auth_method: &AuthMethod, report: &FlowReport) -> String {
     if report.missing_scopes.is_empty() {
         return String::new();
@@ -119,7 +119,7 @@ fn missing_scopes_text(auth_method: &AuthMethod, report: &FlowReport) -> String 
     )
 }
 
-/// How a flow ended, in words. A link may have ended in the meantime: then it can't be repeated.
+/// The result of a flow as text. Its link may have expired in the meantime, so it cannot be repeated.
 fn outcome_message(flow: &Flow, auth_method: &AuthMethod, report: &FlowReport) -> page::Message {
     let (connected, lack) = (connected_text(auth_method, report), missing_scopes_text(auth_method, report));
     let connected_tone = if report.missing_scopes.is_empty() { page::Tone::Good } else { page::Tone::Waiting };
@@ -169,8 +169,8 @@ fn outcome_message(flow: &Flow, auth_method: &AuthMethod, report: &FlowReport) -
     page::Message { title: title.to_owned(), text, tone, links: next_links(flow, repeatable) }
 }
 
-/// Where an administrator must approve, the page also says what to tell them. The client's id is no secret: the app has
-/// shown it in the browser's address before.
+/// If an administrator must approve, the page also says what to tell them. The client's id is not secret: the app has
+/// shown it in the browser's address.
 fn add_approval_steps(
     flow: &Flow,
     auth_method: &AuthMethod,

@@ -109,7 +109,7 @@ async fn start_flow<P: Ports>(
     };
     match consent::submit_consent(context, &mut request, &options, form, session).await {
         Ok(SubmittedConsent::LeadsTo(url)) => Ok(Response::see_other(&url)),
-        // The session has ended, so this browser doesn't reach the flow's page.
+        // The session has ended, so this browser cannot open the flow's page.
         Ok(SubmittedConsent::Ended(flow)) if was_link_reopened(&flow) => {
             Ok(redirect_to_refusal_page(CallbackRefusal::LinkReopened))
         }

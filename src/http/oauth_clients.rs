@@ -22,7 +22,7 @@ use crate::ports::Ports;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// The way of an app that people consent to at the app: the one that needs a client.
+/// The auth method with a consent at the app, which needs a client.
 async fn load_oauth2_method<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Rc<AuthMethod>> {
     let app = load_registered_app(context, call).await?.app;
     QueryParams::parse_known(call.request, &["auth_method"])?;
@@ -40,7 +40,7 @@ pub(super) async fn get_client<P: Ports>(context: &Context<P>, call: &Call<'_>) 
     Ok(Json::ok(OAuthClientResponse::of(context, client, &auth_method)))
 }
 
-/// Tells what the app makes of the client, before anybody connects.
+/// Tests the client at the app, before anybody connects.
 pub(super) async fn test_client<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
@@ -51,17 +51,17 @@ pub(super) async fn test_client<P: Ports>(
     Ok(Json::ok(recent_client_test::run_or_reuse(context, &auth_method, &client, &input.variables).await?))
 }
 
-/// With what an app's OAuth client is tried.
+/// The input of a client test.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TestClientRequest"))]
 #[serde(deny_unknown_fields)]
 pub(super) struct TestClientInput {
-    /// What a person would give for the app's addresses.
+    /// The values that a person would enter for the app's addresses.
     #[serde(default)]
     variables: BTreeMap<String, String>,
 }
 
-/// An app's OAuth client, as it was made at the app.
+/// An app's OAuth client, as it was registered at the app.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PutClientRequest"))]
 #[serde(deny_unknown_fields)]
@@ -70,27 +70,27 @@ pub(super) struct PutClientInput {
     /// As the app shows it.
     #[cfg_attr(test, schemars(length(min = 1, max = 4096)))]
     client_id: String,
-    /// Left out: a secret stored before is kept (unless the app's hosts have changed); a new client without one is a public
-    /// client. `null` removes the stored secret and makes the client public. A text with a PEM block is taken for a private
-    /// key (PKCS#8, RSA of 2048 bits or more, or EC P-256; at most 16 KB): it is never sent, but signs an assertion for each
-    /// request (RFC 7523, 2.2). Any other secret has at most 4096 characters.
+    /// Omitted: the stored secret is kept (unless the app's hosts have changed), and a new client is a public client.
+    /// `null` removes the stored secret and makes the client public. A text with a PEM block is a private key (PKCS#8,
+    /// RSA of 2048 bits or more, or EC P-256; at most 16 KB): it is never sent, but signs an assertion for each request
+    /// (RFC 7523, 2.2). Any other secret has at most 4096 characters.
     #[serde(default, deserialize_with = "input::present")]
     #[cfg_attr(test, schemars(with = "Option<Secret>", length(min = 1, max = 16384)))]
     client_secret: Option<Option<Secret>>,
-    /// With a private key: how the app names it (`kid` of the assertion). Given together with the key; otherwise it is refused.
+    /// With a private key: the app's name for it (`kid` of the assertion). Accepted only together with the key.
     #[cfg_attr(test, schemars(length(min = 1, max = 256)))]
     key_id: Option<String>,
-    /// With a private key: the SHA-256 of its certificate's DER in unpadded base64url (`x5t#S256`), where the app asks for it.
-    /// Given together with the key.
+    /// With a private key: the SHA-256 of its certificate's DER in unpadded base64url (`x5t#S256`), if the app requires
+    /// it. Accepted only together with the key.
     #[cfg_attr(test, schemars(length(min = 1, max = 256)))]
     certificate: Option<String>,
-    /// What the app's addresses depend on and whoever sets up the client gives: those of `client.variables` of the app's way.
-    /// A default fills in what is left out; other names are refused.
+    /// The variables of the app's addresses that belong to the client: those of `client.variables` of the auth method.
+    /// Missing ones get their defaults, and unknown ones are refused.
     #[serde(default)]
     variables: BTreeMap<String, String>,
-    /// Asked for instead of the app's defaults.
+    /// Requested instead of the app's defaults.
     scopes: Option<Vec<String>>,
-    /// When the app will stop accepting the secret.
+    /// When the secret expires at the app.
     secret_expires_at: Option<Timestamp>,
 }
 

@@ -38,11 +38,11 @@ impl<'a> AttemptFinding<'a> {
         }
     }
 
-    /// What becomes of the refusal that is kept of the app.
+    /// What happens to the stored refusal of the app.
     pub(super) fn refusal_update(self) -> RefusalUpdate<'a> {
         match self {
             Self::AmbiguousResponse(NO_ERROR_CODE) => RefusalUpdate::Set(None),
-            // What was not sent was not refused by the app.
+            // A request that was not sent was not refused by the app.
             Self::ConfigurationRefused(DESTINATION_CHANGED)
             | Self::AmbiguousResponse(_)
             | Self::TemporaryRefusal(_)

@@ -49,7 +49,7 @@ pub(super) async fn store_renewal<P: Ports>(
             }
             Ok(success)
         }
-        // Somebody redeemed a newer token of the same grant: theirs is the one that counts.
+        // Somebody used a newer token of the same grant, and that one counts.
         PersistOutcome::Superseded => Ok(RefreshOutcome::StillValid),
         PersistOutcome::GrantReplaced => {
             discard_renewal(context, of, renewal).await;

@@ -171,7 +171,7 @@ fn backoff_outcome(
         });
     }
     let seconds = connection.next_attempt_at.since(now);
-    // A person who asks may try ahead of the back-off, but not in a loop.
+    // A person may retry during the back-off, but not in a loop.
     let may_insist = reason == RefreshReason::OnDemandCheck
         && connection.checked_at.is_none_or(|at| now.since(at) >= JUST_REFRESHED);
     // If the client cannot be used, no request was sent, and waiting does not help.

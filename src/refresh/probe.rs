@@ -129,7 +129,7 @@ async fn write_probe<P: Ports>(
     Ok(())
 }
 
-/// Records that the app refused a credential that nothing can renew.
+/// Records that the app refused a credential that cannot be refreshed.
 async fn record_probe_refusal<P: Ports>(
     context: &Context<P>,
     loaded: &LoadedConnection,

@@ -127,7 +127,7 @@ fn parse_entry(text: &str) -> Option<CacheEntry> {
     serde_json::from_str(text).ok()
 }
 
-/// A key's entry, and when it lapses.
+/// A key's entry, and its expiry.
 fn open_key<P: Ports>(context: &Context<P>, id: &ApiKeyId, text: &str) -> Option<(ApiKey, Timestamp)> {
     let entry = parse_entry(text)?;
     let seal_context = SealContext::of(CACHED_KEY, &entry.workspace, id.as_str(), 0);
@@ -203,7 +203,7 @@ async fn write_connection<P: Ports>(
     if isolate_cache.written_entry(&connection.id).is_some_and(is_known) {
         return Ok(false);
     }
-    // One that no key of the ring opens any more is worth nothing, whatever it says.
+    // An entry that no key of the ring opens is ignored.
     let read = read_text(context, &name)
         .await
         .and_then(|text| open_connection(context, &connection.id, &text))

@@ -24,7 +24,7 @@ pub struct NewEvent<'a> {
     pub event: EventType,
     /// Who did it.
     pub actor: &'a Actor,
-    /// A code or name that tells more; never a secret.
+    /// A code or name with details, never a secret.
     pub detail: Option<&'a str>,
 }
 
@@ -77,7 +77,7 @@ impl FromRow for NumberedEvent {
     }
 }
 
-/// The statement that writes a line; it goes in the batch of what it tells.
+/// The statement that writes a line, in the batch of the change that it describes.
 pub fn insert(workspace: &WorkspaceId, connection: &ConnectionId, event: &NewEvent<'_>) -> Statement {
     sql!(
         INSERT,

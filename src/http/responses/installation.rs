@@ -264,7 +264,7 @@ impl StatusResponse {
 }
 
 impl ResealStatus {
-    /// What remains is counted now, whatever a walk believes: also what came after it had ended.
+    /// The remaining rows are counted now, independent of the pass: also those that came after its end.
     fn of(progress: Option<&ResealProgress>, key: &str, state: &InstallationState) -> Self {
         Self {
             key: key.to_owned(),

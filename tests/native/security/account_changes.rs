@@ -39,7 +39,7 @@ fn assert_refused(fixture: &Fixture, id: &ConnectionId) {
 }
 
 #[test]
-fn a_check_that_is_answered_for_another_account_ends_the_connection_and_says_so() {
+fn a_check_that_finds_another_account_ends_the_connection() {
     for reason in [RefreshReason::ScheduledCheck, RefreshReason::OnDemandCheck] {
         let fixture = Fixture::new();
         let id = fixture.connect("ann");
