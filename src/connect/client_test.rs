@@ -68,9 +68,7 @@ impl ClientTestVerdict {
             Self::Misconfigured => {
                 "The app knows the client, but does not allow this request. Check the client's redirect URI and type at the app."
             }
-            Self::Unclear => {
-                "The app's error code says nothing about the client. Connect an account to be sure."
-            }
+            Self::Unclear => "The app's error code says nothing about the client. Connect an account to be sure.",
             Self::Unreachable => {
                 "The app did not answer properly. Check the addresses of the definition, or try again later."
             }

@@ -66,8 +66,14 @@ pub(super) const REFUSALS: &[(&str, &str)] = &[
         "Forbidden",
         "`insufficient_key_scope`: the key lacks the scope, or has allow-lists and the route is not for such a key.",
     ),
-    ("NotFound", "`not_found`: it does not exist, or belongs to another workspace, or is outside the key's allow-lists."),
-    ("ConnectionNotFound", "`connection_not_found`: the connection does not exist, or is outside the key's allow-lists."),
+    (
+        "NotFound",
+        "`not_found`: it does not exist, or belongs to another workspace, or is outside the key's allow-lists.",
+    ),
+    (
+        "ConnectionNotFound",
+        "`connection_not_found`: the connection does not exist, or is outside the key's allow-lists.",
+    ),
     ("MethodNotAllowed", "`method_not_allowed`: the address does not support the method."),
     ("Conflict", "`conflict`: not possible in the current state."),
     ("LinkEnded", "`link_ended`: the link was used, has expired, or never existed."),
@@ -135,14 +141,9 @@ fn consent_page(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operatio
     );
     match by {
         ConsentBy::Link => op
-            .answers(
-                200,
-                "Workspace, app, permissions and a button, or the form for a manual credential.",
-            )
+            .answers(200, "Workspace, app, permissions and a button, or the form for a manual credential.")
             .refuses(410, ""),
-        ConsentBy::Session => {
-            op.answers(200, "App, permissions and a button, or the form for a manual credential.")
-        }
+        ConsentBy::Session => op.answers(200, "App, permissions and a button, or the form for a manual credential."),
     }
 }
 
