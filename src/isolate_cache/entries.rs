@@ -46,7 +46,6 @@ pub struct EntryMemory(RefCell<State>);
 
 impl EntryMemory {
     /// What is known of an entry: the outer `None` says that it has to be read.
-    #[expect(clippy::option_option, reason = "not known, known to be absent, and known are three things")]
     pub fn get(&self, name: &str, now: Timestamp) -> Option<Option<Rc<str>>> {
         let state = self.0.borrow();
         let entry = state.entries.get(name)?;

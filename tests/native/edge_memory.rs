@@ -18,6 +18,9 @@ const ADMIN_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
 /// Seconds that an instance answers from its memory.
 const MEMORY: i64 = 30;
 
+/// Changes something about a connection, or who may use it.
+type Change = fn(&Fixture, &ConnectionId);
+
 fn edge_request() -> ResolveRequest {
     ResolveRequest { consistency: Consistency::Edge, workflow: Some("w".into()), ..ResolveRequest::default() }
 }
@@ -60,8 +63,14 @@ fn a_second_resolve_asks_nobody_and_after_thirty_seconds_the_cache_once() {
 
 #[test]
 fn a_change_made_here_is_seen_at_once_and_one_made_elsewhere_after_thirty_seconds() {
-    let changes: [(&str, fn(&Fixture, &ConnectionId), ErrorCode); 4] = [
-        ("disconnect", |at, id| drop(at.disconnect(id).unwrap()), ErrorCode::ConnectionNotFound),
+    let changes: [(&str, Change, ErrorCode); 4] = [
+        (
+            "disconnect",
+            |at, id| {
+                at.disconnect(id).unwrap();
+            },
+            ErrorCode::ConnectionNotFound,
+        ),
         (
             "policy",
             |at, id| {
