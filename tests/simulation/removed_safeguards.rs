@@ -39,9 +39,8 @@ const MARK_DELETED: &str = "generation = generation + 1, next_check_at = NULL\n 
 const FLOW: &str = "SELECT * FROM flows WHERE state_hash = ?1";
 const CONNECTION: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const TO_REFRESH: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL";
-const TO_RESOLVE: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL AND workspace_id = (";
+const TO_RESOLVE: &str = "AS step_used_at";
 const DEFINITION_TO_REFRESH: &str = "AND a.revision = c.app_revision WHERE c.id = ?1";
-const DEFINITION_TO_RESOLVE: &str = "WHERE c.id = ?1 AND c.app_revision > 0";
 const CLIENT: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2";
 const CURRENT_CLIENT: &str = "FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 AND is_current = 1";
 const CLIENTS: &str = "registration = ?2 ORDER BY is_current DESC, updated_at DESC";
@@ -361,9 +360,9 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
         description: "a resolve goes by the current definition and looks at no destinations",
         theme: Theme::Editor,
         statement_edits: &[
-            replace_columns_read(TO_RESOLVE, "SELECT *, NULL AS destinations "),
+            StatementEdit { statement_part: TO_RESOLVE, find: ", c.*,", replacement: ", c.*, NULL AS destinations," },
             StatementEdit {
-                statement_part: DEFINITION_TO_RESOLVE,
+                statement_part: TO_RESOLVE,
                 find: "a.revision = c.app_revision",
                 replacement: "a.is_current = 1",
             },

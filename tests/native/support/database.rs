@@ -166,14 +166,14 @@ impl TestDatabase {
         self.statements_run.borrow_mut().insert(statement.sql);
         let failed = |error: rusqlite::Error| database_error(statement.sql, &error);
         let mut prepared = self.sqlite().prepare_cached(&self.edit_statement(statement.sql)).map_err(failed)?;
-        let names: Rc<[String]> = prepared.column_names().into_iter().map(ToOwned::to_owned).collect();
+        let (columns, names) = unique_columns(&prepared.column_names());
         let is_write = !prepared.readonly();
         let mut rows = Vec::new();
         {
             let params = rusqlite::params_from_iter(statement.params.iter().map(BoundValue));
             let mut cursor = prepared.query(params).map_err(failed)?;
             while let Some(row) = cursor.next().map_err(failed)? {
-                let values = (0..names.len()).map(|at| column_as_value(row.get_ref(at).unwrap())).collect();
+                let values = columns.iter().map(|at| column_as_value(row.get_ref(*at).unwrap())).collect();
                 rows.push(Row::new(names.clone(), values));
             }
         }
@@ -307,6 +307,14 @@ fn database_error(sql: &str, error: &rusqlite::Error) -> DatabaseError {
             _ => panic!("{sql}: {error}"),
         },
     }
+}
+
+/// Where the columns of a row are, and their names. As in D1, of several with one name the last counts.
+fn unique_columns(names: &[&str]) -> (Vec<usize>, Rc<[String]>) {
+    let is_last = |at: usize, name: &str| names.iter().skip(at + 1).all(|later| *later != name);
+    let kept = names.iter().enumerate().filter(|(at, name)| is_last(*at, name));
+    let (columns, names): (Vec<_>, Vec<_>) = kept.map(|(at, name)| (at, (*name).to_owned())).unzip();
+    (columns, names.into())
 }
 
 fn column_as_value(value: ValueRef<'_>) -> SqlValue {
