@@ -5,7 +5,7 @@
 
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ensureNpm, Failure, main, quietWrangler, repoPath, restartUnderNode22, say } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
@@ -22,47 +22,30 @@ const PLOT = repoPath("docs/performance.svg");
 const BEGIN = "<!-- begin: npm run bench -- --write -->";
 const END = "<!-- end -->";
 
-const USAGE = `npm run bench                      measures, prints tables, takes about fifteen minutes
+const USAGE = `npm run bench                      measures and prints tables, in about twelve minutes
 npm run bench -- --quick           a few seconds for each case
 npm run bench -- --only TEXT       the cases whose name contains TEXT, and the bare Workers
+npm run bench -- --against FOLDER  this build beside the one in another dist/; both need the same database schema
 npm run bench -- --write           also writes docs/performance.md and docs/performance.svg`;
 
 async function bench(options) {
   // Imported late: these need the npm packages.
-  const [{ CASES, workersOf }, { startInstallation, APP_TIME }, { compileLoadGenerator, measureSizes, measureStart, Meter }, report] = await Promise.all(
+  const [{ CASES, casesAgainst, workersOf }, { startInstallation, APP_TIME }, { compileLoadGenerator, measureSizes, measureStart, Meter }, report] = await Promise.all(
     ["cases", "installation", "measure", "report"].map((name) => import(`./bench/${name}.mjs`)),
   );
-  const cases = CASES.filter(({ name, worker = "" }) => worker.startsWith("bare-") || name.includes(options.only));
+  const chosen = CASES.filter(({ name, worker = "" }) => worker.startsWith("bare-") || name.includes(options.only));
+  const cases = options.against ? casesAgainst(chosen) : chosen;
   const folder = mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "connections-bench-"));
   process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => process.exit(1));
   endAfter(options.minutes);
 
   showProgress("preparing");
   const loadGenerator = await compileLoadGenerator(folder);
-  const installation = await startInstallation(workersOf(cases), folder);
+  const installation = await startInstallation(workersOf(cases), folder, options.against && resolve(options.against));
   const meter = new Meter(installation, { folder, loadGenerator, seconds: options.seconds });
-  const measureOnce = {
-    load: (one) => meter.measureLoad(one, CALLERS),
-    single: (one) => meter.measureSingle(one, options.samples),
-    burst: (one) => meter.measureBurst(one),
-    scheduled: (one) => meter.measureScheduled(one),
-  };
-
-  const counts = new Map();
-  for (const one of cases.filter(({ kind }) => kind !== "burst")) {
-    showProgress(`counting: ${one.name}`);
-    if (one.worker === "connections") counts.set(one, await meter.count(one));
-  }
-
-  const results = new Map(cases.map((one) => [one, []]));
-  // The first round warms up: isolates compile and optimise their code.
-  for (let round = 0; round <= options.rounds; round += 1) {
-    for (const one of cases) {
-      showProgress(`round ${round} of ${options.rounds}: ${one.name}${one.callers ? `, ${one.callers} callers` : ""}`);
-      const result = await measureOnce[one.kind](one);
-      if (round > 0) results.get(one).push(result);
-    }
-  }
+  const counts = await countCalls(meter, cases);
+  const results = await measureRounds(meter, cases, options);
   await installation.close();
   showProgress("starting");
   const start = await measureStart(folder, options.starts);
@@ -74,6 +57,35 @@ async function bench(options) {
   if (options.write) write(text, report.formatPlot(cases, results));
   const requests = Math.max(0, ...cases.filter(({ kind }) => kind === "burst").flatMap((one) => results.get(one).map((round) => round.requests)));
   if (requests > 1) throw new Failure(`One expiry of a token cost ${requests} requests to the app. It must cost one.`);
+}
+
+/** What one call of each case asks for. */
+async function countCalls(meter, cases) {
+  const counts = new Map();
+  for (const one of cases.filter(({ worker }) => worker === "connections")) {
+    showProgress(`counting: ${one.name}`);
+    counts.set(one, await meter.count(one));
+  }
+  return counts;
+}
+
+/** The results of each case, one for each round. The first round warms up: isolates compile and optimise their code. */
+async function measureRounds(meter, cases, { rounds, samples }) {
+  const measureOnce = {
+    load: (one) => meter.measureLoad(one, CALLERS),
+    single: (one) => meter.measureSingle(one, samples),
+    burst: (one) => meter.measureBurst(one),
+    scheduled: (one) => meter.measureScheduled(one),
+  };
+  const results = new Map(cases.map((one) => [one, []]));
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const one of cases) {
+      showProgress(`round ${round} of ${rounds}: ${one.name}${one.callers ? `, ${one.callers} callers` : ""}`);
+      const result = await measureOnce[one.kind](one);
+      if (round > 0) results.get(one).push(result);
+    }
+  }
+  return results;
 }
 
 /** Replaces what is between the marks in the document. */
@@ -104,10 +116,11 @@ function endAfter(minutes) {
 const versionOf = (name) => JSON.parse(readFileSync(repoPath("node_modules", name, "package.json"), "utf8")).version;
 
 function readOptions() {
-  const flags = { quick: { type: "boolean" }, write: { type: "boolean" }, only: { type: "string", default: "" }, help: { type: "boolean" } };
+  const flags = { quick: { type: "boolean" }, write: { type: "boolean" }, only: { type: "string", default: "" }, against: { type: "string" }, help: { type: "boolean" } };
   try {
     const { values } = parseArgs({ options: flags });
-    if (values.write && values.only) throw new Error("--write needs all cases.");
+    if (values.write && (values.only || values.against)) throw new Error("--write needs all cases and the bare Workers.");
+    if (values.against && !existsSync(join(values.against, "index.js"))) throw new Error(`${values.against} has no built Worker.`);
     return { ...(values.quick ? QUICK : FULL), ...values };
   } catch (error) {
     throw new Failure(`${error.message}\n\n${USAGE}`);

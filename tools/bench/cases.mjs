@@ -132,6 +132,15 @@ export const CASES = [
   { kind: "burst", name: "without the `REFRESHER` binding", callers: 256, workers: ["connections-without-object"], prepare: expire },
 ];
 
+/** The cases of calls for two builds: each is compared with the same case of the other build. */
+export const casesAgainst = (cases) =>
+  cases
+    .filter(({ kind, worker }) => kind === "load" && worker === "connections")
+    .flatMap((one) => {
+      const other = { ...one, name: `${one.name}, other build`, worker: "other", beside: undefined };
+      return [other, { ...one, beside: other }];
+    });
+
 /** All Workers that the cases need, the one that everything is prepared with first. */
 export const workersOf = (cases) => [...new Set(["connections", "counting", ...cases.flatMap(({ worker, workers = [worker] }) => workers)])];
 

@@ -13,8 +13,8 @@ const LISTED = 100;
 /** Seconds that an access token lives. */
 const LIFETIME = 3600;
 
-/** Starts the installation with all Workers of `names`. */
-export async function startInstallation(names, folder) {
+/** Starts the installation with all Workers of `names`; `otherBuild` is the folder of the Worker `other`. */
+export async function startInstallation(names, folder, otherBuild) {
   // Imported late: these need the npm packages and Node 22.
   const [{ createKeyRing, CLIENT_ID }, { faults, startFaultProxy }, { startMinimalApp, defineMinimalApp }, { Person }] = await Promise.all(
     ["installation", "fault-proxy", "minimal-app", "person"].map((name) => import(`../../tests/support/${name}.mjs`)),
@@ -25,6 +25,7 @@ export async function startInstallation(names, folder) {
   const adminKey = randomBytes(32).toString("base64url");
   const runtime = await startRuntime(names, {
     folder,
+    otherBuild,
     variables: { ENCRYPTION_KEYS: createKeyRing(), ADMIN_KEY: adminKey },
     outboundPorts: [app.definition.auth.token_url, proxy.url].map((url) => Number(new URL(url).port)),
   });

@@ -2,14 +2,13 @@
 
 import { median } from "./measure.mjs";
 
-const fixed = (number, digits) => (number === undefined ? "–" : number.toFixed(digits));
-const milliseconds = (microseconds) => fixed(microseconds === undefined ? undefined : microseconds / 1000, 2);
+const milliseconds = (microseconds) => (microseconds === undefined ? "–" : `${(microseconds / 1000).toFixed(2)} ms`);
 const kib = (bytes) => `${Math.round(bytes / 1024).toLocaleString("en")} KiB`;
 const quantile = (numbers, share) => [...numbers].sort((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(numbers.length * share))];
 
 const table = (head, rows) => {
   const line = (cells) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map((_, column) => (column === 0 ? "---" : "---:"))), ...rows.map(line)].join("\n");
+  return [line(head), `|---${"|---:".repeat(head.length - 1)}|`, ...rows.map(line)].join("\n");
 };
 
 /**
@@ -30,64 +29,75 @@ export function compareRounds(cases, results) {
     });
 }
 
-/** All tables as Markdown. */
+/** All tables as Markdown, without those that have no rows. */
 export function formatReport({ callers, cases, results, counts, sizes, start, settings }) {
-  const compared = compareRounds(cases, results);
-  const of = (kind) => cases.filter((one) => one.kind === kind);
-  const parts = [
-    `### Calls beside bare Workers\n\nEach ratio is the median of ${settings.rounds} rounds. In brackets is the median itself.`,
-    table(
-      ["call", "compared with", `calls per second, ${callers} callers`, "p50, 1 caller", "p99, 1 caller", "CPU per call, 1 caller"],
-      compared.map((row) => [
+  const of = (...kinds) => cases.filter(({ kind }) => kinds.includes(kind));
+  const sections = [
+    {
+      title: "Calls beside bare Workers",
+      text: `A ratio is the median of ${settings.rounds} rounds. The figure in brackets is the median itself.`,
+      head: ["call", "compared with", `calls per second, ${callers} callers`, "p50, 1 caller", "p99, 1 caller", "CPU per call, 1 caller"],
+      rows: compareRounds(cases, results).map((row) => [
         row.name,
         row.beside?.replace("bare: ", "") ?? "–",
-        withRatio(row, "perSecond", (value) => Math.round(value)),
-        withRatio(row, "p50", (value) => `${milliseconds(value)} ms`),
-        withRatio(row, "p99", (value) => `${milliseconds(value)} ms`),
-        withRatio(row, "cpu", (value) => (value === undefined ? "–" : `${milliseconds(value)} ms`)),
+        withRatio(row, "perSecond", Math.round),
+        withRatio(row, "p50", milliseconds),
+        withRatio(row, "p99", milliseconds),
+        withRatio(row, "cpu", milliseconds),
       ]),
-    ),
-    "### Calls that involve an app, and scheduled runs",
-    table(
-      ["call", "p50", "p99", "samples"],
-      [...of("single"), ...of("scheduled")].map((one) => {
+    },
+    {
+      title: "Calls that involve an app, and scheduled runs",
+      head: ["call", "p50", "p99", "samples"],
+      rows: of("single", "scheduled").map((one) => {
         const times = results.get(one).flat();
-        return [one.name, `${milliseconds(quantile(times, 0.5))} ms`, `${milliseconds(quantile(times, 0.99))} ms`, times.length];
+        return [one.name, milliseconds(quantile(times, 0.5)), milliseconds(quantile(times, 0.99)), times.length];
       }),
-    ),
-    `### When an access token expires\n\nAll callers ask at once. The app takes ${settings.appTime} ms; that time is not included. A hot burst is the same number of callers while the token is valid.`,
-    table(
-      ["Workers", "callers", "p50", "p99", "max", "p50 of a hot burst", "requests at the app per round", "told to come again"],
-      of("burst").map((one) => {
+    },
+    {
+      title: "When an access token expires",
+      text: `All callers ask at once. The app takes ${settings.appTime} ms; that time is not included. A hot burst is the same number of callers while the token is valid.`,
+      head: ["Workers", "callers", "p50", "p99", "max", "p50 of a hot burst", "requests at the app per round", "told to come again"],
+      rows: of("burst").map((one) => {
         const rounds = results.get(one);
-        const middle = (figure) => `${milliseconds(median(rounds.map((round) => round[figure])))} ms`;
-        const requests = [...new Set(rounds.map((round) => round.requests))].sort().join(" to ");
+        const middle = (figure) => milliseconds(median(rounds.map((round) => round[figure])));
+        const requests = [...new Set(rounds.map((round) => round.requests))].sort((a, b) => a - b).join(" to ");
         const told = rounds.reduce((sum, round) => sum + round.toldToWait, 0);
         return [one.name, one.callers, middle("p50"), middle("p99"), middle("max"), middle("hot"), requests, told];
       }),
-    ),
-    "### What one call asks for\n\nFor a figure like `1 + 2`, the second number is asked for after the answer.",
-    table(
-      ["call", "D1 round trips", "statements", "rows read", "rows written", "KV reads", "KV writes", "Durable Object", "requests to apps", "rate limit"],
-      [...counts].map(([one, { before, all }]) => [
-        one.name,
-        ...["d1", "statements", "rowsRead", "rowsWritten", "kvReads", "kvWrites", "objects", "apps", "limits"].map((count) => {
-          const later = all[count] - before[count];
-          return later > 0 && one.kind !== "scheduled" ? `${before[count]} + ${later}` : `${all[count]}`;
-        }),
-      ]),
-    ),
-    "### Size and start",
-    table(["file", "size", "gzip"], sizes.map(({ name, raw, gzip }) => [name, kib(raw), kib(gzip)])),
-    start === undefined
-      ? "CPU time until the first answer: this system does not tell it."
-      : `CPU time until the first answer, beyond that of a Worker that answers a constant: ${Math.round(start / 1000)} ms.`,
-    `Measured with workerd ${settings.workerd} and Node ${process.versions.node} on ${settings.processors}, ${settings.rounds} rounds of ${settings.seconds} s for each case and number of callers.`,
+    },
+    {
+      title: "What one call asks for",
+      text: "For a figure like `1 + 2`, the second number is asked for after the answer.",
+      head: ["call", "D1 round trips", "statements", "rows read", "rows written", "KV reads", "KV writes", "Durable Object", "requests to apps", "rate limit"],
+      rows: [...counts].map(([one, { before, all }]) => [one.name, ...COUNTS.map((count) => formatCount(one, before[count], all[count]))]),
+    },
+    {
+      title: "Size and start",
+      head: ["file", "size", "gzip"],
+      rows: sizes.map(({ name, raw, gzip }) => [name, kib(raw), kib(gzip)]),
+    },
   ];
-  return parts.join("\n\n");
+  const shown = sections.filter(({ rows }) => rows.length > 0).flatMap(({ title, text, head, rows }) => [`### ${title}`, text, table(head, rows)]);
+  const started = start === undefined ? "unknown on this system" : `${Math.round(start / 1000)} ms`;
+  return [
+    ...shown,
+    `CPU time until the first answer, beyond that of a Worker that answers a constant: ${started}.`,
+    `Measured with workerd ${settings.workerd} on ${settings.processors}: ${settings.rounds} rounds, ${settings.seconds} s for each case and number of callers.`,
+  ]
+    .filter(Boolean)
+    .join("\n\n");
 }
 
-const withRatio = (row, figure, format) => (row.ratios && row.ratios[figure] !== undefined ? `${fixed(row.ratios[figure], 2)} (${format(row[figure])})` : format(row[figure]));
+const COUNTS = ["d1", "statements", "rowsRead", "rowsWritten", "kvReads", "kvWrites", "objects", "apps", "limits"];
+
+/** A scheduled run has no answer that anybody waits for. */
+const formatCount = ({ kind }, before, all) => (all > before && kind !== "scheduled" ? `${before} + ${all - before}` : `${all}`);
+
+function withRatio(row, figure, format) {
+  const ratio = row.ratios?.[figure];
+  return ratio === undefined ? format(row[figure]) : `${ratio.toFixed(2)} (${format(row[figure])})`;
+}
 
 /** Two panels of bars: throughput and time of one call, both relative to the bare Worker of the same round. */
 export function formatPlot(cases, results) {

@@ -12,21 +12,21 @@ export const PUBLIC_URL = "http://localhost:8787";
 const NO_QUOTA = { limit: 1_000_000_000, period: 60 };
 const LIMITS = ["FAILED_AUTHENTICATION_LIMIT", "CALL_LIMIT", "COSTLY_CALL_LIMIT"];
 
-/** The Workers that can be started. `bare-` Workers are files of tools/bench/bare/. */
+/** The Workers that can be started. `bare-` Workers are files of tools/bench/bare/; `other` is a build in another folder. */
 const WORKERS = {
   connections: () => builtWorker(),
   "connections-too": () => builtWorker(),
   "connections-without-object": () => builtWorker({ object: false }),
   "connections-without-limits": () => builtWorker({ limits: false }),
   counting: () => builtWorker({ wrapper: "counting.js" }),
+  other: (_, folder) => builtWorker({ folder }),
   "bare-constant": bareWorker,
   "bare-d1": bareWorker,
   "bare-kv": bareWorker,
 };
 
 /** The built Worker with its bindings; `wrapper` is a module of this folder that stands before it. */
-function builtWorker({ object = true, limits = true, wrapper } = {}) {
-  const folder = repoPath("dist");
+function builtWorker({ object = true, limits = true, wrapper, folder = repoPath("dist") } = {}) {
   const files = readdirSync(folder);
   const modules = ["index.js", files.find((file) => file.endsWith(".wasm"))].map((file) => ({
     type: file.endsWith(".wasm") ? "CompiledWasm" : "ESModule",
@@ -61,8 +61,9 @@ const outboundWorker = (ports) => ({
  * - `folder`: keeps what the Workers store.
  * - `variables`: of the built Worker.
  * - `outboundPorts`: ports of this machine that the Workers may reach.
+ * - `otherBuild`: the folder of the Worker `other`.
  */
-export async function startRuntime(names, { folder, variables = {}, outboundPorts = [] }) {
+export async function startRuntime(names, { folder, variables = {}, outboundPorts = [], otherBuild }) {
   const [{ convertV4MiniflareOptions, Miniflare, Log, LogLevel }, { default: { default: workerd } }] = await Promise.all([import("miniflare"), import("workerd")]);
   const settings = readFileSync(repoPath("wrangler.toml"), "utf8");
   const shared = {
@@ -73,7 +74,7 @@ export async function startRuntime(names, { folder, variables = {}, outboundPort
     unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
     outboundService: "outbound",
   };
-  const workers = names.map((name) => ({ ...shared, bindings: { PUBLIC_URL, DEV_LOOPBACK: "1", ...variables }, ...WORKERS[name](name), name }));
+  const workers = names.map((name) => ({ ...shared, bindings: { PUBLIC_URL, DEV_LOOPBACK: "1", ...variables }, ...WORKERS[name](name, otherBuild), name }));
   process.env.MINIFLARE_WORKERD_PATH = writeQuietWorkerd(folder, workerd);
   const before = new Set(childProcesses());
   const miniflare = new Miniflare(
