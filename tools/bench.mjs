@@ -129,7 +129,10 @@ function readOptions() {
 
 await main(async () => {
   const options = readOptions();
-  if (options.help) return say(USAGE);
+  if (options.help) {
+    say(USAGE);
+    return undefined;
+  }
   await ensureNpm();
   const code = await restartUnderNode22(import.meta.url);
   if (code !== undefined) return code;
