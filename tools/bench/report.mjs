@@ -34,7 +34,7 @@ export function formatReport({ callers, cases, results, counts, sizes, start, se
   const of = (...kinds) => cases.filter(({ kind }) => kinds.includes(kind));
   const sections = [
     {
-      title: "Calls beside bare Workers",
+      title: settings.against ? "This build beside the other" : "Calls beside bare Workers",
       text: `A ratio is the median of ${settings.rounds} rounds. The figure in brackets is the median itself.`,
       head: ["call", "compared with", `calls per second, ${callers} callers`, "p50, 1 caller", "p99, 1 caller", "CPU per call, 1 caller"],
       rows: compareRounds(cases, results).map((row) => [
