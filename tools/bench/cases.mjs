@@ -2,6 +2,8 @@
 //
 // Every case has a `name`, the Worker (`worker`) that is called, and the status (`expect`) that its answers must have.
 //
+// `counted` says that a case is counted although its Worker is not the usual one.
+//
 // - `load`: the same request again and again, by many callers and by one. `prepare(installation)` runs once and returns the
 //   request. `beside` names the case of the same round that it is compared with.
 // - `single`: one call at a time. `prepare(installation)` runs before each call and returns its request.
@@ -73,14 +75,22 @@ export const CASES = [
   { ...STRONG, name: "`strong`, without the rate limit bindings", worker: "connections-without-limits" },
   {
     kind: "load",
-    name: "`edge`, from KV",
+    name: "`edge`, from the isolate's memory",
     worker: "connections",
     beside: BARE_KV,
     prepare: async (installation) => (await cachedConnection(installation)).request,
   },
   {
     kind: "load",
-    name: "`edge`, from KV, without the rate limit bindings",
+    name: "`edge`, from KV",
+    worker: "connections-forgetting",
+    counted: true,
+    beside: BARE_KV,
+    prepare: async (installation) => (await cachedConnection(installation, { "X-Bench-Forget": "1" })).request,
+  },
+  {
+    kind: "load",
+    name: "`edge`, from the isolate's memory, without the rate limit bindings",
     worker: "connections-without-limits",
     beside: BARE_KV,
     prepare: async (installation) => (await cachedConnection(installation)).request,
@@ -147,12 +157,12 @@ export const workersOf = (cases) => [...new Set(["connections", "counting", ...c
 const cookieOf = (person) => [...person.cookies].map(([name, value]) => `${name}=${value}`).join("; ");
 
 /** A connection whose entry is in KV: `{ connection, request }`. */
-async function cachedConnection(installation) {
+async function cachedConnection(installation, headers) {
   const connection = installation.listed[2];
   const body = { workflow: "nightly", step: "import", consistency: "edge" };
   for (let tries = 0; tries < 100; tries += 1) {
     const { source } = await installation.requestOk("POST", `/v1/connections/${connection}/resolve`, body);
-    if (source === "cache") return { connection, request: resolveRequest(installation, connection, body) };
+    if (source === "cache") return { connection, request: resolveRequest(installation, connection, body, headers) };
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error("KV has no entry of a connection that was resolved with `edge`.");

@@ -100,8 +100,8 @@ export function formatRequest(method, path, { body, headers = {} } = {}) {
 }
 
 /** The request of a workflow step for a credential. */
-export const resolveRequest = (installation, connection, more = {}) =>
+export const resolveRequest = (installation, connection, more = {}, headers = {}) =>
   formatRequest("POST", `/v1/connections/${connection}/resolve`, {
-    headers: { Authorization: `Bearer ${installation.key}` },
+    headers: { Authorization: `Bearer ${installation.key}`, ...headers },
     body: { workflow: "nightly", step: "import", ...more },
   });

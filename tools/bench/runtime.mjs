@@ -18,6 +18,7 @@ const WORKERS = {
   "connections-too": () => builtWorker(),
   "connections-without-object": () => builtWorker({ object: false }),
   "connections-without-limits": () => builtWorker({ limits: false }),
+  "connections-forgetting": () => builtWorker({ wrapper: "forgetting.js" }),
   counting: () => builtWorker({ wrapper: "counting.js" }),
   other: (_, folder) => builtWorker({ folder }),
   "bare-constant": bareWorker,
