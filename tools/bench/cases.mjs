@@ -75,7 +75,7 @@ export const CASES = [
   { ...STRONG, name: "`strong`, without the rate limit bindings", worker: "connections-without-limits" },
   {
     kind: "load",
-    name: "`edge`, from the isolate's memory",
+    name: "`edge`, from memory",
     worker: "connections",
     beside: BARE_KV,
     prepare: async (installation) => (await cachedConnection(installation)).request,
@@ -90,7 +90,7 @@ export const CASES = [
   },
   {
     kind: "load",
-    name: "`edge`, from the isolate's memory, without the rate limit bindings",
+    name: "`edge`, from memory, without the rate limit bindings",
     worker: "connections-without-limits",
     beside: BARE_KV,
     prepare: async (installation) => (await cachedConnection(installation)).request,
