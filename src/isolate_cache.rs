@@ -7,6 +7,7 @@ mod entries;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
@@ -68,6 +69,7 @@ pub struct IsolateCache {
     refusals: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
     definitions: DefinitionCache,
     entries: EntryMemory,
+    opened_keys: RefCell<HashMap<Rc<str>, Rc<str>>>,
     free_connections: RefCell<HashMap<WorkspaceId, (i64, Timestamp)>>,
 }
 
@@ -130,6 +132,21 @@ impl IsolateCache {
     /// Entries of the cache that were read or written here.
     pub fn entries(&self) -> &EntryMemory {
         &self.entries
+    }
+
+    /// What an entry of a key says, if that very entry was opened here before.
+    pub fn opened_key(&self, entry: &str) -> Option<Rc<str>> {
+        self.opened_keys.borrow().get(entry).cloned()
+    }
+
+    /// Remembers what an entry of a key says. It has no secret, only hashes: so it is opened once, and other entries at
+    /// each call.
+    pub fn remember_opened_key(&self, entry: Rc<str>, opened: Rc<str>) {
+        let mut keys = self.opened_keys.borrow_mut();
+        if keys.len() >= MOST_ENTRIES {
+            keys.clear();
+        }
+        keys.insert(entry, opened);
     }
 
     /// Whether a workspace is known to have room for one more connection: then that one is counted.

@@ -595,7 +595,7 @@ impl RateLimit {
     pub fn sampling(self) -> i64 {
         match self {
             Self::FailedAuthentication | Self::CostlyCalls => 1,
-            Self::Calls => 10,
+            Self::Calls => 100,
         }
     }
 

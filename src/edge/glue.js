@@ -33,11 +33,12 @@ export async function requestBody(request, limit) {
 
 /** An answer. Its headers are `name:value` lines; one name may come several times. A 204 has no body (Fetch, "null body status"). */
 export function response(status, headers, body) {
-  const pairs = headers.split("\n").map((line) => {
+  const all = new Headers();
+  for (const line of headers.split("\n")) {
     const colon = line.indexOf(":");
-    return [line.slice(0, colon), line.slice(colon + 1)];
-  });
-  return new Response(status === 204 ? null : body, { status, headers: pairs });
+    all.append(line.slice(0, colon), line.slice(colon + 1));
+  }
+  return new Response(status === 204 ? null : body, { status, headers: all });
 }
 
 /**

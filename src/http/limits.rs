@@ -5,7 +5,7 @@
 //! - **Failed authentication, by address.** Only credentials that turned out wrong count. An address that is over the
 //!   limit is refused before its credential is compared, so that a right guess among many wrong ones is not confirmed.
 //!   A key's public id is never counted, so nobody can lock a key's owner out.
-//! - **Calls, by key.** One in ten is counted, and stands for ten. Counted after the answer was sent: a resolve waits for
+//! - **Calls, by key.** One in a hundred is counted, and stands for a hundred. Counted after the answer was sent: a resolve waits for
 //!   nothing but the database. A key that is over the limit is refused from memory, before the database is read.
 //! - **Costly calls, by key or signed-in user.** Counted before the handler runs: these create rows or send requests to
 //!   apps.

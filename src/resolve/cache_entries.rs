@@ -4,6 +4,8 @@
 //! and the authorization of the keys that use it. Both are sealed, with the inputs of their associated data
 //! unencrypted. Never refuses a caller: if an entry does not match, the database answers.
 
+use std::rc::Rc;
+
 use serde::{Deserialize, Serialize};
 
 use super::CredentialPayload;
@@ -128,11 +130,20 @@ fn parse_entry(text: &str) -> Option<CacheEntry> {
 }
 
 /// A key's entry, and its expiry.
-fn open_key<P: Ports>(context: &Context<P>, id: &ApiKeyId, text: &str) -> Option<(ApiKey, Timestamp)> {
+fn open_key<P: Ports>(context: &Context<P>, id: &ApiKeyId, text: &Rc<str>) -> Option<(ApiKey, Timestamp)> {
     let entry = parse_entry(text)?;
-    let seal_context = SealContext::of(CACHED_KEY, &entry.workspace, id.as_str(), 0);
-    let opened = context.config.key_ring.open(&seal_context, &entry.sealed).ok()?;
-    Some((serde_json::from_str(opened.expose()).ok()?, entry.until()))
+    let isolate_cache = context.ports.isolate_cache();
+    let opened = if let Some(opened) = isolate_cache.opened_key(text) {
+        opened
+    } else {
+        let seal_context = SealContext::of(CACHED_KEY, &entry.workspace, id.as_str(), 0);
+        let opened: Rc<str> = context.config.key_ring.open(&seal_context, &entry.sealed).ok()?.expose().into();
+        isolate_cache.remember_opened_key(text.clone(), opened.clone());
+        opened
+    };
+    // What was opened for another key is not this one's, even if somebody put the same text under both names.
+    let key = serde_json::from_str(&opened).ok().filter(|key: &ApiKey| key.id == *id)?;
+    Some((key, entry.until()))
 }
 
 fn open_connection<P: Ports>(
@@ -248,7 +259,7 @@ async fn write_key<P: Ports>(context: &Context<P>, key: &ApiKey) -> std::result:
         (context.ports.isolate_cache(), context.now(), ThrottledTask::WriteApiKeyEntry(key.id.clone()));
     let end = now.plus(MAX_TTL);
     let is_good = |(known, until): (ApiKey, Timestamp)| known == *key && !is_expiring(until, end, now);
-    let read = read_text(context, &name).await.and_then(|text| open_key(context, &key.id, &text));
+    let read = read_text(context, &name).await.and_then(|text| open_key(context, &key.id, &text.into()));
     if read.is_some_and(is_good) || !isolate_cache.try_start_task(&noted, LOCATION_CACHE_TTL, now) {
         return Ok(false);
     }

@@ -19,8 +19,8 @@ use crate::workspace::User;
 pub use listed::{ConnectionFilter, ListedConnection, list};
 
 const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
-/// Key, connection, the custom app's definition and the step's use: one row, each found by its primary key. Definition and
-/// use are looked up by themselves: `SQLite` compiles a join with them again at each call.
+/// Key, connection, the custom app's definition and the step's use: one row, each found by its primary key. Without the casts
+/// `SQLite` compiles the statement again at each call, because the plan of a join might depend on the values.
 const FOR_RESOLVE: &str = concat!(
     "SELECT ",
     key_columns!("k"),
@@ -29,8 +29,8 @@ const FOR_RESOLVE: &str = concat!(
       (SELECT last_used_at FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?3 AND u.step = ?4
         AND u.workspace_id = c.workspace_id) AS step_used_at
     FROM api_keys k
-    LEFT JOIN connections c ON c.id = ?2 AND c.workspace_id = k.workspace_id AND c.deleted_at IS NULL
-    WHERE k.id = ?1 AND k.revoked_at IS NULL"
+    LEFT JOIN connections c ON c.id = CAST(?2 AS TEXT) AND c.workspace_id = k.workspace_id AND c.deleted_at IS NULL
+    WHERE k.id = CAST(?1 AS TEXT) AND k.revoked_at IS NULL"
 );
 const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revision, oauth_client, name, user_id, user_name, metadata,
       account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,

@@ -250,7 +250,7 @@ fn only_the_key_with_too_many_calls_is_limited() {
 }
 
 #[test]
-fn each_key_is_counted_by_itself_once_in_ten_calls() {
+fn each_key_is_counted_by_itself_once_in_a_hundred_calls() {
     let fixture = fixture_with_rate_limits();
     let (key, other) = (first_key(&fixture), fixture.make_key_secret(|_| ()).expose().to_owned());
     for round in 1..=3 {
