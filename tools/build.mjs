@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { repoPath, ensureTools, main, quietWrangler, run, say, withLock, wrangler } from "./bootstrap.mjs";
+import { NAMED, withoutNames } from "./sizes.mjs";
 
-const INPUTS = ["src", "catalog", "migrations", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wrangler.toml", "package-lock.json", "tools/build.mjs", "tools/bootstrap.mjs"];
+const INPUTS = ["src", "catalog", "migrations", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wrangler.toml", "package-lock.json", "tools/build.mjs", "tools/bootstrap.mjs", "tools/sizes.mjs"];
 const STAMP = repoPath("build/.inputs");
 
 /**
@@ -33,7 +34,19 @@ async function compile(workerBuild, env, profile) {
   await run(workerBuild, profile, { env: { ...env, RUST_LIB_BACKTRACE: "0" }, hint: "See the compiler's messages above." });
 }
 
+/**
+ * Keeps the names of functions in a file of their own. They are a fifth of what would be uploaded, and only a stack trace
+ * needs them: `npm run sizes -- --function NUMBER`.
+ */
+function separateNames() {
+  const wasm = repoPath("build/index_bg.wasm");
+  const named = readFileSync(wasm);
+  writeFileSync(NAMED, named);
+  writeFileSync(wasm, withoutNames(named));
+}
+
 async function bundle() {
+  separateNames();
   mkdirSync(repoPath("dist"), { recursive: true });
   await run(...wrangler("deploy", "--dry-run", "--outdir", "dist"), { env: { ...quietWrangler, WRANGLER_LOG: "warn" } });
   reportSize();

@@ -1,11 +1,15 @@
 // Owns `npm run sizes`: what the Wasm file of the built Worker consists of. Prints the sizes of its sections, the code of
-// each crate and of each module of ours, and the largest functions. Reads the names that the build leaves in the file.
-// Changes nothing.
+// each crate and of each module of ours, and the largest functions; with --function, the name of a function by its number
+// in a stack trace. Reads the file with names that the build leaves in build/. Changes nothing.
 
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { Failure, main, repoPath, say } from "./bootstrap.mjs";
+
+/** The Wasm file as it was compiled. What is uploaded has no names. */
+export const NAMED = repoPath("build/names.wasm");
 
 const SECTIONS = ["custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code", "data", "data count", "tag"];
 const IMPORT = 2;
@@ -172,15 +176,31 @@ function printSums(title, sums, whole) {
 const kib = (bytes) => (bytes / 1024).toFixed(1);
 const gzipped = (bytes) => gzipSync(bytes, { level: 9 }).length;
 
+function readNamed() {
+  if (!existsSync(NAMED)) throw new Failure("There is no built Worker. Build it first: npm run build");
+  return readFileSync(NAMED);
+}
+
+/** The name of a function by its number, which counts the imported functions too. */
+export function nameFunction(bytes, number) {
+  const section = readSections(bytes).find(({ name }) => name === "name");
+  const name = section && readFunctionNames(bytes, section).get(number);
+  if (!name) throw new Failure(`The build has no function ${number}. Build the version that wrote the stack trace.`);
+  return shorten(name);
+}
+
+function runCommand() {
+  const { values } = parseArgs({ options: { function: { type: "string" } } });
+  if (values.function === undefined) return report();
+  say(nameFunction(readNamed(), Number(values.function)));
+}
+
 function report() {
-  const folder = repoPath("dist");
-  const file = existsSync(folder) && readdirSync(folder).find((name) => name.endsWith(".wasm"));
-  if (!file) throw new Failure("There is no built Worker. Build it first: npm run build");
-  const bytes = readFileSync(repoPath("dist", file));
+  const bytes = readNamed();
   const small = withoutNames(bytes);
   say(`\n| file | KiB | gzip, KiB |\n|---|---:|---:|`);
-  say(`| Wasm | ${kib(bytes.length)} | ${kib(gzipped(bytes))} |`);
-  say(`| Wasm without names | ${kib(small.length)} | ${kib(gzipped(small))} |`);
+  say(`| Wasm with names | ${kib(bytes.length)} | ${kib(gzipped(bytes))} |`);
+  say(`| Wasm, as uploaded | ${kib(small.length)} | ${kib(gzipped(small))} |`);
   say("\n| section | KiB | gzip, KiB |\n|---|---:|---:|");
   for (const { name, start, end } of readSections(bytes)) {
     if (end - start >= 1024) say(`| ${name} | ${kib(end - start)} | ${kib(gzipped(bytes.subarray(start, end)))} |`);
@@ -195,4 +215,4 @@ function report() {
   for (const { name, size } of functions.sort((a, b) => b.size - a.size).slice(0, LARGEST)) say(`| \`${name.replaceAll("|", "\\|")}\` | ${kib(size)} |`);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main(report);
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(runCommand);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { crateOf, modulePath, readFunctions, withoutNames } from "../../tools/sizes.mjs";
+import { crateOf, modulePath, nameFunction, readFunctions, withoutNames } from "../../tools/sizes.mjs";
 
 const text = (value) => [value.length, ...Buffer.from(value)];
 const section = (id, ...body) => [id, body.length, ...body];
@@ -22,6 +22,11 @@ test("a function has the size of its code and the name after the imported ones",
     { name: "one::first", size: 3 },
     { name: "two", size: 4 },
   ]);
+});
+
+test("a function is named by its number in a stack trace, which counts imported functions too", () => {
+  assert.equal(nameFunction(FILE, 1), "one::first");
+  assert.throws(() => nameFunction(FILE, 3), /no function 3/);
 });
 
 test("a file without names keeps everything else", () => {

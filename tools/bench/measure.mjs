@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { capture, Failure, repoPath } from "../bootstrap.mjs";
-import { withoutNames } from "../sizes.mjs";
 import { startRuntime } from "./runtime.mjs";
 
 /** The status of `refresh_in_progress`: the caller is told to come again. */
@@ -123,11 +122,11 @@ export class Meter {
   }
 }
 
-/** Sizes in bytes: of the Wasm file, without the names of functions, and of the JavaScript around it. */
+/** Sizes in bytes: of the Wasm file and of the JavaScript around it. */
 export function measureSizes() {
   const read = (ending) => readFileSync(repoPath("dist", readdirSync(repoPath("dist")).find((file) => file.endsWith(ending))));
   const wasm = read(".wasm");
-  const sizes = { Wasm: wasm, "Wasm without names": withoutNames(wasm), JavaScript: read("index.js") };
+  const sizes = { Wasm: wasm, JavaScript: read("index.js") };
   return Object.entries(sizes).map(([name, bytes]) => ({ name, raw: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length }));
 }
 
