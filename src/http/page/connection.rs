@@ -258,7 +258,10 @@ fn details_section(view: &ConnectionView) -> Markup {
                     }
                 }
                 div { dt { "Last connected" } dd { (time_element(view.connected_at)) } }
-                div { dt { "First connected" } dd { (time_element(view.created_at)) } }
+                // A connection is stored a moment after its first grant: until the second one this would look wrong.
+                @if view.created_at < view.connected_at {
+                    div { dt { "First connected" } dd { (time_element(view.created_at)) } }
+                }
             }
         }
     }

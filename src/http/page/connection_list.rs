@@ -74,7 +74,7 @@ fn no_connections() -> Markup {
             h2 #empty { "Nothing is connected yet" }
             p {
                 "A connection lets workflows act in an app, such as a mailbox or a team chat, with an account of "
-                "account. You make it once. Any number of workflow steps can use it, and you are not asked again."
+                "yours. You make it once. Any number of workflow steps can use it, and you are not asked again."
             }
             p {
                 "To make the first one, choose an app below. "
