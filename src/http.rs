@@ -215,6 +215,33 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+
+    /// The headers as `name:value` lines. None if one holds a line break: it would end its line, and what follows would be
+    /// another header.
+    pub fn header_lines(&self) -> Option<String> {
+        let mut lines = String::with_capacity(1024);
+        for (name, value) in &self.headers {
+            if name.contains([':', '\n']) || value.contains('\n') {
+                return None;
+            }
+            if !lines.is_empty() {
+                lines.push('\n');
+            }
+            lines.push_str(name);
+            lines.push(':');
+            lines.push_str(value);
+        }
+        Some(lines)
+    }
+}
+
+/// Path and query of an address as it was sent. The runtime does not normalise it, and puts the header `Host` before the
+/// path as it is: a host may hold a question mark or a hash, and there may be no path.
+pub fn path_and_query(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
+    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    (before.find('/').and_then(|at| before.get(at..)).unwrap_or("/"), query)
 }
 
 /// A request for its handler: the caller is known and authorised.
@@ -527,7 +554,35 @@ const LEADS_TO_APP_MARKER: &str = "x-leads-out";
 
 #[cfg(test)]
 mod tests {
-    use super::Response;
+    use super::{Response, path_and_query};
+
+    #[test]
+    fn path_and_query_are_those_that_were_sent_whatever_the_host_holds() {
+        for (url, path, query) in [
+            ("https://a.example/v1/apps?x=/y?z", "/v1/apps", "x=/y?z"),
+            ("https://a.example//b/../c", "//b/../c", ""),
+            ("https://a.example", "/", ""),
+            ("https://a.example?x=/v1/keys", "/", "x=/v1/keys"),
+            ("http://a?b=/v1/keys/healthz", "/", "b=/v1/keys/healthz"),
+            ("http://a#b/healthz?c", "/", ""),
+            ("http://a.example/healthz?#c?d", "/healthz", ""),
+            ("http://a.example*", "/", ""),
+        ] {
+            assert_eq!(path_and_query(url), (path, query), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_header_with_a_line_break_becomes_no_second_header() {
+        let response = |value: &str| {
+            Response::new(200, "text/plain", String::new())
+                .with_header("set-cookie", "a=b:c".into())
+                .with_header("set-cookie", value.into())
+        };
+        let lines = response("").header_lines();
+        assert_eq!(lines.as_deref(), Some("content-type:text/plain\nset-cookie:a=b:c\nset-cookie:"));
+        assert_eq!(response("x\nlocation:https://evil.example").header_lines(), None);
+    }
 
     #[test]
     fn debug_output_of_a_response_shows_no_body_and_no_cookie() {

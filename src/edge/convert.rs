@@ -7,7 +7,7 @@ use worker::web_sys;
 
 use super::glue;
 use super::system::SystemRandom;
-use crate::http::{BODY_LIMIT, Body, Method, READ_HEADERS, Request, Response};
+use crate::http::{BODY_LIMIT, Body, Method, READ_HEADERS, Request, Response, path_and_query};
 use crate::ids::random_text;
 
 thread_local! {
@@ -36,15 +36,6 @@ pub(super) async fn request(request: &web_sys::Request) -> worker::Result<Reques
     })
 }
 
-/// Path and query of an address as the platform serialises it (URL Standard, 4.5): after the host comes the first slash,
-/// and whatever is a question mark or a hash elsewhere is percent-encoded.
-fn path_and_query(url: &str) -> (&str, &str) {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let rest = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
-    let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
-    rest.split_once('?').unwrap_or((rest, ""))
-}
-
 async fn body(request: &web_sys::Request) -> worker::Result<Body> {
     let read = JsFuture::from(glue::request_body(request, BODY_LIMIT)).await?;
     Ok(if read.is_undefined() { Body::TooLarge } else { Body::Bytes(Uint8Array::new(&read).to_vec()) })
@@ -52,14 +43,7 @@ async fn body(request: &web_sys::Request) -> worker::Result<Body> {
 
 /// Writes a response.
 pub(super) fn response(response: &Response) -> worker::Result<web_sys::Response> {
-    let mut lines = String::with_capacity(1024);
-    for (name, value) in &response.headers {
-        if !lines.is_empty() {
-            lines.push('\n');
-        }
-        lines.push_str(name);
-        lines.push(':');
-        lines.push_str(value);
-    }
+    let malformed = || worker::Error::RustError("a header of the answer holds a line break".into());
+    let lines = response.header_lines().ok_or_else(malformed)?;
     Ok(glue::response(response.status, &lines, &response.body)?)
 }

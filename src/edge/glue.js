@@ -15,11 +15,16 @@ export function requestLines(request, names) {
   return lines;
 }
 
-/** The bytes of a request's body; undefined where it is longer than the limit: reading stops there. */
+/**
+ * The bytes of a request's body; undefined where it is longer than the limit. A body on a connection is never longer than
+ * the length that the request names. That of another Worker may be.
+ */
 export async function requestBody(request, limit) {
   const length = request.headers.get("content-length");
   if (length !== null) {
-    return Number(length) > limit ? undefined : new Uint8Array(await request.arrayBuffer());
+    if (Number(length) > limit) return undefined;
+    const bytes = new Uint8Array(await request.arrayBuffer());
+    return bytes.length > limit ? undefined : bytes;
   }
   const chunks = [];
   let size = 0;
