@@ -69,8 +69,9 @@ pub(crate) fn manual_fields(auth_method: &AuthMethod) -> BTreeMap<String, Secret
             .unwrap_or_else(|| format!("made-up-{}", id.replace('_', "-")))
     };
     let entered = auth_method.fields.iter().map(|field| (field.id.clone(), Secret::new(value(&field.id)))).collect();
-    read_fields(auth_method, &entered)
-        .unwrap_or_else(|problems| panic!("{}: made_up.json: {problems:?}", auth_method.app_id))
+    read_fields(auth_method, &entered).unwrap_or_else(|problems| {
+        panic!("{}: add values to tests/catalogue/made_up.json: {problems:?}", auth_method.app_id)
+    })
 }
 
 /// The credential of a connection with this auth method.

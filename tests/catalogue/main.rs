@@ -43,13 +43,13 @@ fn compare_or_update(path: &str, text: &str) -> Option<String> {
     }
     let line = old.lines().zip(text.lines()).take_while(|(old, new)| old == new).count();
     let nth = |text: &str| text.lines().nth(line).unwrap_or("(the end)").to_owned();
-    Some(format!("{path}, line {}:\n  is        {}\n  should be {}", line + 1, nth(&old), nth(text)))
+    let hint = "UPDATE_GOLDEN=1 cargo test --locked --test catalogue writes the file; read the difference";
+    Some(format!("{path}, line {}:\n  is        {}\n  should be {}\n{hint}", line + 1, nth(&old), nth(text)))
 }
 
 /// Fails with all error texts.
 fn assert_no_errors(complaints: &[String]) {
-    let hint = "UPDATE_GOLDEN=1 cargo test --test catalogue writes the files anew; read the difference.";
-    assert!(complaints.is_empty(), "\n{}\n{hint}", complaints.join("\n"));
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
 /// Reports files in a folder that belong to no app.
