@@ -26,7 +26,8 @@ use crate::store;
 use crate::time::Timestamp;
 use crate::vault::{SealContext, SealError};
 
-/// Seconds for which a location remembers what it read, also that there was no entry.
+/// Seconds for which a reader may have an entry that was deleted since, or find none that was written since: 30 at its
+/// location and 30 in its isolate.
 pub(super) const LOCATION_CACHE_TTL: i64 = 60;
 /// Seconds by which a further write must extend an entry: one in use is written again 45 minutes after it was written,
 /// so that it does not expire.
@@ -91,7 +92,7 @@ impl CacheWrite {
     }
 }
 
-/// What the cache has for a resolve: the key's entry and when it lapses, the connection's, and whether the workspace has a
+/// What the cache has for a resolve: the key's entry and when it expires, the connection's, and whether the workspace has a
 /// tombstone. `None` where one of the two entries is missing or can't be read.
 pub(super) struct EntriesRead {
     pub(super) key: ApiKey,
