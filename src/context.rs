@@ -25,7 +25,7 @@ pub struct Context<P> {
 }
 
 impl<P: Ports> Context<P> {
-    /// The record.
+    /// The database.
     pub fn db(&self) -> &P::Database {
         self.ports.database()
     }

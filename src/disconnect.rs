@@ -1,6 +1,6 @@
 //! Disconnect: revoke at the app, then erase, in an order that never leaves a usable credential behind.
 //!
-//! Owns that order: end it for everybody, take the copy away, revoke, erase. What the app does not confirm is tried again
+//! Owns that order: end it for everybody, delete its cache entry, revoke, erase. What the app does not confirm is tried again
 //! ([`crate::revocation`]); what the cache does not confirm stays noted ([`crate::cache`]). Neither keeps the rest from being
 //! done, so that a disconnect happens once.
 

@@ -41,18 +41,18 @@ pub enum ThrottledTask {
     EarlyRefresh(ConnectionId),
     /// What a connection sees is looked at.
     CheckNothingShared(ConnectionId),
-    /// A connection's copy, and its key's, are written again before they lapse.
+    /// A connection's entry in the cache, and its key's, are written again before they expire.
     RewriteCacheEntries(ConnectionId),
-    /// A key is copied to the cache.
+    /// A key's entry is written.
     WriteApiKeyEntry(ApiKeyId),
 }
 
-/// A copy in the cache that was written or seen from here.
+/// An entry of the cache that was written or seen from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenCacheEntry {
     /// The connection's generation and version, and the revision of its app's definition.
     pub versions: (i64, i64, i64),
-    /// When the copy lapses.
+    /// When the entry expires.
     pub expires_at: Timestamp,
     /// When it was written or seen. Another instance may have deleted it since.
     pub seen_at: Timestamp,
@@ -216,12 +216,12 @@ impl IsolateCache {
         sampling == 1
     }
 
-    /// The copy of a connection that was written or seen from here.
+    /// The entry of a connection that was written or seen from here.
     pub fn written_entry(&self, connection: &ConnectionId) -> Option<WrittenCacheEntry> {
         self.written_entries.borrow().get(connection).copied()
     }
 
-    /// Remembers a copy.
+    /// Remembers an entry.
     pub fn remember_written_entry(&self, connection: &ConnectionId, copied: WrittenCacheEntry) {
         let mut map = self.written_entries.borrow_mut();
         if map.len() >= MOST_ENTRIES {
@@ -230,7 +230,7 @@ impl IsolateCache {
         map.insert(connection.clone(), copied);
     }
 
-    /// Forgets a copy that was taken back.
+    /// Forgets an entry that was removed.
     pub fn forget_written_entry(&self, connection: &ConnectionId) {
         self.written_entries.borrow_mut().remove(connection);
     }

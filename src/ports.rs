@@ -25,9 +25,9 @@ use crate::time::Timestamp;
 
 /// Everything a use case may reach, bundled so that one type parameter carries it.
 pub trait Ports {
-    /// The record.
+    /// The database.
     type Database: Database;
-    /// The copy near the caller.
+    /// The cache.
     type Cache: Cache;
     /// The way to apps.
     type Http: Http;
@@ -46,9 +46,9 @@ pub trait Ports {
     /// What counts calls.
     type RateLimiter: RateLimiter;
 
-    /// The record.
+    /// The database.
     fn database(&self) -> &Self::Database;
-    /// The copy near the caller.
+    /// The cache.
     fn cache(&self) -> &Self::Cache;
     /// The way to apps.
     fn http(&self) -> &Self::Http;
@@ -246,7 +246,7 @@ impl DatabaseError {
     }
 }
 
-/// The record (D1). One call is one round trip and one transaction.
+/// The database (D1). One call is one round trip and one transaction.
 pub trait Database {
     /// Runs the statements in order, all or none, and answers one [`Rows`] each.
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError>;
@@ -257,7 +257,7 @@ pub trait Database {
 #[error("the cache failed: {0}")]
 pub struct CacheError(pub String);
 
-/// The copy near the caller (KV): eventually consistent, never the record.
+/// The cache (Workers KV): eventually consistent, and never the source of truth.
 pub trait Cache {
     /// The value under a key, if there is one.
     async fn get(&self, key: &str) -> Result<Option<String>, CacheError>;

@@ -1,4 +1,4 @@
-//! How long the record and the copy are waited for.
+//! How long database and cache are waited for.
 //!
 //! Owns the limits, so that no caller waits without end for a database or cache that has fallen silent. A call
 //! that was given up counts as failed and goes on by itself: a write may be applied all the same, as after any
@@ -10,12 +10,12 @@ use futures_util::future::{Either, select};
 
 use crate::ports::{Cache, CacheError, Clock, Database, DatabaseError, Rows, Statement};
 
-/// How long the record may take to answer, in milliseconds.
+/// How long the database may take to answer, in milliseconds.
 const DATABASE_TIMEOUT_MS: u32 = 5_000;
-/// How long the copy may take, in milliseconds: less, because the record is asked next, and a deletion is tried thrice.
+/// How long the cache may take, in milliseconds: less, because the database is asked next, and a deletion is tried thrice.
 const CACHE_TIMEOUT_MS: u32 = 2_000;
 
-/// The record or the copy, waited for no longer than is useful.
+/// The database or the cache, waited for no longer than is useful.
 pub struct Timeout<S, C> {
     inner: S,
     clock: C,

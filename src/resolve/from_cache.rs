@@ -1,4 +1,4 @@
-//! A resolve that the copy near the caller answers.
+//! A resolve that the cache answers.
 //!
 //! Owns whether it may: the same key, policy and expectations as with the database, and a token that lasts long enough.
 //! Refuses to refuse: whatever does not fit falls back on the database.
