@@ -143,3 +143,56 @@ fn what_is_remembered_is_sealed() {
         assert!(!remembered.contains(secret.as_str()));
     }
 }
+
+/// The text of an entry, and what is put in its place.
+fn replace_entry(fixture: &Fixture, name: &str, text: &str) {
+    let end = fixture.world.now().unix() + 3600;
+    fixture.world.cache.entries.borrow_mut().insert(name.to_owned(), (text.to_owned(), end));
+}
+
+fn entry_text(fixture: &Fixture, name: &str) -> String {
+    fixture.world.cache.entries.borrow()[name].0.clone()
+}
+
+#[test]
+fn an_entry_of_another_workspace_under_the_name_of_a_connection_answers_nobody() {
+    for is_remembered in [false, true] {
+        let (elsewhere, here, id) = fixture_with_memory();
+        let stranger = elsewhere.other_workspace();
+        let others = stranger.connect("eve");
+        stranger.resolve_and_finish(&others, edge_request()).unwrap();
+        let (name, others_name) = (format!("connection/{id}"), format!("connection/{others}"));
+        let mine = entry_text(&elsewhere, &name);
+        let mut renamed: Value = serde_json::from_str(&mine).unwrap();
+        renamed["workspace"] = json!(stranger.workspace.as_str());
+        for forged in [entry_text(&elsewhere, &others_name), renamed.to_string(), "{}".into(), String::new()] {
+            replace_entry(&here, &name, &forged);
+            here.world.advance_clock(MEMORY);
+            let here = if is_remembered { &here } else { &elsewhere };
+            let answered = resolve(here, &id).unwrap().resolved;
+            assert_eq!((answered.source, &answered.id), (Source::Database, &id), "{forged}");
+            assert_eq!(access_token_of(&answered), plain_tokens(&here.open_credential(&id)).0, "{forged}");
+        }
+        // The other way round: their key finds nothing of ours, whatever is remembered here.
+        assert_eq!(
+            here.resolve_as(&stranger.presented_key(), &id, edge_request()).unwrap_err().code,
+            ErrorCode::ConnectionNotFound
+        );
+    }
+}
+
+#[test]
+fn of_a_key_rotated_elsewhere_the_new_secret_works_at_once_and_the_old_one_ends_after_thirty_seconds() {
+    let (elsewhere, here, id) = fixture_with_memory();
+    let old = here.presented_key();
+    let path = format!("/v1/keys/{}/rotate", here.key.id.as_str());
+    let body = json!({ "overlap_seconds": 0 });
+    let (status, rotated) = call(&elsewhere, &first_key(&elsewhere), Method::Post, &path, &body);
+    assert_eq!(status, 200, "{rotated}");
+    let new = connections::caller::PresentedKey::parse(rotated["key"].as_str().unwrap()).unwrap();
+    assert_eq!(here.resolve_as(&new, &id, edge_request()).unwrap().resolved.source, Source::Database);
+    assert_eq!(here.resolve_as(&old, &id, edge_request()).unwrap().resolved.source, Source::Cache);
+    here.world.advance_clock(MEMORY);
+    assert_eq!(here.resolve_as(&old, &id, edge_request()).unwrap_err().code, ErrorCode::Unauthorized);
+    assert!(here.resolve_as(&new, &id, edge_request()).is_ok());
+}
