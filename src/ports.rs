@@ -619,8 +619,36 @@ pub trait RateLimiter {
 
 #[cfg(test)]
 mod tests {
-    use super::{RefreshOutcome, RefreshReason};
+    use super::{RefreshOutcome, RefreshReason, Row, SqlValue};
     use serde_json::json;
+
+    #[test]
+    fn a_value_of_a_row_is_null_a_whole_number_or_a_text_and_nothing_else() {
+        let values = [
+            SqlValue::Null,
+            SqlValue::Integer(9_007_199_254_740_991),
+            SqlValue::Integer(-9_007_199_254_740_991),
+            SqlValue::Text("a\u{0}b\u{2028}\"\\☃".into()),
+            SqlValue::Text(String::new()),
+        ];
+        let text = serde_json::to_string(&values).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<SqlValue>>(&text).unwrap(), values);
+        for other in ["1.5", "1e21", "18446744073709551615", "true", "[1]", "{}", r#""\ud800""#] {
+            assert!(serde_json::from_str::<SqlValue>(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_row_finds_its_columns_in_any_order_and_no_other() {
+        let columns: Vec<String> = ["a", "b", "c"].map(String::from).into();
+        let row = Row::new(columns.into(), vec![SqlValue::Integer(1), SqlValue::Null]);
+        for _ in 0..2 {
+            assert_eq!(row.get("b"), Some(&SqlValue::Null));
+            assert_eq!(row.get("a"), Some(&SqlValue::Integer(1)));
+            assert_eq!(row.get("A"), None);
+            assert_eq!(row.get("c"), None, "the row is shorter than its columns");
+        }
+    }
 
     #[test]
     fn the_texts_of_refresh_reasons_are_frozen() {
