@@ -260,7 +260,8 @@ async fn write_key<P: Ports>(context: &Context<P>, key: &ApiKey) -> std::result:
         (context.ports.isolate_cache(), context.now(), ThrottledTask::WriteApiKeyEntry(key.id.clone()));
     let end = now.plus(MAX_TTL);
     let is_good = |(known, until): (ApiKey, Timestamp)| known == *key && !is_expiring(until, end, now);
-    let read = read_text(context, &name).await.and_then(|text| open_key(context, &key.id, &text.into()));
+    let read = cache::read_entries(context, std::slice::from_ref(&name)).await;
+    let read = read.and_then(|texts| texts.into_iter().next()?).and_then(|text| open_key(context, &key.id, &text));
     if read.is_some_and(is_good) || !isolate_cache.try_start_task(&noted, LOCATION_CACHE_TTL, now) {
         return Ok(false);
     }
