@@ -123,10 +123,12 @@ suite("a cache entry", () => {
   });
 
   test("that was changed or swapped is not used: the database answers", async () => {
-    const [id, other] = [await connect(), await connect()];
-    for (const one of [id, other]) await copied(one);
+    const other = await connect();
+    await copied(other);
     const theirs = await installation.kv.get(`connection/${other}`);
     for (const text of [theirs, "{}", "not json", ""]) {
+      // A connection that this isolate does not remember: what it remembers is not read for 30 seconds.
+      const id = await connect();
       await installation.kv.put(`connection/${id}`, text);
       const { status, body } = await edge(id);
       assert.deepEqual([status, body.connection.id, body.source], [200, id, "database"], text.slice(0, 20));
@@ -138,17 +140,11 @@ test("a hot resolve reads the same number of rows with 10 and with 1,000 connect
   const id = await connect();
   await installation.resolve(id, { workflow: "nightly", step: "fetch" });
   const key = (await installation.row("SELECT id FROM api_keys ORDER BY created_at LIMIT 1")).id;
-  const statements = hotStatements();
+  const statement = installation.db.prepare(hotStatement()).bind(key, id, "nightly", "fetch");
   const read = async () => {
-    const answers = await Promise.all(
-      statements.map(({ sql, parameters }) =>
-        installation.db
-          .prepare(sql)
-          .bind(...parameters.map((name) => ({ key, id, workflow: "nightly", step: "fetch" })[name]))
-          .all(),
-      ),
-    );
-    return answers.map(({ meta }) => meta.rows_read);
+    const { results, meta } = await statement.all();
+    assert.equal(results[0].id, id);
+    return meta.rows_read;
   };
   const fill = async (count) => {
     const { results } = await installation.db.prepare("SELECT name FROM pragma_table_info('connections')").all();
@@ -163,21 +159,19 @@ test("a hot resolve reads the same number of rows with 10 and with 1,000 connect
   };
   const few = [await fill(1), await read()];
   const many = [await fill(1000), await read()];
-  t.diagnostic(`rows read by the statements of a hot resolve: ${few[1].join(" + ")} of ${few[0]} connections, ${many[1].join(" + ")} of ${many[0]}`);
-  assert.deepEqual(many[1], few[1]);
+  t.diagnostic(`rows read by a hot resolve: ${few[1]} of ${few[0]} connections, ${many[1]} of ${many[0]}`);
+  assert.equal(many[1], few[1]);
   assert.ok(many[0] > 1000);
   assert.equal((await installation.resolve(id, { workflow: "nightly", step: "fetch" })).body.source, "database");
 });
 
-/** The statements of `for_resolve`, read from the source, with the names of their parameters. */
-function hotStatements() {
-  const source = ["connections", "keys"].map((name) => readFileSync(join(ROOT, `src/store/${name}.rs`), "utf8")).join("\n");
-  const constant = (name) =>
-    new RegExp(`const ${name}: &str =\\s*"(.*?)";`, "s").exec(source)?.[1].replace(/\\\n\s*/g, "") ?? assert.fail(`no statement ${name}`);
-  return [
-    { sql: constant("SELECT"), parameters: ["key"] },
-    { sql: constant("GET_FOR_KEY"), parameters: ["id", "key"] },
-    { sql: constant("DEFINITION_FOR_KEY"), parameters: ["id", "key"] },
-    { sql: constant("USED_AT_FOR_KEY"), parameters: ["id", "workflow", "step", "key"] },
-  ];
+/** The statement of a resolve, read from the source. Which columns of the key it selects changes nothing of the rows it reads. */
+function hotStatement() {
+  const source = readFileSync(join(ROOT, "src/store/connections.rs"), "utf8");
+  const parts = /const FOR_RESOLVE: &str = concat!\((.*?)\n\);/s.exec(source)?.[1] ?? assert.fail("no statement FOR_RESOLVE");
+  return parts
+    .replace('key_columns!("k")', '"k.id AS key_id"')
+    .match(/"[^"]*"/g)
+    .map((text) => text.slice(1, -1))
+    .join("");
 }
