@@ -130,8 +130,8 @@ impl TestDatabase {
 
     /// The fault of a batch, if one is set.
     fn take_fault(&self, statements: &[Statement]) -> Option<Fault> {
-        if let Some(weather) = self.fault_plan.borrow_mut().as_mut() {
-            return weather(statements);
+        if let Some(plan) = self.fault_plan.borrow_mut().as_mut() {
+            return plan(statements);
         }
         match self.outage.get() {
             Some((0, fault)) => return Some(fault),
@@ -167,6 +167,9 @@ impl TestDatabase {
         let failed = |error: rusqlite::Error| database_error(statement.sql, &error);
         let mut prepared = self.sqlite().prepare_cached(&self.edit_statement(statement.sql)).map_err(failed)?;
         let (columns, names) = unique_columns(&prepared.column_names());
+        // Of two columns with one name the last hides the first: only a test that changes a statement wants that.
+        let is_edited = matches!(self.edit_statement(statement.sql), std::borrow::Cow::Owned(_));
+        assert!(is_edited || names.len() == prepared.column_count(), "two columns have one name: {}", statement.sql);
         let is_write = !prepared.readonly();
         let mut rows = Vec::new();
         {
