@@ -79,6 +79,12 @@ impl JsonFault {
         if message.starts_with("unknown field") {
             return Self::Unknown(expected.map(backticked_names).unwrap_or_default());
         }
+        if ["lone leading surrogate", "unexpected end of hex escape", "invalid unicode"]
+            .iter()
+            .any(|begin| message.starts_with(begin))
+        {
+            return Self::Expected("text in Unicode, with no half of a surrogate pair".to_owned());
+        }
         // A message without "invalid" contains what was expected. For an entry of a list it says only "value".
         let expected = expected.or_else(|| message.strip_prefix("expected "));
         Self::Expected(expected.map_or("something else", describe_expected).to_owned())
@@ -146,6 +152,10 @@ mod tests {
             ("unknown field `hunter2`, there are no fields", "is not known here: there is nothing to give"),
             ("expected an id that begins with con_ at line 1 column 2", "must be an id that begins with con_"),
             ("expected value at line 1 column 1", "must be a text"),
+            (
+                "lone leading surrogate in hex escape at line 1 column 20",
+                "must be text in Unicode, with no half of a surrogate pair",
+            ),
             ("hunter2", "must be something else"),
         ] {
             assert_eq!(JsonFault::from_serde("x", message).1.to_string(), told);
