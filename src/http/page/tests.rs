@@ -423,6 +423,7 @@ fn without_a_session_there_is_no_sign_out_and_no_home_link() {
 fn an_empty_list_explains_connections_and_an_empty_search_does_not() {
     let first = connection_list(&PAGE_CONTEXT, &ConnectionListView::default()).into_string();
     assert!(first.contains("Nothing is connected yet") && first.contains("A connection lets workflows act"));
+    assert!(first.contains("with an account of yours. You make it once."));
     assert!(first.contains("No app is ready to be connected"));
     assert!(!first.contains("role=\"search\""));
     let searched = connection_list(
@@ -534,6 +535,16 @@ fn a_new_connection_has_a_text_for_every_missing_value() {
     }
     for words in ["Ask for them again", "Kind of access", "Good to know", "Enter a new key", "This access ends"] {
         assert!(!html.contains(words), "{words} is in {html}");
+    }
+}
+
+#[test]
+fn the_first_connect_is_shown_once_there_was_another() {
+    for (seconds, is_shown) in [(0, false), (-1, false), (60, true)] {
+        let view = ConnectionView { connected_at: noon().plus(seconds), ..connection_view("words") };
+        let html = connection(&PAGE_CONTEXT, &view).into_string();
+        assert!(html.contains("Last connected"));
+        assert_eq!(html.contains("First connected"), is_shown, "{seconds}");
     }
 }
 
