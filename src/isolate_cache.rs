@@ -69,7 +69,7 @@ pub struct IsolateCache {
     refusals: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
     definitions: DefinitionCache,
     entries: EntryMemory,
-    opened_keys: RefCell<HashMap<Rc<str>, Rc<str>>>,
+    opened_keys: EntryMemory,
     free_connections: RefCell<HashMap<WorkspaceId, (i64, Timestamp)>>,
 }
 
@@ -136,17 +136,13 @@ impl IsolateCache {
 
     /// What an entry of a key says, if that very entry was opened here before.
     pub fn opened_key(&self, entry: &str) -> Option<Rc<str>> {
-        self.opened_keys.borrow().get(entry).cloned()
+        self.opened_keys.get_outdated(entry)
     }
 
     /// Remembers what an entry of a key says. It has no secret, only hashes: so it is opened once, and other entries at
-    /// each call.
-    pub fn remember_opened_key(&self, entry: Rc<str>, opened: Rc<str>) {
-        let mut keys = self.opened_keys.borrow_mut();
-        if keys.len() >= MOST_ENTRIES {
-            keys.clear();
-        }
-        keys.insert(entry, opened);
+    /// each call. Bounded in bytes too: a key may list two thousand connections and apps.
+    pub fn remember_opened_key(&self, entry: &str, opened: &str, now: Timestamp) {
+        self.opened_keys.remember(entry, Some(opened), now);
     }
 
     /// Whether a workspace is known to have room for one more connection: then that one is counted.
@@ -233,5 +229,23 @@ impl IsolateCache {
     /// Forgets an entry that was removed.
     pub fn forget_written_entry(&self, connection: &ConnectionId) {
         self.written_entries.borrow_mut().remove(connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opened_keys_with_long_lists_fill_no_memory() {
+        let cache = IsolateCache::default();
+        let opened = "x".repeat(70_000);
+        for number in 0..1000 {
+            let entry = format!("{number} {}", "y".repeat(95_000));
+            cache.remember_opened_key(&entry, &opened, Timestamp::from_unix(1));
+            assert_eq!(cache.opened_key(&entry).as_deref(), Some(opened.as_str()));
+        }
+        assert!(cache.opened_keys.size().1 <= 8 * 1024 * 1024, "{:?}", cache.opened_keys.size());
+        assert_eq!(cache.opened_key("another"), None);
     }
 }
