@@ -81,6 +81,7 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
                 auth_method_without_client: auth_method_without_client(one, &clients),
             })
             .collect(),
+        is_later_page: filter.after.is_some(),
         next_page_href: found.next.map(|cursor| next_page_url(&cursor, search.as_deref(), apps_search.as_deref())),
         apps_search,
         search,

@@ -16,7 +16,7 @@ use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
 
-pub use listed::{ConnectionFilter, ListedConnection, list};
+pub use listed::{ConnectionFilter, ListedConnection, MOST_EXAMINED, list};
 
 const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// Key, connection, the custom app's definition and the step's use: one row, each found by its primary key. Without the casts
@@ -60,10 +60,11 @@ const MAX_SAME_ACCOUNT: i64 = 20;
 const NAMES_WITH_PREFIX: &str =
     "SELECT name FROM connections WHERE workspace_id = ?1 AND app = ?2 AND deleted_at IS NULL
     AND name >= ?3 AND name < ?3 || char(1114111) AND substr(name, 1, length(?3)) = ?3 LIMIT ?4";
-/// The plus keeps `SQLite` from reading a whole workspace in order of time.
+/// Cut before they are sorted: an account may have any number of connections. The index has them in the order in which
+/// they were stored.
 const SAME_ACCOUNT: &str =
-    "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
-    AND deleted_at IS NULL ORDER BY +created_at LIMIT ?5";
+    "SELECT * FROM (SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
+      AND deleted_at IS NULL LIMIT ?5) ORDER BY created_at LIMIT ?5";
 /// The last case is a definition that was edited since.
 const IS_GRANT_IN_USE: &str = concat!(
     "SELECT ",
@@ -75,8 +76,10 @@ const IS_GRANT_IN_USE: &str = concat!(
           AND (a.created_at > c.connected_at OR a.created_at = c.connected_at AND a.revision > c.app_revision))) AS n"
 );
 const COUNT_GRANTS: &str =
-    "SELECT coalesce(sum(generation), 0) AS n FROM connections WHERE oauth_client = ?2 AND account_id = ?3
-    AND workspace_id = ?1 AND deleted_at IS NULL";
+    "SELECT coalesce(sum(generation), 0) AS n FROM (SELECT generation FROM connections WHERE oauth_client = ?2
+      AND account_id = ?3 AND workspace_id = ?1 AND deleted_at IS NULL LIMIT ?4)";
+/// Connections of one account that are counted, at most. More than any app's limit.
+const MAX_GRANTS_COUNTED: i64 = 500;
 
 impl FromRow for Connection {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
@@ -345,6 +348,6 @@ pub async fn count_grants(
     client: &ClientId,
     account: &str,
 ) -> StoreResult<i64> {
-    let rows = run_statement(db, sql!(COUNT_GRANTS, workspace, client, account)).await?;
+    let rows = run_statement(db, sql!(COUNT_GRANTS, workspace, client, account, MAX_GRANTS_COUNTED)).await?;
     rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
 }

@@ -32,6 +32,7 @@ mod refresh;
 mod request_limits;
 mod reseal;
 mod resolve;
+mod rows_read;
 mod scheduled_run;
 mod security;
 mod shards;

@@ -69,10 +69,13 @@ fn every_statement_uses_an_index_or_is_a_listed_exception() {
 #[test]
 fn lists_are_read_in_index_order_from_the_cursor() {
     for (has, index) in [
-        ("LIST", "SEARCH c USING INDEX connections_by_workspace (workspace_id=? AND (created_at,id)<(?,?))"),
+        (
+            "LIST",
+            "SEARCH c USING INDEX connections_by_workspace (workspace_id=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))",
+        ),
         (
             "OF_USER",
-            "SEARCH c USING INDEX connections_by_user (workspace_id=? AND user_id=? AND (created_at,id)<(?,?))",
+            "SEARCH c USING INDEX connections_by_user (workspace_id=? AND user_id=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))",
         ),
         ("SEEN_BY", "MERGE (UNION ALL)"),
     ] {

@@ -270,6 +270,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
 
         // Connections
         Handler::ListConnections => operation(CONNECTIONS, "List connections")
+            .about("A request looks at up to 1,000 connections if it has to look at each of them, for example for `q` and most values of `attention`. A page may then have fewer rows than `limit`, or none, although more follow: read on until `next_cursor` is null.")
             .query("app", "Of this app.", schemas.request::<AppId>())
             .query("status", "With this stored status.", schemas.request::<ConnectionStatus>())
             .query("user", "Of this user's id.", text())

@@ -41,6 +41,8 @@ pub struct ConnectionListView {
     pub search: Option<String>,
     /// Where the next page is.
     pub next_page_href: Option<String>,
+    /// Whether this is not the first page.
+    pub is_later_page: bool,
     /// What has just happened.
     pub notice: Option<String>,
 }
@@ -55,12 +57,13 @@ pub fn connection_list(shell: &PageContext<'_>, view: &ConnectionListView) -> Ma
         } @else {
             (connection_search(view))
             @if view.connections.is_empty() {
-                (no_search_results(view.search.as_deref()))
+                (no_search_results(view))
             } @else {
                 (connection_table(&view.connections))
             }
             @if let Some(next) = &view.next_page_href {
-                p { (link("Next page", next, "button")) }
+                @let label = if view.connections.is_empty() { "Search older connections" } else { "Next page" };
+                p { (link(label, next, "button")) }
             }
         }
         (apps_section(view))
@@ -84,15 +87,25 @@ fn no_connections() -> Markup {
     }
 }
 
-fn no_search_results(search: Option<&str>) -> Markup {
+/// A search looks at a limited number of connections for each page, so that a page without a hit is not always the last.
+fn no_search_results(view: &ConnectionListView) -> Markup {
+    let (heading, which) = match (&view.next_page_href, view.is_later_page) {
+        (Some(_), _) => ("No connection found yet", "None of the newest connections has "),
+        (None, true) => ("No more connections found", "No older connection has "),
+        (None, false) => ("No connection found", "No connection has "),
+    };
     html! {
         section.panel aria-labelledby="empty" {
-            h2 #empty { "No connection found" }
+            h2 #empty { (heading) }
             p {
-                @if let Some(search) = search {
-                    "No connection has " (quoted_text(search)) " in its name, app or account. "
+                @if let Some(search) = &view.search {
+                    (which) (quoted_text(search)) " in its name, app or account. "
                 }
-                "Try another word, or show all connections."
+                @if view.next_page_href.is_some() {
+                    "Continue with the older ones, try another word, or show all connections."
+                } @else {
+                    "Try another word, or show all connections."
+                }
             }
             p { a.button href="/" { "Show all connections" } }
         }

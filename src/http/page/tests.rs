@@ -45,6 +45,7 @@ fn connection_list_view(words: &str) -> ConnectionListView {
         apps_search: None,
         search: Some(words.to_owned()),
         next_page_href: Some(format!("/?cursor={words}")),
+        is_later_page: false,
         notice: Some(words.to_owned()),
     }
 }
@@ -433,6 +434,25 @@ fn an_empty_list_explains_connections_and_an_empty_search_does_not() {
     .into_string();
     assert!(searched.contains("No connection has “<bdi>zzz</bdi>”") && searched.contains("Show all connections"));
     assert!(!searched.contains("Nothing is connected yet"));
+}
+
+#[test]
+fn a_search_that_is_not_complete_leads_to_the_older_connections() {
+    let page = |next_page_href: Option<&str>, is_later_page| {
+        let next_page_href = next_page_href.map(str::to_owned);
+        let view = ConnectionListView {
+            search: Some("zzz".to_owned()),
+            next_page_href,
+            is_later_page,
+            ..ConnectionListView::default()
+        };
+        connection_list(&PAGE_CONTEXT, &view).into_string()
+    };
+    let incomplete = page(Some("/?cursor=1.a&amp;q=zzz"), false);
+    assert!(incomplete.contains("No connection found yet") && incomplete.contains(">Search older connections<"));
+    assert!(!incomplete.contains("No connection has "), "that is not known");
+    let last = page(None, true);
+    assert!(last.contains("No older connection has “<bdi>zzz</bdi>”") && !last.contains("Search older connections"));
 }
 
 #[test]

@@ -30,7 +30,7 @@ macro_rules! listed {
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
         AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate
     FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
-    WHERE c.workspace_id = ?1 AND c.deleted_at IS NULL AND ",
+    WHERE c.deleted_at IS NULL AND ",
             $first,
             "
       AND (?3 IS NULL OR c.app = ?3)
@@ -64,19 +64,69 @@ macro_rules! listed {
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
         END)
-      AND (c.created_at, c.id) < (coalesce(?13, 9e15), coalesce(?14, ''))"
+      AND (c.created_at, c.id) < (coalesce(?13, 9e15), coalesce(?14, ''))
+      AND (c.created_at, c.id) >= (?20, ?21)"
         )
     };
 }
 macro_rules! newest_first {
     ($($of:expr),+) => { concat!($($of),+, " ORDER BY created_at DESC, id DESC LIMIT ?15") };
 }
+/// The last of the `?4` rows after the cursor that a list reads, in the order of the same index.
+macro_rules! last_read {
+    ($($first:literal),+) => {
+        concat!(
+            last_read!(@parts $($first),+),
+            " ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?4"
+        )
+    };
+    (@parts $first:literal) => {
+        concat!("SELECT created_at, id FROM connections c WHERE ", $first, " AND (c.created_at, c.id) < (?2, ?3)")
+    };
+    (@parts $first:literal, $second:literal) => {
+        concat!(last_read!(@parts $first), " UNION ALL ", last_read!(@parts $second))
+    };
+}
 
-const LIST: &str = newest_first!(listed!("?2 IS NULL"));
-const FIND: &str = newest_first!(listed!("c.id = ?2"));
-const OF_USER: &str = newest_first!(listed!("c.user_id = ?5"));
+const FIND: &str = newest_first!(listed!("c.workspace_id = ?1 AND c.id = ?2"));
+/// The plus keeps `SQLite` from reading a whole workspace in order of time.
+const AMONG: &str =
+    newest_first!(listed!("+c.workspace_id = ?1 AND ?2 IS NULL AND c.id IN (SELECT value FROM json_each(?9))"));
+const LIST: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL"));
+const OF_USER: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?5"));
 /// A person's own connections and those without an owner, each found in order by the index, and merged.
-const SEEN_BY: &str = newest_first!(listed!("c.user_id = ?8"), " UNION ALL ", listed!("c.user_id IS NULL"));
+const SEEN_BY: &str = newest_first!(
+    listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?8"),
+    " UNION ALL ",
+    listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id IS NULL")
+);
+const WITH_STATUS: &str =
+    newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.status = ?4 AND c.status <> 'connected'"));
+const OF_APP: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.app = ?3"));
+const WITH_OTHER_SCOPES: &str =
+    newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.scopes_granted <> c.scopes_requested"));
+
+const LAST_OF_LIST: &str = last_read!("c.workspace_id = ?1 AND ?5 IS NULL");
+const LAST_OF_USER: &str = last_read!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?5");
+const LAST_SEEN_BY: &str = last_read!(
+    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?5",
+    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id IS NULL"
+);
+const LAST_WITH_STATUS: &str =
+    last_read!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.status = ?5 AND c.status <> 'connected'");
+const LAST_OF_APP: &str = last_read!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.app = ?5");
+const LAST_WITH_OTHER_SCOPES: &str = last_read!(
+    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.scopes_granted <> c.scopes_requested AND ?5 IS NULL"
+);
+
+/// The connections that a workflow used, up to a limit.
+const OF_WORKFLOW: &str = "SELECT connection_id FROM uses WHERE workspace_id = ?1 AND workflow = ?2 LIMIT ?3";
+
+/// Connections that one request looks at, at most, if it has to look at each of them: a query of one workspace must not
+/// hold the database. The next page continues behind them.
+pub const MOST_EXAMINED: i64 = 1_000;
+/// Uses of a workflow that are looked up to find its connections. Where there are more, the list is read in order.
+const MOST_USES_OF_WORKFLOW: i64 = 1_000;
 
 /// A connection with what is shown in addition to its own columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,21 +210,102 @@ fn row_cursor(row: &Row) -> String {
     format!("{}.{}", row.integer("created_at").unwrap_or_default(), row.text("id").unwrap_or_default())
 }
 
-/// Connections, newest first.
+/// In which order a list is read: by which statement, and by which statement one finds how far it may read. No second
+/// one where the first reads only what it lists.
+struct ListPlan<'a> {
+    select: &'static str,
+    last_read: Option<(&'static str, Option<&'a str>)>,
+}
+
+impl ConnectionFilter {
+    /// The index that leads to the fewest rows.
+    fn plan(&self) -> ListPlan<'_> {
+        let set = [
+            self.app.is_some(),
+            self.status.is_some(),
+            self.user.is_some(),
+            self.workflow.is_some(),
+            self.text.is_some(),
+            self.visible_to.is_some(),
+            self.apps.is_some(),
+            self.attention.is_some(),
+        ];
+        let is_partly_covered = set.iter().filter(|is_set| **is_set).count() > 1;
+        let by_index = |select, last_read, value| ListPlan {
+            select,
+            last_read: is_partly_covered.then_some((last_read, Some(value))),
+        };
+        match self {
+            Self { id: Some(_), .. } => ListPlan { select: FIND, last_read: None },
+            Self { connections: Some(_), .. } => ListPlan { select: AMONG, last_read: None },
+            Self { user: Some(user), .. } => by_index(OF_USER, LAST_OF_USER, user.as_str()),
+            Self { visible_to: Some(user), .. } => by_index(SEEN_BY, LAST_SEEN_BY, user.as_str()),
+            Self { status: Some(status), .. } if *status != ConnectionStatus::Connected => {
+                by_index(WITH_STATUS, LAST_WITH_STATUS, status.as_str())
+            }
+            Self { attention: Some(code), .. } if code == "missing_scopes" => {
+                ListPlan { select: WITH_OTHER_SCOPES, last_read: Some((LAST_WITH_OTHER_SCOPES, None)) }
+            }
+            Self { app: Some(app), .. } => by_index(OF_APP, LAST_OF_APP, app.as_str()),
+            Self { .. } => ListPlan { select: LIST, last_read: set.contains(&true).then_some((LAST_OF_LIST, None)) },
+        }
+    }
+}
+
+/// The connections that a workflow used, if they are few.
+async fn find_of_workflow(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    workflow: &str,
+) -> StoreResult<Option<Vec<ConnectionId>>> {
+    let found = run_statement(db, sql!(OF_WORKFLOW, workspace, workflow, MOST_USES_OF_WORKFLOW + 1)).await?;
+    if i64::try_from(found.rows.len()).is_ok_and(|rows| rows <= MOST_USES_OF_WORKFLOW) {
+        let ids: StoreResult<std::collections::BTreeSet<_>> =
+            found.rows.iter().map(|row| Columns(row).id("connection_id")).collect();
+        return Ok(Some(ids?.into_iter().collect()));
+    }
+    Ok(None)
+}
+
+/// The last row that a list may read; none where fewer are left.
+async fn find_last_read(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    filter: &ConnectionFilter,
+) -> StoreResult<Option<Row>> {
+    let Some((statement, value)) = filter.plan().last_read else { return Ok(None) };
+    let after = filter.after.as_ref();
+    let at = after.map_or(NEVER, |(at, _)| at.unix());
+    let id = after.map_or("", |(_, id)| id.as_str());
+    let most = MOST_EXAMINED.max(filter.limit + 1);
+    let found = run_statement(db, sql!(statement, workspace, at, id, most - 1, value)).await?;
+    Ok(found.rows.into_iter().next())
+}
+
+/// Later than every connection was created, and exact as a floating point number.
+const NEVER: i64 = 9_000_000_000_000_000;
+
+/// Connections, newest first. A page may have fewer than asked for, or none, although more follow: a request looks at
+/// [`MOST_EXAMINED`] connections only.
 pub async fn list(
     db: &impl Database,
     workspace: &WorkspaceId,
     filter: &ConnectionFilter,
     now: Timestamp,
 ) -> StoreResult<Page<ListedConnection>> {
-    let select = match filter {
-        ConnectionFilter { id: Some(_), .. } => FIND,
-        ConnectionFilter { user: Some(_), .. } => OF_USER,
-        ConnectionFilter { visible_to: Some(_), .. } => SEEN_BY,
-        ConnectionFilter { .. } => LIST,
+    let mut filter = std::borrow::Cow::Borrowed(filter);
+    if let (None, None, Some(workflow)) = (&filter.id, &filter.connections, &filter.workflow)
+        && let Some(connections) = find_of_workflow(db, workspace, workflow).await?
+    {
+        filter.to_mut().connections = Some(connections);
+    }
+    let last_read = find_last_read(db, workspace, &filter).await?;
+    let (read_to_time, read_to_id) = match &last_read {
+        Some(row) => (Columns(row).integer("created_at")?, Columns(row).text("id")?),
+        None => (0, String::new()),
     };
     let statement = sql!(
-        select,
+        filter.plan().select,
         workspace,
         filter.id.as_ref(),
         filter.app.as_ref(),
@@ -193,7 +324,9 @@ pub async fn list(
         FAILURE_THRESHOLD,
         now.plus(SECRET_EXPIRY_WARNING),
         now.plus(EXPIRES_SOON_WITHIN),
-        now.plus(-UNUSED_AFTER)
+        now.plus(-UNUSED_AFTER),
+        read_to_time,
+        read_to_id
     );
     let answer = run_statement(db, statement).await?;
     let rows = cut_page(answer.rows, filter.limit, row_cursor);
@@ -207,5 +340,5 @@ pub async fn list(
             Err(_) => {}
         }
     }
-    Ok(Page { data, next: rows.next })
+    Ok(Page { data, next: rows.next.or_else(|| last_read.as_ref().map(row_cursor)) })
 }

@@ -77,6 +77,8 @@ pub(crate) struct TestDatabase {
     pub(crate) statements: Cell<u64>,
     pub(crate) writes: Cell<u64>,
     pub(crate) rows_scanned: Cell<i64>,
+    /// Operations of `SQLite`'s virtual machine: what a statement costs, whichever way it finds its rows.
+    pub(crate) vm_steps: Cell<i64>,
     pub(crate) statements_run: RefCell<BTreeSet<&'static str>>,
 }
 
@@ -111,6 +113,7 @@ impl TestDatabase {
             statements: Cell::new(0),
             writes: Cell::new(0),
             rows_scanned: Cell::new(0),
+            vm_steps: Cell::new(0),
             statements_run: RefCell::default(),
         }
     }
@@ -125,6 +128,7 @@ impl TestDatabase {
         self.statements.set(0);
         self.writes.set(0);
         self.rows_scanned.set(0);
+        self.vm_steps.set(0);
         self.statements_run.borrow_mut().clear();
     }
 
@@ -182,6 +186,7 @@ impl TestDatabase {
         }
         self.rows_scanned
             .set(self.rows_scanned.get() + i64::from(prepared.reset_status(StatementStatus::FullscanStep)));
+        self.vm_steps.set(self.vm_steps.get() + i64::from(prepared.reset_status(StatementStatus::VmStep)));
         let changes = if is_write { self.sqlite().changes() } else { 0 };
         self.writes.set(self.writes.get() + u64::from(is_write));
         Ok(Rows { rows, changes })

@@ -1,0 +1,272 @@
+//! What a query costs does not grow with the number of connections in its workspace.
+//!
+//! The cost is the number of operations of `SQLite`'s virtual machine. Rows of a full scan are not enough: a search in an
+//! index that reads a whole workspace is no full scan.
+
+use connections::app::AppId;
+use connections::connection::ConnectionStatus;
+use connections::ids::ConnectionId;
+use connections::store::connections::{ConnectionFilter, MOST_EXAMINED};
+use connections::store::{self, Page};
+use connections::time::Timestamp;
+
+use crate::support::Fixture;
+
+/// The id of a copied connection: the same number, the same id.
+fn numbered_id(number: i64) -> ConnectionId {
+    ConnectionId::parse(&format!("con_00{number:022}")).unwrap()
+}
+
+/// How the copies differ from the connection that they are copies of.
+const DIFFERENCES: [(&str, &str); 7] = [
+    ("id", "'con_00' || printf('%022d', n.number)"),
+    ("name", "'Acme ' || n.number"),
+    ("user_id", "'user' || n.number"),
+    ("account_id", "'account' || n.number"),
+    ("account_label", "'account' || n.number || '@acme.example'"),
+    ("created_at", "c.created_at - n.number"),
+    ("metadata", "c.metadata"),
+];
+
+/// A workspace with so many connections, each of another person and account. `differences` come after [`DIFFERENCES`].
+fn workspace_with(connections: i64, differences: &[(&str, &str)]) -> Fixture {
+    let fixture = Fixture::new();
+    let first = fixture.connect("first");
+    fixture.world.advance_clock(1_000_000);
+    copy_connection(&fixture, &first, connections, differences);
+    fixture
+}
+
+fn copy_connection(fixture: &Fixture, of: &ConnectionId, number: i64, differences: &[(&str, &str)]) {
+    let db = &fixture.world.db;
+    let columns = db.query_value("SELECT group_concat(name, ' ') FROM pragma_table_info('connections')");
+    let columns: Vec<_> = columns.as_str().unwrap().split(' ').map(str::to_owned).collect();
+    let value = |column: &String| {
+        let found = differences.iter().chain(&DIFFERENCES).find(|(name, _)| name == column);
+        found.map_or_else(|| format!("c.{column}"), |(_, value)| (*value).to_owned())
+    };
+    let values: Vec<_> = columns.iter().map(value).collect();
+    let copied = db.tamper(&format!(
+        "WITH RECURSIVE n(number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM n WHERE number < {number})
+        INSERT INTO connections ({}) SELECT {} FROM n, connections c WHERE c.id = '{of}'",
+        columns.join(", "),
+        values.join(", ")
+    ));
+    assert_eq!(i64::try_from(copied).unwrap(), number);
+}
+
+fn list(fixture: &Fixture, filter: &ConnectionFilter) -> Page<store::connections::ListedConnection> {
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        store::connections::list(context.db(), &fixture.workspace, filter, context.now()).await.unwrap()
+    })
+}
+
+/// What a list costs, and what it answers.
+fn cost_of_list(fixture: &Fixture, filter: &ConnectionFilter) -> (i64, usize) {
+    fixture.world.db.reset_counts();
+    let page = list(fixture, filter);
+    (fixture.world.db.vm_steps.get(), page.data.len())
+}
+
+/// The connections of a list, page by page.
+fn list_all(fixture: &Fixture, filter: &ConnectionFilter) -> (Vec<ConnectionId>, u32) {
+    let (mut found, mut pages) = (Vec::new(), 0);
+    let mut filter = filter.clone();
+    loop {
+        let page = list(fixture, &filter);
+        pages += 1;
+        found.extend(page.data.into_iter().map(|one| one.connection.id));
+        let Some(next) = page.next else { return (found, pages) };
+        let (at, id) = next.split_once('.').unwrap();
+        filter.after = Some((Timestamp::from_unix(at.parse().unwrap()), ConnectionId::parse(id).unwrap()));
+    }
+}
+
+/// A workspace and one of twice its size. Both are larger than what one request may look at.
+const SIZES: [i64; 2] = [MOST_EXAMINED * 3 / 2, MOST_EXAMINED * 3];
+
+/// Fails if the larger workspace costs more than a twentieth more.
+fn assert_flat(what: &str, costs: [i64; 2]) {
+    let [small, large] = costs;
+    assert!(large <= small + small / 20, "{what}: {small} operations, and {large} for twice the connections");
+}
+
+/// The cursor behind which so many connections are left.
+fn cursor_before_the_last(fixture: &Fixture, left: i64) -> (Timestamp, ConnectionId) {
+    let row = format!("FROM connections ORDER BY created_at, id LIMIT 1 OFFSET {left}");
+    let at = fixture.world.db.query_number(&format!("SELECT created_at {row}"));
+    let id = fixture.world.db.query_value(&format!("SELECT id {row}"));
+    (Timestamp::from_unix(at), ConnectionId::parse(id.as_str().unwrap()).unwrap())
+}
+
+fn filters(fixture: &Fixture) -> Vec<(&'static str, ConnectionFilter)> {
+    let all = ConnectionFilter { limit: 50, ..ConnectionFilter::default() };
+    let text = |text: &str| Some(text.to_owned());
+    let attention = |code: &str| ConnectionFilter { attention: text(code), ..all.clone() };
+    let other_app = AppId::parse("slack").unwrap();
+    vec![
+        ("first page", all.clone()),
+        ("last page", ConnectionFilter { after: Some(cursor_before_the_last(fixture, 10)), ..all.clone() }),
+        ("user", ConnectionFilter { user: text("user7"), ..all.clone() }),
+        ("user without hits", ConnectionFilter { user: text("nobody"), ..all.clone() }),
+        ("a person's page", ConnectionFilter { visible_to: text("user7"), ..all.clone() }),
+        ("a person's search", ConnectionFilter { visible_to: text("user7"), text: text("none"), ..all.clone() }),
+        ("search", ConnectionFilter { text: text("acme.example"), ..all.clone() }),
+        ("search without hits", ConnectionFilter { text: text("none"), ..all.clone() }),
+        ("workflow", ConnectionFilter { workflow: text("billing"), ..all.clone() }),
+        ("workflow without hits", ConnectionFilter { workflow: text("none"), ..all.clone() }),
+        ("connected", ConnectionFilter { status: Some(ConnectionStatus::Connected), ..all.clone() }),
+        ("needs reconnect", ConnectionFilter { status: Some(ConnectionStatus::NeedsReconnect), ..all.clone() }),
+        ("unconfirmed", ConnectionFilter { status: Some(ConnectionStatus::AwaitingConfirmation), ..all.clone() }),
+        (
+            "search of those that need a reconnect",
+            ConnectionFilter { status: Some(ConnectionStatus::NeedsReconnect), text: text("none"), ..all.clone() },
+        ),
+        ("app", ConnectionFilter { app: Some(fixture.app.clone()), ..all.clone() }),
+        ("app without hits", ConnectionFilter { app: Some(other_app.clone()), ..all.clone() }),
+        ("one connection", ConnectionFilter { connections: Some(vec![numbered_id(900)]), ..all.clone() }),
+        ("other apps", ConnectionFilter { apps: Some(vec![other_app]), ..all.clone() }),
+        ("missing_scopes", attention("missing_scopes")),
+        ("duplicate", attention("duplicate")),
+        ("client_misconfigured", attention("client_misconfigured")),
+        ("client_secret_expires", attention("client_secret_expires")),
+        ("app_unreachable", attention("app_unreachable")),
+        ("app_refuses", attention("app_refuses")),
+        ("expires_soon", attention("expires_soon")),
+        ("nothing_shared", attention("nothing_shared")),
+        ("definition_changed", attention("definition_changed")),
+        ("unused", attention("unused")),
+    ]
+}
+
+/// One workflow uses one connection.
+fn record_one_use(fixture: &Fixture) {
+    let id = numbered_id(7);
+    fixture.world.db.tamper(&format!(
+        "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
+        VALUES ('{id}', 'billing', '', '{}', 1, 1, 1)",
+        fixture.workspace
+    ));
+}
+
+/// Lists both workspaces with every filter.
+fn assert_lists_are_flat(small: &Fixture, large: &Fixture) {
+    for ((what, of_small), (_, of_large)) in filters(small).into_iter().zip(filters(large)) {
+        let (small_cost, small_rows) = cost_of_list(small, &of_small);
+        let (large_cost, large_rows) = cost_of_list(large, &of_large);
+        assert_eq!(small_rows, large_rows, "{what}");
+        assert_flat(what, [small_cost, large_cost]);
+    }
+}
+
+#[test]
+fn no_list_costs_more_in_a_larger_workspace() {
+    let [small, large] = SIZES.map(|size| workspace_with(size, &[]));
+    record_one_use(&small);
+    record_one_use(&large);
+    assert_lists_are_flat(&small, &large);
+}
+
+#[test]
+fn no_list_costs_more_if_all_connections_are_of_one_account() {
+    let same = [("account_id", "'one'"), ("user_id", "NULL"), ("name", "'Acme'")];
+    let [small, large] = SIZES.map(|size| workspace_with(size, &same));
+    assert_lists_are_flat(&small, &large);
+}
+
+#[test]
+fn no_list_costs_more_if_the_app_grants_other_scopes_than_requested() {
+    let more = [("scopes_granted", r#"'["more", ' || substr(c.scopes_requested, 2)"#), ("status", "'needs_reconnect'")];
+    let [small, large] = SIZES.map(|size| workspace_with(size, &more));
+    let filter =
+        ConnectionFilter { attention: Some("missing_scopes".into()), limit: 50, ..ConnectionFilter::default() };
+    assert_eq!(list(&small, &filter).data, [], "none is missing");
+    assert_lists_are_flat(&small, &large);
+}
+
+#[test]
+fn a_search_finds_every_connection_although_no_request_looks_at_all() {
+    let mine = [("user_id", "CASE WHEN n.number % 2 THEN 'ann' END"), ("metadata", r#"'{"a":"b"}'"#)];
+    let fixture = workspace_with(MOST_EXAMINED * 5 / 2, &mine);
+    // One at each end of what a request looks at, one in the middle, and the last.
+    let hits = [1, MOST_EXAMINED - 1, MOST_EXAMINED, MOST_EXAMINED + 1, MOST_EXAMINED * 3 / 2, MOST_EXAMINED * 5 / 2];
+    for hit in hits {
+        let hit = numbered_id(hit);
+        fixture.world.db.tamper(&format!(
+            "UPDATE connections SET name = 'The Needle', failures = 3, status = 'connected' WHERE id = '{hit}'"
+        ));
+        fixture.world.db.tamper(&format!(
+            "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
+            VALUES ('{hit}', 'billing', '', '{}', 1, 1, 1)",
+            fixture.workspace
+        ));
+    }
+    let expected = hits.map(numbered_id).to_vec();
+    let text = |text: &str| Some(text.to_owned());
+    for limit in [1, 2, 50, 200] {
+        let all = ConnectionFilter { limit, ..ConnectionFilter::default() };
+        for (filter, most_pages) in [
+            (ConnectionFilter { text: text("needle"), ..all.clone() }, 3),
+            (ConnectionFilter { text: text("needle"), app: Some(fixture.app.clone()), ..all.clone() }, 3),
+            (ConnectionFilter { text: text("needle"), visible_to: text("ann"), ..all.clone() }, 3),
+            (ConnectionFilter { attention: text("app_unreachable"), ..all.clone() }, 3),
+            (ConnectionFilter { workflow: text("billing"), ..all.clone() }, 1),
+            (ConnectionFilter { connections: Some(expected.clone()), ..all.clone() }, 1),
+        ] {
+            let (found, pages) = list_all(&fixture, &filter);
+            assert_eq!(found, expected, "{filter:?}");
+            assert!(limit < 50 || pages <= most_pages, "{filter:?}: {pages} pages");
+        }
+        let (found, _) = list_all(&fixture, &ConnectionFilter { text: text("needle"), user: text("ann"), ..all });
+        let anns: Vec<_> = hits.into_iter().filter(|hit| hit % 2 == 1).map(numbered_id).collect();
+        assert_eq!(found, anns, "{limit}");
+    }
+}
+
+#[test]
+fn a_workflow_with_many_connections_is_listed_in_order() {
+    let fixture = workspace_with(MOST_EXAMINED * 3 / 2, &[]);
+    fixture.world.db.tamper(
+        "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
+        SELECT id, 'billing', '', workspace_id, 1, 1, 1 FROM connections",
+    );
+    let filter = ConnectionFilter { workflow: Some("billing".into()), limit: 200, ..ConnectionFilter::default() };
+    let (found, pages) = list_all(&fixture, &filter);
+    let (all, _) = list_all(&fixture, &ConnectionFilter { limit: 200, ..ConnectionFilter::default() });
+    assert_eq!(found, all);
+    assert_eq!(pages, 8);
+}
+
+#[test]
+fn every_filter_has_its_index() {
+    let fixture = workspace_with(20, &[]);
+    for (what, index) in [
+        ("first page", "connections_by_workspace (workspace_id=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))"),
+        (
+            "user",
+            "connections_by_user (workspace_id=? AND user_id=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))",
+        ),
+        ("search", "connections_by_workspace (workspace_id=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))"),
+        (
+            "needs reconnect",
+            "connections_by_status (workspace_id=? AND status=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))",
+        ),
+        ("app", "connections_by_app (workspace_id=? AND app=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))"),
+        ("one connection", "sqlite_autoindex_connections_1 (id=?)"),
+        (
+            "missing_scopes",
+            "connections_with_other_scopes (workspace_id=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))",
+        ),
+    ] {
+        let filter = filters(&fixture).into_iter().find(|(name, _)| *name == what).unwrap().1;
+        fixture.world.db.reset_counts();
+        list(&fixture, &filter);
+        let run = fixture.world.db.statements_run.borrow().clone();
+        let sql = run.iter().find(|sql| sql.starts_with("SELECT c.*")).unwrap();
+        let plan = fixture.world.db.explain_query_plan(sql);
+        assert_eq!(plan[0], format!("SEARCH c USING INDEX {index}"), "{what}");
+        let sorts = plan.iter().any(|step| step.contains("USE TEMP B-TREE"));
+        assert_eq!(sorts, what == "one connection", "{what}: only an allow-list is sorted");
+    }
+}
