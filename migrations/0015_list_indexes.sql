@@ -11,3 +11,10 @@ CREATE INDEX connections_by_status ON connections (workspace_id, status, created
 CREATE INDEX connections_with_other_scopes ON connections (workspace_id, created_at, id)
   WHERE deleted_at IS NULL AND scopes_granted <> scopes_requested;
 CREATE INDEX uses_by_workflow ON uses (workspace_id, workflow, connection_id);
+
+-- Connections whose grant ends with that of another one of the same client and account, if it is revoked at the app.
+CREATE INDEX connections_with_live_grant ON connections (oauth_client, account_id)
+  WHERE oauth_client IS NOT NULL AND deleted_at IS NULL AND status <> 'needs_reconnect';
+-- The same for a workspace's own apps, by the time that tells the definition that the account's id was found with.
+CREATE INDEX connections_with_custom_grant ON connections (oauth_client, app, connected_at)
+  WHERE app_revision > 0 AND oauth_client IS NOT NULL AND deleted_at IS NULL AND status <> 'needs_reconnect';

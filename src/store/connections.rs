@@ -18,6 +18,12 @@ use crate::workspace::User;
 
 pub use listed::{ConnectionFilter, ListedConnection, MOST_EXAMINED, list};
 
+/// The live connections of the client `?2` whose definition is the workspace's own.
+macro_rules! custom_grants {
+    () => {
+        "c.oauth_client = ?2 AND +c.workspace_id = ?1 AND c.app_revision > 0 AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect'"
+    };
+}
 const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// Key, connection, the custom app's definition and the step's use: one row, each found by its primary key. Without the casts
 /// `SQLite` compiles the statement again at each call, because the plan of a join might depend on the values.
@@ -65,15 +71,24 @@ const NAMES_WITH_PREFIX: &str =
 const SAME_ACCOUNT: &str =
     "SELECT * FROM (SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
       AND deleted_at IS NULL LIMIT ?5) ORDER BY created_at LIMIT ?5";
-/// The last case is a definition that was edited since.
+/// The last case is a definition that was edited since a connection was made: each app of the client is found by one
+/// look-up, and so is a connection that was made before one of its revisions.
 const IS_GRANT_IN_USE: &str = concat!(
     "SELECT ",
     live_grant!("?1", "?2", "?3"),
     "
-    OR EXISTS (SELECT 1 FROM connections c WHERE oauth_client = ?2 AND +workspace_id = ?1 AND app_revision > 0
-      AND deleted_at IS NULL AND status <> 'needs_reconnect' AND EXISTS (SELECT 1 FROM apps a
-        WHERE a.workspace_id = ?1 AND a.id = c.app AND a.revision > 1
-          AND (a.created_at > c.connected_at OR a.created_at = c.connected_at AND a.revision > c.app_revision))) AS n"
+    OR EXISTS (WITH RECURSIVE used (app) AS (
+        SELECT min(c.app) FROM connections c WHERE ",
+    custom_grants!(),
+    " UNION ALL
+        SELECT (SELECT min(c.app) FROM connections c WHERE c.app > used.app AND ",
+    custom_grants!(),
+    ") FROM used WHERE used.app IS NOT NULL)
+      SELECT 1 FROM used CROSS JOIN apps a ON a.workspace_id = ?1 AND a.id = used.app AND a.revision > 1
+      WHERE EXISTS (SELECT 1 FROM connections c WHERE c.app = used.app AND c.connected_at <= a.created_at
+        AND (c.connected_at < a.created_at OR c.app_revision < a.revision) AND ",
+    custom_grants!(),
+    ")) AS n"
 );
 const COUNT_GRANTS: &str =
     "SELECT coalesce(sum(generation), 0) AS n FROM (SELECT generation FROM connections WHERE oauth_client = ?2

@@ -16,7 +16,8 @@ macro_rules! no_live_lease {
 }
 
 /// A connection shares client and account, so that revoking the grant of one ends the other. An unknown account may be
-/// the same one. One look-up for each case, and each stops at its first row.
+/// the same one. One look-up for each case, and each stops at its first row. The plus keeps `SQLite` from reading the
+/// workspace instead.
 macro_rules! live_grant {
     ($workspace:literal, $client:literal, $account:literal) => {
         concat!(
@@ -29,7 +30,7 @@ macro_rules! live_grant {
         )
     };
     (@of $workspace:literal) => {
-        concat!("\n      AND c.workspace_id = ", $workspace, " AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')")
+        concat!("\n      AND +c.workspace_id = ", $workspace, " AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')")
     };
 }
 

@@ -238,6 +238,86 @@ fn a_workflow_with_many_connections_is_listed_in_order() {
     assert_eq!(pages, 8);
 }
 
+/// What a connect and a disconnect ask about other connections, by what it costs.
+fn costs_of_lookups(fixture: &Fixture) -> Vec<(&'static str, i64)> {
+    let db = &fixture.world.db;
+    let cost = |what, of: &dyn Fn()| {
+        db.reset_counts();
+        of();
+        (what, db.vm_steps.get())
+    };
+    let in_use = |account: Option<&str>| {
+        fixture.world.run(async {
+            let context = fixture.world.context();
+            let (workspace, client) = (&fixture.workspace, &fixture.client);
+            store::connections::is_grant_in_use(context.db(), workspace, client, account).await.unwrap();
+        });
+    };
+    let names = |prefix: &str| {
+        fixture.world.run(async {
+            let context = fixture.world.context();
+            let (workspace, app) = (&fixture.workspace, &fixture.app);
+            store::connections::list_names_with_prefix(context.db(), workspace, app, prefix).await.unwrap();
+        });
+    };
+    let same_account = |account: &str| {
+        fixture.world.run(async {
+            let context = fixture.world.context();
+            let (workspace, app) = (&fixture.workspace, &fixture.app);
+            store::connections::list_same_account(context.db(), workspace, app, account, None).await.unwrap();
+        });
+    };
+    let count_grants = |account: &str| {
+        fixture.world.run(async {
+            let context = fixture.world.context();
+            let (workspace, client) = (&fixture.workspace, &fixture.client);
+            store::connections::count_grants(context.db(), workspace, client, account).await.unwrap();
+        });
+    };
+    vec![
+        cost("grant of an account", &|| in_use(Some("account7"))),
+        cost("grant of the same account", &|| in_use(Some("one"))),
+        cost("grant of another account", &|| in_use(Some("nobody"))),
+        cost("grant of an unknown account", &|| in_use(None)),
+        cost("names", &|| names("Acme")),
+        cost("names of an account", &|| names("Acme 7")),
+        cost("other names", &|| names("None")),
+        cost("same account", &|| same_account("one")),
+        cost("other account", &|| same_account("account7")),
+        cost("grants of the same account", &|| count_grants("one")),
+        cost("grants of an account", &|| count_grants("account7")),
+    ]
+}
+
+#[test]
+fn no_connect_and_no_disconnect_costs_more_in_a_larger_workspace() {
+    let one_account = [("account_id", "'one'"), ("user_id", "NULL"), ("name", "'Acme'")];
+    let no_account = [("account_id", "NULL"), ("account_label", "NULL")];
+    let unusable = [("status", "'needs_reconnect'"), ("account_id", "NULL")];
+    let ended = [("deleted_at", "1"), ("account_id", "NULL")];
+    for differences in [&[][..], &one_account, &no_account, &unusable, &ended] {
+        let [small, large] = SIZES.map(|size| {
+            let fixture = workspace_with(size, differences);
+            // The first connection is never the answer.
+            fixture.world.db.tamper("UPDATE connections SET status = 'needs_reconnect' WHERE name LIKE '%first%'");
+            fixture
+        });
+        for is_edited in [false, true] {
+            if is_edited {
+                // Every connection was made after the edit: none of them is the answer, and all have to be excluded.
+                for fixture in [&small, &large] {
+                    fixture.world.advance_clock(-5_000_000);
+                    fixture.put_app_revision(&serde_json::json!({ "name": "Acme 2" }));
+                    fixture.world.advance_clock(5_000_000);
+                }
+            }
+            for ((what, small), (_, large)) in costs_of_lookups(&small).into_iter().zip(costs_of_lookups(&large)) {
+                assert_flat(&format!("{what}, edited: {is_edited}, {differences:?}"), [small, large]);
+            }
+        }
+    }
+}
+
 #[test]
 fn every_filter_has_its_index() {
     let fixture = workspace_with(20, &[]);
