@@ -21,6 +21,12 @@ const EVICT: &str = "DELETE FROM uses WHERE connection_id = ?1
     AND (workflow, step) IN (SELECT workflow, step FROM uses WHERE connection_id = ?1
       ORDER BY last_used_at DESC, workflow, step LIMIT -1 OFFSET ?4)";
 const TOUCH: &str = "UPDATE connections SET last_used_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND coalesce(last_used_at, 0) < ?3 - ?4";
+/// Only after a step that is new: a list reads the numbers, and does not count the rows.
+const COUNT: &str = "UPDATE connections SET
+      used_by_workflows = (SELECT count(DISTINCT workflow) FROM uses WHERE connection_id = ?2),
+      used_by_steps = (SELECT count(*) FROM uses WHERE connection_id = ?2)
+    WHERE workspace_id = ?1 AND id = ?2 AND (used_by_steps IS NULL
+      OR EXISTS (SELECT 1 FROM uses WHERE connection_id = ?2 AND workflow = ?3 AND step = ?4 AND first_used_at = ?5))";
 const LIST: &str = "SELECT * FROM uses WHERE workspace_id = ?1 AND connection_id = ?2 AND (workflow, step) > (?3, ?4)
     ORDER BY workflow, step LIMIT ?5";
 
@@ -67,6 +73,7 @@ pub async fn record(
     if let Some((workflow, step)) = step {
         statements.push(sql!(EVICT, id, workflow, step, USES_PER_CONNECTION - 1));
         statements.push(sql!(RECORD, id, workflow, step, workspace, now, WRITE_INTERVAL));
+        statements.push(sql!(COUNT, workspace, id, workflow, step, now));
     }
     db.batch(statements).await.map(|_| ())
 }

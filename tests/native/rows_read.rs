@@ -142,7 +142,10 @@ fn filters(fixture: &Fixture) -> Vec<(&'static str, ConnectionFilter)> {
 
 /// One workflow uses one connection.
 fn record_one_use(fixture: &Fixture) {
-    let id = numbered_id(7);
+    record_one_use_of(fixture, &numbered_id(7));
+}
+
+fn record_one_use_of(fixture: &Fixture, id: &ConnectionId) {
     fixture.world.db.tamper(&format!(
         "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
         VALUES ('{id}', 'billing', '', '{}', 1, 1, 1)",
@@ -236,6 +239,60 @@ fn a_workflow_with_many_connections_is_listed_in_order() {
     let (all, _) = list_all(&fixture, &ConnectionFilter { limit: 200, ..ConnectionFilter::default() });
     assert_eq!(found, all);
     assert_eq!(pages, 8);
+}
+
+fn record_uses(fixture: &Fixture, id: &ConnectionId, steps: std::ops::Range<usize>) {
+    for step in steps {
+        let (workflow, step) = (format!("workflow {}", step / 10), format!("step {step}"));
+        let named = Some((workflow.as_str(), step.as_str()));
+        fixture.world.run(async {
+            let context = fixture.world.context();
+            store::uses::record(context.db(), &fixture.workspace, id, named, context.now()).await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn no_list_costs_more_if_connections_are_used_by_many_steps() {
+    let costs = [1, 100].map(|steps| {
+        let fixture = workspace_with(20, &[]);
+        for number in 1..=20 {
+            record_uses(&fixture, &numbered_id(number), 0..steps);
+        }
+        let filter = ConnectionFilter { limit: 50, ..ConnectionFilter::default() };
+        let listed = list(&fixture, &filter).data;
+        let numbers = listed.iter().map(|one| (one.workflows, one.steps));
+        let steps = i64::try_from(steps).unwrap();
+        assert_eq!(numbers.filter(|numbers| *numbers == ((steps + 9) / 10, steps)).count(), 20);
+        cost_of_list(&fixture, &filter).0
+    });
+    assert_flat("steps", costs);
+}
+
+#[test]
+fn the_numbers_of_workflows_and_steps_are_those_of_the_rows() {
+    let fixture = workspace_with(1, &[]);
+    let id = numbered_id(1);
+    let check = |what: &str| {
+        let filter = ConnectionFilter { connections: Some(vec![id.clone()]), limit: 1, ..ConnectionFilter::default() };
+        let listed = list(&fixture, &filter).data;
+        let rows =
+            |of| fixture.world.db.query_number(&format!("SELECT count({of}) FROM uses WHERE connection_id = '{id}'"));
+        assert_eq!((listed[0].workflows, listed[0].steps), (rows("DISTINCT workflow"), rows("*")), "{what}");
+        listed[0].steps
+    };
+    assert_eq!(check("unused"), 0);
+    record_one_use_of(&fixture, &id);
+    assert_eq!(check("recorded by a version that counts nothing"), 1);
+    record_uses(&fixture, &id, 0..15);
+    assert_eq!(check("used"), 16);
+    fixture.world.advance_clock(1_000);
+    record_uses(&fixture, &id, 0..15);
+    assert_eq!(check("used again"), 16);
+    let most = usize::try_from(connections::retention::USES_PER_CONNECTION).unwrap();
+    fixture.world.advance_clock(1_000);
+    record_uses(&fixture, &id, 15..most + 20);
+    assert_eq!(check("the oldest were replaced"), connections::retention::USES_PER_CONNECTION);
 }
 
 /// What a connect and a disconnect ask about other connections, by what it costs.

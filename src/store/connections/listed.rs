@@ -25,8 +25,8 @@ macro_rules! listed {
     ($first:literal) => {
         concat!(
             "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.is_current AS client_current, k.secret_expires_at AS client_secret_expires_at,
-      (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id) AS workflows,
-      (SELECT count(*) FROM uses u WHERE u.connection_id = c.id) AS steps,
+      coalesce(c.used_by_workflows, (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id)) AS workflows,
+      coalesce(c.used_by_steps, (SELECT count(*) FROM uses u WHERE u.connection_id = c.id)) AS steps,
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
         AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate
     FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id

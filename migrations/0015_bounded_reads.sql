@@ -1,7 +1,7 @@
 -- Lists of connections find what a filter selects without reading the whole workspace, and a disconnect finds the
 -- connections that were made before their app's definition changed.
 --
--- Adds indexes only: the previous version works with them.
+-- Adds indexes, and columns that may be NULL: the previous version works with them.
 
 CREATE INDEX connections_by_app ON connections (workspace_id, app, created_at, id) WHERE deleted_at IS NULL;
 -- Most connections are connected. The others are few, and they are searched for most.
@@ -18,3 +18,7 @@ CREATE INDEX connections_with_live_grant ON connections (oauth_client, account_i
 -- The same for a workspace's own apps, by the time that tells the definition that the account's id was found with.
 CREATE INDEX connections_with_custom_grant ON connections (oauth_client, app, connected_at)
   WHERE app_revision > 0 AND oauth_client IS NOT NULL AND deleted_at IS NULL AND status <> 'needs_reconnect';
+
+-- How many workflows and steps used a connection. NULL until a use is recorded: then the rows of `uses` are counted.
+ALTER TABLE connections ADD COLUMN used_by_workflows INTEGER;
+ALTER TABLE connections ADD COLUMN used_by_steps INTEGER;
