@@ -53,9 +53,11 @@ const MARK_TOMBSTONED: &str =
     "UPDATE workspaces SET tombstoned_at = ?2 WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL";
 const LEASE_WORKSPACES: &str = "UPDATE workspaces SET next_erasure_at = ?2 WHERE id IN
     (SELECT id FROM workspaces WHERE deleted_at IS NOT NULL AND next_erasure_at <= ?1 ORDER BY next_erasure_at LIMIT ?3) RETURNING id";
+/// Rows of one kind that the operator's status counts, at most.
+pub const STATUS_ROWS_COUNTED: i64 = 10_000;
 const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombstoned_at,
-      (SELECT count(*) FROM connections c WHERE c.workspace_id = w.id) AS connections_left,
-      (SELECT count(*) FROM revocations r WHERE r.workspace_id = w.id) AS revocations_left
+      (SELECT count(*) FROM (SELECT 1 FROM connections c WHERE c.workspace_id = w.id LIMIT ?3)) AS connections_left,
+      (SELECT count(*) FROM (SELECT 1 FROM revocations r WHERE r.workspace_id = w.id LIMIT ?3)) AS revocations_left
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
 /// The tables that are emptied first, in this order. A pending grant is revoked before its flow's row is deleted.
@@ -315,9 +317,9 @@ pub struct ErasureProgress {
     pub deleted_at: Timestamp,
     /// When its tombstone was written to the cache.
     pub tombstoned_at: Option<Timestamp>,
-    /// Connections that are still to be revoked or erased.
+    /// Connections that are still to be revoked or erased, up to [`STATUS_ROWS_COUNTED`].
     pub connections_left: i64,
-    /// Revocations that an app has not confirmed and that are tried again.
+    /// Revocations that an app has not confirmed and that are tried again, up to [`STATUS_ROWS_COUNTED`].
     pub revocations_left: i64,
 }
 
@@ -341,5 +343,5 @@ pub async fn list_progress(
     of: Option<&WorkspaceId>,
     limit: i64,
 ) -> StoreResult<Vec<ErasureProgress>> {
-    query_all(db, sql!(PROGRESS, of, limit)).await
+    query_all(db, sql!(PROGRESS, of, limit, STATUS_ROWS_COUNTED)).await
 }

@@ -1,9 +1,11 @@
 //! What the scheduled run and the operator do across workspaces: deleting expired rows, key checks, the status.
 
+use std::collections::BTreeMap;
+
 use super::authorizations::Flow;
 use super::cache_deletes::{self, CacheDelete};
 use super::definition_moves::{self, DefinitionMove};
-use super::erasing::{self, DisconnectedConnection};
+use super::erasing::{self, DisconnectedConnection, STATUS_ROWS_COUNTED};
 use super::{Columns, StoreResult, run_statement};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Rows, Statement};
@@ -66,15 +68,21 @@ const INSERT_KEY_CHECK: &str = "INSERT INTO encryption_key_checks (key_id, seale
 const RECORD_RUN_START: &str = "INSERT INTO scheduled_runs (name, started_at) VALUES ('tick', ?1)
     ON CONFLICT (name) DO UPDATE SET started_at = ?1, finished_at = NULL";
 const RECORD_RUN_END: &str = "UPDATE scheduled_runs SET finished_at = ?1, summary = ?2 WHERE name = 'tick'";
-const CACHE_DELETES: &str = "SELECT count(*) AS n FROM cache_deletes";
+const CACHE_DELETES: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM cache_deletes LIMIT ?1)";
 const LAST_RUN: &str = "SELECT started_at, finished_at, summary FROM scheduled_runs WHERE name = 'tick'";
-const DUE: &str = "SELECT count(*) AS n FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1";
-const SEALED_UNDER: &str = "SELECT substr(sealed, 5, instr(substr(sealed, 5), '.') - 1) AS key_id, count(*) AS n FROM (
-      SELECT sealed_credential AS sealed FROM connections WHERE sealed_credential IS NOT NULL
-      UNION ALL SELECT sealed_secret FROM oauth_clients WHERE sealed_secret IS NOT NULL
-      UNION ALL SELECT sealed_tokens FROM revocations
-      UNION ALL SELECT sealed_verifier FROM flows WHERE sealed_verifier IS NOT NULL
-      UNION ALL SELECT sealed_grant FROM flows WHERE sealed_grant IS NOT NULL) GROUP BY 1 ORDER BY 1";
+const DUE: &str = "SELECT count(*) AS n FROM
+    (SELECT 1 FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1 LIMIT ?2)";
+/// Some rows of each table, and which keys sealed them. Ids are random, so these are like the others. The pass that
+/// seals again goes the other way, so these are its last.
+const SEALED_UNDER: &str = "SELECT part, substr(sealed, 5, instr(substr(sealed, 5), '.') - 1) AS key_id, count(*) AS n FROM (
+      SELECT 0 AS part, sealed_credential AS sealed FROM (SELECT sealed_credential FROM connections ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 1, sealed_secret FROM (SELECT sealed_secret FROM oauth_clients ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 2, sealed_tokens FROM (SELECT sealed_tokens FROM revocations ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 3, sealed_verifier FROM (SELECT sealed_verifier FROM flows ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 4, sealed_grant FROM (SELECT sealed_grant FROM flows ORDER BY id DESC LIMIT ?1))
+    GROUP BY 1, 2 ORDER BY 1, 2";
+/// Rows of a table whose keys the status counts, at most.
+pub const SEALED_ROWS_COUNTED: i64 = 5_000;
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
 /// Deletes what has expired. Returns how many rows.
@@ -202,11 +210,13 @@ pub fn erase_revoked_keys(before: Timestamp, limit: i64, now: Timestamp, has_cac
 pub struct InstallationState {
     /// Rows sealed under each key id.
     pub sealed_under: Vec<(String, i64)>,
-    /// Connections whose check is due.
+    /// Whether those are all rows, and not [`SEALED_ROWS_COUNTED`] of a table.
+    pub is_sealed_under_complete: bool,
+    /// Connections whose check is due, up to [`STATUS_ROWS_COUNTED`].
     pub due_checks: i64,
     /// The last scheduled run: start, end, summary (JSON).
     pub last_run: Option<(Timestamp, Option<Timestamp>, Option<String>)>,
-    /// Entries of the cache that are still to be deleted.
+    /// Entries of the cache that are still to be deleted, up to [`STATUS_ROWS_COUNTED`].
     pub cache_deletes: i64,
     /// Applied migrations.
     pub migrations: Vec<String>,
@@ -214,15 +224,18 @@ pub struct InstallationState {
 
 /// Reads the status.
 pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<InstallationState> {
-    let answers = db.batch(vec![sql!(SEALED_UNDER), sql!(DUE, now), sql!(LAST_RUN), sql!(CACHE_DELETES)]).await?;
+    let answers = db
+        .batch(vec![
+            sql!(SEALED_UNDER, SEALED_ROWS_COUNTED),
+            sql!(DUE, now, STATUS_ROWS_COUNTED),
+            sql!(LAST_RUN),
+            sql!(CACHE_DELETES, STATUS_ROWS_COUNTED),
+        ])
+        .await?;
     let mut state =
         InstallationState { migrations: migrations(db).await.unwrap_or_default(), ..InstallationState::default() };
     if let [sealed, due, last, deletes] = answers.as_slice() {
-        state.sealed_under = sealed
-            .rows
-            .iter()
-            .map(|row| Ok((Columns(row).text("key_id")?, Columns(row).integer("n")?)))
-            .collect::<StoreResult<_>>()?;
+        (state.sealed_under, state.is_sealed_under_complete) = read_sealed_under(sealed)?;
         state.due_checks = due.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))?;
         state.cache_deletes = deletes.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))?;
         state.last_run = match last.rows.first().map(Columns) {
@@ -233,6 +246,19 @@ pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<Insta
         };
     }
     Ok(state)
+}
+
+/// The rows that each key sealed, and whether they are all.
+fn read_sealed_under(counted: &Rows) -> StoreResult<(Vec<(String, i64)>, bool)> {
+    let (mut of_part, mut of_key) = (BTreeMap::<i64, i64>::new(), BTreeMap::<String, i64>::new());
+    for row in counted.rows.iter().map(Columns) {
+        let rows = row.integer("n")?;
+        *of_part.entry(row.integer("part")?).or_default() += rows;
+        if let Some(key) = row.optional_text("key_id")? {
+            *of_key.entry(key).or_default() += rows;
+        }
+    }
+    Ok((of_key.into_iter().collect(), of_part.values().all(|rows| *rows < SEALED_ROWS_COUNTED)))
 }
 
 /// Separate: a database that was migrated by other means has no such table.

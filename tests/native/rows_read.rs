@@ -376,6 +376,56 @@ fn no_connect_and_no_disconnect_costs_more_in_a_larger_workspace() {
 }
 
 #[test]
+fn the_status_costs_no_more_in_a_larger_installation() {
+    let most = store::erasing::STATUS_ROWS_COUNTED;
+    let costs = [most + 100, most * 2].map(|size| {
+        let fixture = workspace_with(size, &[("next_check_at", "1")]);
+        let workspace = &fixture.workspace;
+        let state = fixture.world.run(async {
+            let context = fixture.world.context();
+            fixture.world.db.tamper(&format!("UPDATE workspaces SET deleted_at = 1 WHERE id = '{workspace}'"));
+            fixture.world.db.reset_counts();
+            let state = store::maintenance::load_state(context.db(), context.now()).await.unwrap();
+            let erasing = store::erasing::list_progress(context.db(), None, 100).await.unwrap();
+            assert_eq!(erasing[0].connections_left, most);
+            state
+        });
+        assert_eq!(state.due_checks, most);
+        let [(key, rows)] = state.sealed_under.as_slice() else { panic!("{:?}", state.sealed_under) };
+        assert_eq!((key.as_str(), state.is_sealed_under_complete), ("k1", false));
+        // Those of the connections, and the client's secret.
+        assert_eq!(*rows, store::maintenance::SEALED_ROWS_COUNTED + 1);
+        fixture.world.db.vm_steps.get()
+    });
+    assert_flat("status", costs);
+}
+
+#[test]
+fn the_status_counts_the_rows_that_are_sealed_again_last() {
+    let most = store::maintenance::SEALED_ROWS_COUNTED;
+    let count = |old: i64| {
+        let fixture = workspace_with(most + 100, &[]);
+        fixture.world.db.tamper("UPDATE oauth_clients SET sealed_secret = NULL");
+        // Copied after the others, and after them in the order of ids.
+        let ids: Vec<_> = (0..2).map(|at| numbered_id(if at == 0 { old } else { old - 1 })).collect();
+        for id in ids {
+            let replaced = "replace(sealed_credential, 'k1', 'k0')";
+            fixture
+                .world
+                .db
+                .tamper(&format!("UPDATE connections SET sealed_credential = {replaced} WHERE id = '{id}'"));
+        }
+        fixture.world.run(async {
+            let context = fixture.world.context();
+            store::maintenance::load_state(context.db(), context.now()).await.unwrap().sealed_under
+        })
+    };
+    let named = |rows: &[(&str, i64)]| rows.iter().map(|(key, rows)| ((*key).to_owned(), *rows)).collect::<Vec<_>>();
+    assert_eq!(count(most + 100), named(&[("k0", 2), ("k1", most - 2)]));
+    assert_eq!(count(2), named(&[("k1", most)]));
+}
+
+#[test]
 fn every_filter_has_its_index() {
     let fixture = workspace_with(20, &[]);
     for (what, index) in [

@@ -139,11 +139,14 @@ pub(crate) struct StatusResponse {
     migrations: Vec<String>,
     /// The key ring, and keys that rows need but the ring does not have.
     keys: Vec<EncryptionKeyStatus>,
+    /// Whether the keys of all rows were counted. If not, `rows` and `remaining` are of 5,000 rows of each table, those that
+    /// are sealed again last. A key that few rows need may be missing in `keys`.
+    keys_complete: bool,
     /// The progress of sealing rows again that another key than the first sealed.
     reseal: ResealStatus,
-    /// Connections whose check is due.
+    /// Connections whose check is due. At most 10,000 are counted.
     due_checks: i64,
-    /// Cache entries that are still to be deleted. Each is dropped when it has expired, after an hour.
+    /// Cache entries that are still to be deleted, 10,000 at most. Each is dropped when it has expired, after an hour.
     cache_entries_left: i64,
     /// Deleted workspaces that are not erased yet, at most 100, the earliest deleted first.
     erasing: Vec<ErasingWorkspace>,
@@ -159,7 +162,7 @@ struct EncryptionKeyStatus {
     on_ring: bool,
     /// Whether new secrets are sealed with it.
     seals: bool,
-    /// Rows sealed with it.
+    /// Rows sealed with it, of those that were counted.
     rows: i64,
 }
 
@@ -170,7 +173,8 @@ struct ResealStatus {
     /// The first key, which seals.
     key: String,
     state: ResealState,
-    /// Rows sealed with other keys, counted now, including unreadable ones.
+    /// Rows sealed with other keys, counted now, including unreadable ones. With `keys_complete: false` there may be
+    /// more, also with 0.
     remaining: i64,
     /// Values sealed again since this key is the first.
     resealed: i64,
@@ -249,6 +253,7 @@ impl StatusResponse {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             keys: on_ring.chain(lost).collect(),
+            keys_complete: state.is_sealed_under_complete,
             reseal: ResealStatus::of(reseal.as_ref(), key_ring.sealing_key_id(), &state),
             due_checks: state.due_checks,
             cache_entries_left: state.cache_deletes,
