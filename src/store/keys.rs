@@ -45,9 +45,10 @@ const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE +workspace_id = 
     AND session_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2)";
 const END_WAITING_REPAIRS: &str = "UPDATE flows SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
     AND id IN (SELECT flow_id FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2 AND status = 'awaiting_confirmation')";
+/// The plus keeps `SQLite` from reading all connections of the workspace.
 const END_UNCONFIRMED: &str =
     "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
-    WHERE workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
+    WHERE +workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
       (SELECT result_connection_id FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2 AND status = 'awaiting_confirmation'
         AND flow_id IS NULL)";
 const END_LINKS: &str =

@@ -90,9 +90,10 @@ const LIST: &str = concat!(
 const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
     AND status IN ('pending', 'undecided', 'awaiting_confirmation')
     AND session_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND id = ?2)";
+/// The plus keeps `SQLite` from reading all connections of the workspace.
 const END_UNCONFIRMED: &str =
     "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
-    WHERE workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
+    WHERE +workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
       (SELECT result_connection_id FROM connect_links WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'
         AND flow_id IS NULL)";
 const END_SESSION: &str = "DELETE FROM sessions WHERE token_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND id = ?2)";

@@ -66,6 +66,39 @@ fn every_statement_uses_an_index_or_is_a_listed_exception() {
     }
 }
 
+/// Statements that search the connections of a workspace by nothing else, and why they do not read them all, or may.
+const OF_A_WHOLE_WORKSPACE: [(&str, &str); 7] = [
+    ("DELETE FROM apps WHERE (workspace_id, id, revision) IN", "asks if there is one"),
+    ("DELETE FROM oauth_clients WHERE id IN", "asks if there is one"),
+    ("DELETE FROM workspaces WHERE id = ?1", "asks if there is one"),
+    (
+        "SELECT count(*) AS n FROM (SELECT 1 FROM connections WHERE workspace_id = ?1 LIMIT ?2)",
+        "once for 500 connections",
+    ),
+    ("SELECT w.id, w.name", "counts up to a limit"),
+    (
+        "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL WHERE id IN",
+        "has a limit",
+    ),
+    (
+        "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL WHERE workspace_id",
+        "a workspace is deleted: nothing in it may work any more",
+    ),
+];
+
+#[test]
+fn no_statement_reads_all_connections_of_a_workspace() {
+    let mut seen = std::collections::BTreeSet::new();
+    for (statement, steps) in &plans::read() {
+        let is_search = |step: &&String| step.contains(" INDEX connections_") && step.ends_with("(workspace_id=?)");
+        let Some(step) = steps.iter().find(is_search) else { continue };
+        let reason = OF_A_WHOLE_WORKSPACE.iter().find(|(begins, _)| statement.starts_with(begins));
+        assert!(reason.is_some(), "{statement}: {step}");
+        seen.extend(reason.map(|(begins, _)| *begins));
+    }
+    assert_eq!(seen.len(), OF_A_WHOLE_WORKSPACE.len(), "{seen:?}");
+}
+
 #[test]
 fn lists_are_read_in_index_order_from_the_cursor() {
     for (has, index) in [
