@@ -5,7 +5,7 @@
 
 mod listed;
 
-use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, run_statement};
+use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, run_count, run_statement};
 use crate::account::Account;
 use crate::app::{AppId, AuthMethodId, CredentialKind};
 use crate::caller::ApiKey;
@@ -351,8 +351,7 @@ pub async fn is_grant_in_use(
     client: &ClientId,
     account: Option<&str>,
 ) -> StoreResult<bool> {
-    let rows = run_statement(db, sql!(IS_GRANT_IN_USE, workspace, client, account)).await?;
-    rows.rows.first().map_or(Ok(false), |row| Columns(row).integer("n").map(|n| n > 0))
+    Ok(run_count(db, sql!(IS_GRANT_IN_USE, workspace, client, account)).await? > 0)
 }
 
 /// How often the connections of a client to one account were created and repaired: the number of grants that this
@@ -363,6 +362,5 @@ pub async fn count_grants(
     client: &ClientId,
     account: &str,
 ) -> StoreResult<i64> {
-    let rows = run_statement(db, sql!(COUNT_GRANTS, workspace, client, account, MAX_GRANTS_COUNTED)).await?;
-    rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
+    run_count(db, sql!(COUNT_GRANTS, workspace, client, account, MAX_GRANTS_COUNTED)).await
 }

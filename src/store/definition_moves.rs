@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::apps::AppRow;
-use super::{Columns, FromRow, StoreResult, json_text, query_first, read_first, run_statement};
+use super::{Columns, FromRow, StoreResult, json_text, query_first, read_first, run_count, run_statement};
 use crate::app::AppId;
 use crate::connection::{Connection, DefinitionChange};
 use crate::destinations::Destinations;
@@ -115,8 +115,7 @@ pub async fn list_behind(db: &impl Database, of: &DefinitionMove, limit: i64) ->
 /// How many connections come after a position, including those that are being disconnected.
 pub async fn count_behind(db: &impl Database, of: &DefinitionMove, after: &MoveCursor) -> StoreResult<i64> {
     let statement = sql!(COUNT_BEHIND, &of.workspace, &of.app.id, of.app.revision, after.0, after.1.as_str());
-    let rows = run_statement(db, statement).await?;
-    rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
+    run_count(db, statement).await
 }
 
 /// The statement that moves a connection to the revision. Its destinations stay.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first, run_statement};
+use super::{
+    Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first, read_count, run_statement,
+};
 use crate::caller::{ApiKey, CreatorKey, PreviousSecret};
 use crate::ids::{ApiKeyId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
@@ -186,10 +188,7 @@ pub async fn revoke(
     if revoked.changes == 0 {
         return Ok(None);
     }
-    let count = |at: usize| match rest.get(at).and_then(|rows| rows.rows.first()) {
-        Some(row) => Columns(row).integer("n"),
-        None => Ok(0),
-    };
+    let count = |at: usize| rest.get(at).map_or(Ok(0), read_count);
     Ok(Some(RevokedKey {
         ended: EndedWithKey { links: count(0)?, sign_in_links: count(1)?, sessions: count(2)? },
         made_keys: keys.rows.iter().map(|row| Columns(row).id("id")).collect::<StoreResult<_>>()?,

@@ -6,7 +6,7 @@ use super::authorizations::Flow;
 use super::cache_deletes::{self, CacheDelete};
 use super::definition_moves::{self, DefinitionMove};
 use super::erasing::{self, DisconnectedConnection, STATUS_ROWS_COUNTED};
-use super::{Columns, StoreResult, run_statement};
+use super::{Columns, StoreResult, read_count, run_statement};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Rows, Statement};
 use crate::retention::{self, PURGED_ROWS};
@@ -236,8 +236,8 @@ pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<Insta
         InstallationState { migrations: migrations(db).await.unwrap_or_default(), ..InstallationState::default() };
     if let [sealed, due, last, deletes] = answers.as_slice() {
         (state.sealed_under, state.is_sealed_under_complete) = read_sealed_under(sealed)?;
-        state.due_checks = due.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))?;
-        state.cache_deletes = deletes.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))?;
+        state.due_checks = read_count(due)?;
+        state.cache_deletes = read_count(deletes)?;
         state.last_run = match last.rows.first().map(Columns) {
             None => None,
             Some(row) => {

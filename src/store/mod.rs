@@ -216,6 +216,16 @@ pub(crate) fn read_all<T: FromRow>(rows: &Rows) -> StoreResult<Vec<T>> {
     rows.rows.iter().map(|row| T::from_row(&Columns(row))).collect()
 }
 
+/// Runs a statement that selects a number as `n`, and reads it.
+pub(crate) async fn run_count<D: Database>(db: &D, statement: Statement) -> StoreResult<i64> {
+    read_count(&run_statement(db, statement).await?)
+}
+
+/// The number that a statement selects as `n`. 0 where it selects no row.
+pub(crate) fn read_count(rows: &Rows) -> StoreResult<i64> {
+    rows.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
+}
+
 /// One page of a list: the rows, and the key of the last one if more may follow.
 #[derive(Debug, Clone)]
 pub struct Page<T> {

@@ -3,7 +3,7 @@
 //! Owns the guards: statements that fail, and the whole batch with them, if the limit is reached. A guard is in the
 //! batch of the insert, so that concurrent inserts cannot exceed the limit together.
 
-use super::{Columns, StoreResult, run_statement};
+use super::{StoreResult, run_count};
 use crate::app::AppId;
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, DatabaseError, Rows, Statement};
@@ -115,8 +115,4 @@ pub async fn is_reached(db: &impl Database, workspace: &WorkspaceId, quota: Quot
 /// How many connections a workspace has, counted up to a limit.
 pub async fn count_connections(db: &impl Database, workspace: &WorkspaceId, most: i64) -> StoreResult<i64> {
     run_count(db, sql!(COUNT_CONNECTIONS, workspace, most)).await
-}
-
-async fn run_count(db: &impl Database, count: Statement) -> StoreResult<i64> {
-    run_statement(db, count).await?.rows.first().map_or(Ok(0), |row| Columns(row).integer("n"))
 }
