@@ -16,7 +16,7 @@ use crate::ids::WorkspaceId;
 use crate::ports::Ports;
 use crate::registry;
 use crate::store::clients::{self, WorkspaceClients};
-use crate::store::{Page, apps};
+use crate::store::{Page, apps, cut_page};
 
 /// An app of a list.
 #[derive(Debug, Clone)]
@@ -86,11 +86,7 @@ pub async fn list_apps<P: Ports>(
 ) -> Result<(Page<ListedApp>, WorkspaceClients)> {
     let AppList { mut apps, clients } = load_app_list(context, &caller.workspace).await?;
     apps.retain(|one| AppId::parse(one.id()).is_some_and(|id| authorize::sees_app(caller, &id)) && filter.shows(one));
-    let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
-    let more = apps.len() > limit;
-    apps.truncate(limit);
-    let next = apps.last().filter(|_| more).map(|last| last.id().to_owned());
-    Ok((Page { data: apps, next }, clients))
+    Ok((cut_page(apps, filter.limit, |last| last.id().to_owned()), clients))
 }
 
 impl ListedApp {

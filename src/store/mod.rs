@@ -240,7 +240,7 @@ fn format_cursor(at: Timestamp, id: impl std::fmt::Display) -> String {
     format!("{}.{id}", at.unix())
 }
 
-/// Cuts `limit + 1` rows to a page.
+/// Cuts more than `limit` rows to a page.
 pub(crate) fn cut_page<T>(mut rows: Vec<T>, limit: i64, key: impl Fn(&T) -> String) -> Page<T> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
