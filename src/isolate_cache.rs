@@ -73,6 +73,13 @@ pub struct IsolateCache {
     free_connections: RefCell<HashMap<WorkspaceId, (i64, Timestamp)>>,
 }
 
+/// Empties a map that is full. What it held is known again soon.
+fn make_room<K, V>(map: &mut HashMap<K, V>) {
+    if map.len() >= MOST_ENTRIES {
+        map.clear();
+    }
+}
+
 impl IsolateCache {
     /// Whether a ring was found to fit the data before, by its fingerprint.
     pub fn is_ring_checked(&self, fingerprint: [u8; 32]) -> bool {
@@ -88,9 +95,7 @@ impl IsolateCache {
     /// does it says how it ended: [`Self::mark_task_done`] or [`Self::mark_task_failed`].
     pub fn try_start_task(&self, what: &ThrottledTask, seconds: i64, now: Timestamp) -> bool {
         let mut noted = self.tasks.borrow_mut();
-        if noted.len() >= MOST_ENTRIES {
-            noted.clear();
-        }
+        make_room(&mut noted);
         let counts = |(at, is_done): &(Timestamp, bool)| {
             now.since(*at) <= if *is_done { seconds } else { seconds.min(TASK_TIMEOUT) }
         };
@@ -113,9 +118,7 @@ impl IsolateCache {
     /// What was begun is done.
     pub fn mark_task_done(&self, what: &ThrottledTask, now: Timestamp) {
         let mut noted = self.tasks.borrow_mut();
-        if noted.len() >= MOST_ENTRIES {
-            noted.clear();
-        }
+        make_room(&mut noted);
         noted.insert(what.clone(), (now, true));
     }
 
@@ -159,9 +162,7 @@ impl IsolateCache {
     /// Remembers for how many more connections a workspace surely has room.
     pub fn remember_free_connections(&self, workspace: &WorkspaceId, left: i64, now: Timestamp) {
         let mut rooms = self.free_connections.borrow_mut();
-        if rooms.len() >= MOST_ENTRIES {
-            rooms.clear();
-        }
+        make_room(&mut rooms);
         rooms.insert(workspace.clone(), (left, now));
     }
 
@@ -187,9 +188,7 @@ impl IsolateCache {
     /// How often a caller was refused with the same credential (its hash) in the last minute, this time included.
     pub fn count_refusal(&self, caller: &str, credential: &str, now: Timestamp) -> u32 {
         let mut refused = self.refusals.borrow_mut();
-        if refused.len() >= MOST_ENTRIES {
-            refused.clear();
-        }
+        make_room(&mut refused);
         let (times, since) = refused.entry((caller.to_owned(), credential.to_owned())).or_insert((0, now));
         if now.since(*since) >= REPEAT_WINDOW {
             (*times, *since) = (0, now);
@@ -201,15 +200,13 @@ impl IsolateCache {
     /// Whether a call of a key is the one in `sampling` that the rate limiter counts for all of them.
     pub fn is_counted_call(&self, key: &ApiKeyId, sampling: i64) -> bool {
         let mut calls = self.calls.borrow_mut();
-        if let Some(count) = calls.get_mut(key) {
-            *count = (*count + 1) % sampling;
-            return *count == 0;
+        // Keys that are counted already keep their count when the map is full.
+        if !calls.contains_key(key) {
+            make_room(&mut calls);
         }
-        if calls.len() >= MOST_ENTRIES {
-            calls.clear();
-        }
-        calls.insert(key.clone(), 1 % sampling);
-        sampling == 1
+        let count = calls.entry(key.clone()).or_insert(0);
+        *count = (*count + 1) % sampling;
+        *count == 0
     }
 
     /// The entry of a connection that was written or seen from here.
@@ -220,9 +217,7 @@ impl IsolateCache {
     /// Remembers an entry.
     pub fn remember_written_entry(&self, connection: &ConnectionId, copied: WrittenCacheEntry) {
         let mut map = self.written_entries.borrow_mut();
-        if map.len() >= MOST_ENTRIES {
-            map.clear();
-        }
+        make_room(&mut map);
         map.insert(connection.clone(), copied);
     }
 
