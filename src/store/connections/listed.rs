@@ -272,8 +272,9 @@ async fn find_last_read(
     db: &impl Database,
     workspace: &WorkspaceId,
     filter: &ConnectionFilter,
+    plan: &ListPlan<'_>,
 ) -> StoreResult<Option<Row>> {
-    let Some((statement, value)) = filter.plan().last_read else { return Ok(None) };
+    let Some((statement, value)) = plan.last_read else { return Ok(None) };
     let after = filter.after.as_ref();
     let at = after.map_or(NEVER, |(at, _)| at.unix());
     let id = after.map_or("", |(_, id)| id.as_str());
@@ -299,13 +300,14 @@ pub async fn list(
     {
         filter.to_mut().connections = Some(connections);
     }
-    let last_read = find_last_read(db, workspace, &filter).await?;
+    let plan = filter.plan();
+    let last_read = find_last_read(db, workspace, &filter, &plan).await?;
     let (read_to_time, read_to_id) = match &last_read {
         Some(row) => (Columns(row).integer("created_at")?, Columns(row).text("id")?),
         None => (0, String::new()),
     };
     let statement = sql!(
-        filter.plan().select,
+        plan.select,
         workspace,
         filter.id.as_ref(),
         filter.app.as_ref(),
