@@ -7,6 +7,7 @@ use connections::resolve::{Consistency, ResolveRequest};
 use connections::revocation::RevocationOutcome;
 use serde_json::json;
 
+use crate::support::fixture::test_actor;
 use crate::support::{Fault, FaultRule, Fixture, Reply, RotationPolicy, plain_tokens};
 
 const COUNT_CONNECTIONS: &str = "SELECT count(*) FROM connections";
@@ -52,16 +53,7 @@ fn a_connection_cannot_be_used_while_the_app_still_revokes() {
         .resolve_and_finish(&id, ResolveRequest { consistency: Consistency::Edge, ..ResolveRequest::default() })
         .unwrap();
     fixture.world.acme.latency_ms.set(9000);
-    let (context, workspace, gone) = (fixture.world.context(), fixture.workspace.clone(), id.clone());
-    let ending = fixture.world.runtime.spawn(async move {
-        connections::disconnect::disconnect(
-            &context,
-            &workspace,
-            &gone,
-            &connections::audit::Actor::User("test".into()),
-        )
-        .await
-    });
+    let ending = fixture.spawn_disconnect(&id);
     fixture.world.run(fixture.world.runtime.sleep(50));
     for consistency in [Consistency::Strong, Consistency::Edge] {
         let answer = fixture.resolve(&id, ResolveRequest { consistency, ..ResolveRequest::default() });
@@ -164,16 +156,7 @@ fn an_interrupted_disconnect_is_finished_by_the_scheduled_run() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
     fixture.world.acme.latency_ms.set(9000);
-    let (context, workspace, gone) = (fixture.world.context(), fixture.workspace.clone(), id.clone());
-    let ending = fixture.world.runtime.spawn(async move {
-        connections::disconnect::disconnect(
-            &context,
-            &workspace,
-            &gone,
-            &connections::audit::Actor::User("test".into()),
-        )
-        .await
-    });
+    let ending = fixture.spawn_disconnect(&id);
     fixture.world.run(fixture.world.runtime.sleep(50));
     ending.kill();
     fixture.world.acme.latency_ms.set(10);
@@ -233,15 +216,7 @@ fn a_disconnect_stays_within_the_subrequest_limit() {
     let id = fixture.connect("ann");
     fixture.world.cache.refused_deletes.set(2);
     let context = fixture.world.context();
-    fixture
-        .world
-        .run(connections::disconnect::disconnect(
-            &context,
-            &fixture.workspace,
-            &id,
-            &connections::audit::Actor::User("test".into()),
-        ))
-        .unwrap();
+    fixture.world.run(connections::disconnect::disconnect(&context, &fixture.workspace, &id, &test_actor())).unwrap();
     assert!(context.ports.budget.spent.get() <= 10, "{}", context.ports.budget.spent.get());
 }
 

@@ -609,20 +609,10 @@ fn a_concurrent_reconnect_or_disconnect_leaves_no_old_cache_entry() {
                 deferred::run(&context, after).await;
             }
         });
-        let (context, workspace, again) = (world.context(), fixture.workspace.clone(), id.clone());
-        let ending = world.runtime.spawn(async move {
-            connections::disconnect::disconnect(
-                &context,
-                &workspace,
-                &again,
-                &connections::audit::Actor::User("test".into()),
-            )
-            .await
-            .unwrap();
-        });
+        let ending = fixture.spawn_disconnect(&id);
         world.run(async {
             copying.await;
-            ending.await;
+            ending.await.unwrap();
         });
         let name = format!("connection/{id}");
         assert!(!world.cache.entry_names().contains(&name), "seed {seed}");

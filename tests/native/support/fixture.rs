@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use connections::app::{self, AppId, AuthMethod};
+use connections::audit::Actor;
 use connections::caller::{self, ApiKey, KeyScope, PresentedKey};
 use connections::client::Client;
 use connections::connect::callback::{CallbackParams, CallbackResult, handle};
@@ -27,6 +28,7 @@ use connections::workspace::{Role, User, Workspace};
 use serde_json::{Value, json};
 
 use super::acme::CLIENT_ID;
+use super::runtime::Task;
 use super::small_ports::SeededRandom;
 use super::world::{RefreshMode, World};
 
@@ -77,6 +79,11 @@ pub(crate) fn merge_patch(into: &mut Value, patch: &Value) {
             merge_patch(&mut into[name], value);
         }
     }
+}
+
+/// Who acts, in a test for which that does not matter.
+pub(crate) fn test_actor() -> Actor {
+    Actor::User("test".into())
 }
 
 impl Fixture {
@@ -314,16 +321,18 @@ impl Fixture {
     }
 
     pub(crate) fn disconnect(&self, id: &ConnectionId) -> Result<DisconnectResult> {
-        let ended = self.world.run(async {
-            disconnect::disconnect(
-                &self.world.context(),
-                &self.workspace,
-                id,
-                &connections::audit::Actor::User("test".into()),
-            )
-            .await
-        });
+        let context = self.world.context();
+        let ended = self.world.run(disconnect::disconnect(&context, &self.workspace, id, &test_actor()));
         ended.map(|(disconnected, _)| disconnected)
+    }
+
+    /// A disconnect that goes on beside the test.
+    pub(crate) fn spawn_disconnect(&self, id: &ConnectionId) -> Task<Result<DisconnectResult>> {
+        let (context, workspace, id) = (self.world.context(), self.workspace.clone(), id.clone());
+        self.world.runtime.spawn(async move {
+            let ended = disconnect::disconnect(&context, &workspace, &id, &test_actor()).await;
+            ended.map(|(disconnected, _)| disconnected)
+        })
     }
 
     /// A scheduled run, now.
