@@ -1,4 +1,4 @@
-//! A person's consent: what they are told before they go on to an app or enter what the app gave them, and what the button
+//! A person's consent: what they see before they go on to an app or enter what the app gave them, and what the button
 //! does.
 //!
 //! Owns that a link is for its own user, and that nothing is sent to hosts that the page has not named. Refuses to start
@@ -82,7 +82,7 @@ fn app_removed_error(request: &ConnectRequest) -> Error {
     )
 }
 
-/// What a person is told before they consent.
+/// What a person sees before they consent.
 #[derive(Debug)]
 pub struct ConsentSummary {
     /// The name of the workspace that asks.
@@ -108,7 +108,7 @@ pub struct AuthMethodOption {
     pub recommended: bool,
 }
 
-/// Reads what a person is told.
+/// Reads what a person sees.
 pub async fn load_consent_summary<P: Ports>(
     context: &Context<P>,
     request: &ConnectRequest,

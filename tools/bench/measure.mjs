@@ -8,7 +8,7 @@ import { gzipSync } from "node:zlib";
 import { capture, Failure, repoPath } from "../bootstrap.mjs";
 import { startRuntime } from "./runtime.mjs";
 
-/** The status of `refresh_in_progress`: the caller is told to come again. */
+/** The status of `refresh_in_progress`: the caller tries again. */
 const COME_AGAIN = 503;
 
 /** Compiles the load generator, for less than a second. */

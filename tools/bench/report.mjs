@@ -57,7 +57,7 @@ export function formatReport({ callers, cases, results, counts, sizes, start, se
     {
       title: "When an access token expires",
       text: `All callers ask at once. The app takes ${settings.appTime} ms; that time is not included. A hot burst is the same number of callers while the token is valid.`,
-      head: ["Workers", "callers", "p50", "p99", "max", "p50 of a hot burst", "requests at the app per round", "told to come again"],
+      head: ["Workers", "callers", "p50", "p99", "max", "p50 of a hot burst", "requests at the app per round", "answered 503"],
       rows: of("burst").map((one) => {
         const rounds = results.get(one);
         const middle = (figure) => milliseconds(median(rounds.map((round) => round[figure])));
