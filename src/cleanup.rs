@@ -18,7 +18,7 @@ use crate::connect::complete;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Cache, Database, Ports, Statement};
+use crate::ports::{Cache, Database, Ports, Rows, Statement};
 use crate::registry;
 use crate::revocation::{self, PendingRevocation, RevocationOutcome};
 use crate::store::authorizations::Flow;
@@ -170,7 +170,11 @@ async fn write_statements<P: Ports>(context: &Context<P>, statements: Vec<Statem
     let deletes: Vec<_> = statements.iter().map(|one| one.sql.starts_with("DELETE")).collect();
     match context.db().batch(statements).await {
         Ok(answers) => {
-            Some(answers.iter().zip(deletes).filter(|(_, is_delete)| *is_delete).map(|(rows, _)| rows.changes).sum())
+            // A trigger that counts is a change too. What it counts is returned.
+            let deleted = |rows: &Rows| {
+                if rows.rows.is_empty() { rows.changes } else { u64::try_from(rows.rows.len()).unwrap_or(0) }
+            };
+            Some(answers.iter().zip(deletes).filter(|(_, is_delete)| *is_delete).map(|(rows, _)| deleted(rows)).sum())
         }
         Err(error) => {
             context.log_cause(&error.into());

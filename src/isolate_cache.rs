@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
+use crate::ids::{ApiKeyId, ConnectionId};
 use crate::time::Timestamp;
 
 pub use definitions::DefinitionCache;
@@ -19,8 +19,6 @@ pub use entries::EntryMemory;
 const MOST_ENTRIES: usize = 1000;
 /// Callers that are refused for a while, at most.
 const MOST_BLOCKED_CALLERS: usize = 10_000;
-/// Seconds that the room for further connections is remembered.
-const FREE_CONNECTIONS_VALID_FOR: i64 = 600;
 /// Seconds in which a credential that is refused again counts as repeated.
 const REPEAT_WINDOW: i64 = 60;
 
@@ -70,7 +68,6 @@ pub struct IsolateCache {
     definitions: DefinitionCache,
     entries: EntryMemory,
     opened_keys: EntryMemory,
-    free_connections: RefCell<HashMap<WorkspaceId, (i64, Timestamp)>>,
 }
 
 /// Empties a map that is full. What it held is known again soon.
@@ -146,24 +143,6 @@ impl IsolateCache {
     /// each call. Bounded in bytes too: a key may list two thousand connections and apps.
     pub fn remember_opened_key(&self, entry: &str, opened: &str, now: Timestamp) {
         self.opened_keys.remember(entry, Some(opened), now);
-    }
-
-    /// Whether a workspace is known to have room for one more connection: then that one is counted.
-    pub fn reserve_connection(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
-        match self.free_connections.borrow_mut().get_mut(workspace) {
-            Some((left, at)) if *left > 0 && now.since(*at) < FREE_CONNECTIONS_VALID_FOR => {
-                *left -= 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Remembers for how many more connections a workspace surely has room.
-    pub fn remember_free_connections(&self, workspace: &WorkspaceId, left: i64, now: Timestamp) {
-        let mut rooms = self.free_connections.borrow_mut();
-        make_room(&mut rooms);
-        rooms.insert(workspace.clone(), (left, now));
     }
 
     /// Refuses a caller until then. Where too many are refused, the one whose time ends first gives way.

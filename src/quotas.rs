@@ -8,11 +8,8 @@ use crate::store::quotas::{self, GuardedDatabase};
 
 pub use crate::store::quotas::Quota;
 
-/// Connections of a workspace, at most. Counting them takes long, so one instance of the program counts only now and
-/// then: the limit may be passed by a few hundred.
+/// Connections of a workspace, at most. Those that are begun at the same moment may pass it.
 const MOST_CONNECTIONS: i64 = 100_000;
-/// Connections that may be made without counting again, at most.
-const MOST_UNCOUNTED: i64 = 500;
 
 /// The database, for an insert that quotas limit. What it answers goes to [`map_insert_error`].
 pub fn guard_database<'a, P: Ports>(
@@ -71,17 +68,11 @@ fn limit_reached(quota: Quota<'_>) -> Error {
 /// # Errors
 /// `limit_reached` with what to do.
 pub async fn check_connection_quota<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<(), Error> {
-    let (isolate_cache, now) = (context.ports.isolate_cache(), context.now());
-    if isolate_cache.reserve_connection(workspace, now) {
-        return Ok(());
-    }
-    let left = MOST_CONNECTIONS - quotas::count_connections(context.db(), workspace, MOST_CONNECTIONS).await?;
-    if left <= 0 {
+    if quotas::count_connections(context.db(), workspace).await? >= MOST_CONNECTIONS {
         return Err(Error::new(
             ErrorCode::LimitReached,
             "A workspace may have 100,000 connections. Disconnect those that are not needed (DELETE /v1/connections/{id}).",
         ));
     }
-    isolate_cache.remember_free_connections(workspace, (left / 10).min(MOST_UNCOUNTED), now);
     Ok(())
 }

@@ -15,14 +15,43 @@ use crate::time::Timestamp;
 const PUT: &str = "INSERT INTO oauth_clients (id, workspace_id, registration, client_id, sealed_secret, scopes, destinations, secret_expires_at, is_current, created_at, updated_at, variables, redirect_id, authorization_server)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10, ?11, ?12)
     ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, is_current = 1, updated_at = ?9, variables = ?10, authorization_server = ?12,
-      misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0
+      misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0, wake_after = 0
     WHERE client_id = ?4 AND redirect_id = ?11";
 const RETIRE_OTHERS: &str =
     "UPDATE oauth_clients SET is_current = 0 WHERE workspace_id = ?1 AND registration = ?2 AND id <> ?3";
-/// Connections that waited for a working client are tried again at once.
-const RETRY_CONNECTIONS: &str = "UPDATE connections SET next_attempt_at = 0,
+/// Connections that waited for a working client are tried again at once, or in the next scheduled runs where they are
+/// many. The client is `?1`, or one that is left. Each connection is woken once: what fails again waits.
+macro_rules! to_wake {
+    () => {
+        "coalesce(?1, (SELECT id FROM oauth_clients WHERE wake_after IS NOT NULL ORDER BY wake_after LIMIT 1))"
+    };
+}
+const WAKE: [&str; 3] = [
+    concat!(
+        "UPDATE oauth_clients SET wake_to = coalesce((SELECT c.rowid FROM connections c WHERE c.oauth_client = oauth_clients.id
+      AND c.next_attempt_at > 0 AND c.rowid > wake_after ORDER BY c.rowid LIMIT 1 OFFSET ?2), 9000000000000000)
+    WHERE wake_after IS NOT NULL AND id = ",
+        to_wake!()
+    ),
+    concat!(
+        "UPDATE connections SET next_attempt_at = 0,
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE min(next_check_at, ?2) END
-    WHERE oauth_client = ?1 AND next_attempt_at > 0";
+    WHERE next_attempt_at > 0 AND oauth_client = ",
+        to_wake!(),
+        " AND rowid > (SELECT wake_after FROM oauth_clients WHERE id = ",
+        to_wake!(),
+        ") AND rowid <= (SELECT wake_to FROM oauth_clients WHERE id = ",
+        to_wake!(),
+        ")"
+    ),
+    concat!(
+        "UPDATE oauth_clients SET wake_after = CASE WHEN wake_to < 9000000000000000 THEN wake_to END, wake_to = NULL
+    WHERE wake_to IS NOT NULL AND id = ",
+        to_wake!()
+    ),
+];
+/// Connections that are woken at once.
+pub const WOKEN_AT_ONCE: i64 = 500;
 const GET: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2";
 const CURRENT: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 AND is_current = 1";
 const OF_REGISTRATION: &str = "SELECT * FROM oauth_clients WHERE workspace_id = ?1 AND registration = ?2 ORDER BY is_current DESC, updated_at DESC";
@@ -92,31 +121,35 @@ impl FromRow for Client {
 /// Stores a client (new, or with a new secret), makes it the current one and clears its problems. A `Constraint` error
 /// says that another one was stored first: for the same id at the app, or under the same id of ours.
 pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseError> {
-    let done = db
-        .batch(vec![
-            sql!(
-                PUT,
-                &client.id,
-                &client.workspace,
-                client.registration.as_str(),
-                client.client_id.as_str(),
-                client.sealed_secret.as_deref(),
-                client.scopes.as_ref().map(json_text),
-                client.destinations.as_ref().map(json_text),
-                client.secret_expires_at,
-                client.updated_at,
-                json_text(&client.variables),
-                &client.redirect_id,
-                client.authorization_server.as_deref()
-            ),
-            sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
-            sql!(RETRY_CONNECTIONS, &client.id, client.updated_at),
-        ])
-        .await?;
-    match done.first() {
+    let mut statements = vec![
+        sql!(
+            PUT,
+            &client.id,
+            &client.workspace,
+            client.registration.as_str(),
+            client.client_id.as_str(),
+            client.sealed_secret.as_deref(),
+            client.scopes.as_ref().map(json_text),
+            client.destinations.as_ref().map(json_text),
+            client.secret_expires_at,
+            client.updated_at,
+            json_text(&client.variables),
+            &client.redirect_id,
+            client.authorization_server.as_deref()
+        ),
+        sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
+    ];
+    statements.extend(wake_connections(Some(&client.id), client.updated_at));
+    match db.batch(statements).await?.first() {
         Some(put) if put.changes == 0 => Err(DatabaseError::Constraint),
         _ => Ok(()),
     }
+}
+
+/// The statements that wake the next connections of a client, or of one that has some left.
+pub fn wake_connections(of: Option<&ClientId>, now: Timestamp) -> [Statement; 3] {
+    let [begin, wake, end] = WAKE;
+    [sql!(begin, of, WOKEN_AT_ONCE - 1), sql!(wake, of, now), sql!(end, of)]
 }
 
 /// One client.

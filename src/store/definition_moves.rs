@@ -26,8 +26,10 @@ const RESTART: &str =
 const BEHIND: &str =
     "SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2
     AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0 AND deleted_at IS NULL ORDER BY app_revision, id LIMIT ?6";
-const COUNT_BEHIND: &str = "SELECT count(*) AS n FROM connections WHERE workspace_id = ?1 AND app = ?2
-    AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0";
+const COUNT_BEHIND: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM connections WHERE workspace_id = ?1 AND app = ?2
+    AND (app_revision, id) > (?4, ?5) AND app_revision < ?3 AND app_revision > 0 LIMIT ?6)";
+/// Connections that are counted, at most.
+const MOST_COUNTED: i64 = 10_000;
 /// The credential does not change. A connection with a running refresh waits: its refresh ends with the definition it
 /// began with. A lease that has ended does not count.
 const MOVE: &str = concat!(
@@ -114,7 +116,8 @@ pub async fn list_behind(db: &impl Database, of: &DefinitionMove, limit: i64) ->
 
 /// How many connections come after a position, including those that are being disconnected.
 pub async fn count_behind(db: &impl Database, of: &DefinitionMove, after: &MoveCursor) -> StoreResult<i64> {
-    let statement = sql!(COUNT_BEHIND, &of.workspace, &of.app.id, of.app.revision, after.0, after.1.as_str());
+    let statement =
+        sql!(COUNT_BEHIND, &of.workspace, &of.app.id, of.app.revision, after.0, after.1.as_str(), MOST_COUNTED);
     run_count(db, statement).await
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::authorizations::Flow;
 use super::cache_deletes::{self, CacheDelete};
+use super::clients;
 use super::definition_moves::{self, DefinitionMove};
 use super::erasing::{self, DisconnectedConnection, STATUS_ROWS_COUNTED};
 use super::{Columns, StoreResult, read_count, run_statement};
@@ -85,13 +86,15 @@ const SEALED_UNDER: &str = "SELECT part, substr(sealed, 5, instr(substr(sealed, 
 pub const SEALED_ROWS_COUNTED: i64 = 5_000;
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
-/// Deletes what has expired. Returns how many rows.
+/// Deletes what has expired. Returns how many rows. Also wakes the next connections whose client was entered again.
 pub async fn purge(db: &impl Database, now: Timestamp) -> StoreResult<u64> {
     let purge = |(sql, age): &(&'static str, i64)| sql!(*sql, now.plus(-age), PURGED_ROWS);
     let mut statements: Vec<_> = PURGES.iter().map(purge).collect();
     let refused_before = now.plus(-retention::REFUSED_CREDENTIAL_AGE);
     statements.push(sql!(ERASE_REFUSED_CREDENTIALS, now, refused_before, PURGED_ROWS));
-    Ok(db.batch(statements).await?.iter().map(|rows| rows.changes).sum())
+    let purges = statements.len();
+    statements.extend(clients::wake_connections(None, now));
+    Ok(db.batch(statements).await?.iter().take(purges).map(|rows| rows.changes).sum())
 }
 
 /// Stored check values by key id.

@@ -35,8 +35,8 @@ quota!(
 );
 quota!(GUARD_APPS, COUNT_APPS, "SELECT 1 FROM apps WHERE workspace_id = ?1 AND is_current = 1");
 quota!(GUARD_REVISIONS, COUNT_REVISIONS, "SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?3");
-const COUNT_CONNECTIONS: &str =
-    "SELECT count(*) AS n FROM (SELECT 1 FROM connections WHERE workspace_id = ?1 LIMIT ?2)";
+/// Triggers of the schema count, so that a version from before them is counted too.
+const COUNT_CONNECTIONS: &str = "SELECT connection_count AS n FROM workspaces WHERE id = ?1";
 
 /// A limited kind of rows.
 #[derive(Debug, Clone, Copy)]
@@ -112,7 +112,7 @@ pub async fn is_reached(db: &impl Database, workspace: &WorkspaceId, quota: Quot
     Ok(run_count(db, quota.count_statement(workspace)).await? >= quota.limit())
 }
 
-/// How many connections a workspace has, counted up to a limit.
-pub async fn count_connections(db: &impl Database, workspace: &WorkspaceId, most: i64) -> StoreResult<i64> {
-    run_count(db, sql!(COUNT_CONNECTIONS, workspace, most)).await
+/// How many connections a workspace has, those included that are not erased yet.
+pub async fn count_connections(db: &impl Database, workspace: &WorkspaceId) -> StoreResult<i64> {
+    run_count(db, sql!(COUNT_CONNECTIONS, workspace)).await
 }

@@ -135,6 +135,8 @@ fn a_workspace_has_at_most_a_hundred_thousand_connections() {
     fixture.world = fixture.world.in_one_isolate();
     fixture.connect("ann");
     copy_rows(&fixture, "connections", "id", "", 99_999);
+    let counted = fixture.world.db.query_number("SELECT connection_count FROM workspaces");
+    assert_eq!(counted, 100_000);
     let mut ann = crate::http::TestBrowser::new(&fixture);
     ann.sign_in();
     let body = json!({ "app": "telegram", "check": false, "credential": { "type": "bot_token", "token": "1234567:abcdefghijklmnopqrstuvwxyzABCDEFGHIJ" } });
@@ -146,20 +148,58 @@ fn a_workspace_has_at_most_a_hundred_thousand_connections() {
 }
 
 #[test]
-fn connections_are_not_counted_on_every_insert() {
-    let mut fixture = Fixture::new();
-    fixture.world = fixture.world.in_one_isolate();
-    let room = || {
+fn connections_are_counted_as_they_are_made_and_erased() {
+    let fixture = Fixture::new();
+    let counted = || fixture.world.db.query_number("SELECT connection_count FROM workspaces LIMIT 1");
+    let rows = || count_rows(&fixture, "connections");
+    let id = fixture.connect("ann");
+    fixture.connect("bob");
+    assert_eq!((counted(), rows()), (2, 2));
+    fixture.disconnect(&id).unwrap();
+    fixture.run_scheduled();
+    assert_eq!((counted(), rows()), (1, 1));
+    fixture.connect("eve");
+    assert_eq!((counted(), rows()), (2, 2));
+}
+
+#[test]
+fn connections_that_waited_for_a_client_are_woken_once_and_in_steps() {
+    use connections::store::{clients, maintenance};
+    let most = clients::WOKEN_AT_ONCE;
+    let fixture = Fixture::new();
+    fixture.connect("ann");
+    copy_rows(&fixture, "connections", "id", "", most * 2);
+    let db = &fixture.world.db;
+    let later = fixture.world.now().unix() + 90_000;
+    let waiting = || db.query_number("SELECT count(*) FROM connections WHERE next_attempt_at > 0");
+    let wait = |which: &str| {
+        db.tamper(&format!("UPDATE connections SET next_attempt_at = {later}, next_check_at = {later} WHERE {which}"))
+    };
+    let purge = || {
         fixture.world.run(async {
-            connections::quotas::check_connection_quota(&fixture.world.context(), &fixture.workspace).await.unwrap();
+            let context = fixture.world.context();
+            maintenance::purge(context.db(), context.now()).await.unwrap();
         });
     };
-    fixture.world.db.reset_counts();
-    (0..100).for_each(|_| room());
-    assert_eq!(fixture.world.db.round_trips.get(), 1);
-    fixture.world.advance_clock(601);
-    room();
-    assert_eq!(fixture.world.db.round_trips.get(), 2, "others may have made some meanwhile");
+    wait("true");
+    purge();
+    assert_eq!(waiting(), most * 2 + 1, "no client was entered again");
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        let client = clients::get(context.db(), &fixture.workspace, &fixture.client).await.unwrap().unwrap();
+        clients::put(context.db(), &client).await.unwrap();
+    });
+    assert_eq!(waiting(), most + 1);
+    assert_eq!(wait("rowid = 1"), 1, "it fails again");
+    purge();
+    assert_eq!(waiting(), 2, "the last one, and the one that failed again");
+    purge();
+    purge();
+    assert_eq!(waiting(), 1);
+    assert_eq!(
+        db.query_number("SELECT count(*) FROM oauth_clients WHERE wake_after IS NOT NULL OR wake_to IS NOT NULL"),
+        0
+    );
 }
 
 // ---- uses ----
@@ -377,7 +417,7 @@ fn quota_statements_use_the_intended_index() {
             "FROM (SELECT 1 FROM apps WHERE workspace_id = ?1 AND id",
             &["sqlite_autoindex_apps_1 (workspace_id=? AND id=?)"],
         ),
-        ("FROM (SELECT 1 FROM connections", &["COVERING INDEX connections_by_workspace (workspace_id=?)"]),
+        ("SELECT connection_count AS n FROM workspaces", &["SEARCH workspaces USING PRIMARY KEY (id=?)"]),
         ("DELETE FROM sessions WHERE workspace_id", &["sessions_by_user (workspace_id=? AND user_id=?)"]),
         ("DELETE FROM uses WHERE connection_id = ?1\n", &["PRIMARY KEY (connection_id=?)"]),
         ("DELETE FROM client_tests WHERE oauth_client", &["PRIMARY KEY (oauth_client=?)"]),

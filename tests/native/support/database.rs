@@ -14,10 +14,10 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, StatementStatus, ToSql};
 use serde_json::Value as Json;
 
-use super::plans;
 use super::recorder::InvocationRecorder;
 use super::runtime::Runtime;
 use super::small_ports::SubrequestBudget;
+use super::{growth, plans};
 
 /// The longest `LIKE` pattern in bytes, as in D1.
 const MAX_LIKE_BYTES: i32 = 50;
@@ -82,7 +82,8 @@ pub(crate) struct TestDatabase {
     pub(crate) statements_run: RefCell<BTreeSet<&'static str>>,
 }
 
-struct BoundValue<'a>(&'a SqlValue);
+/// As the edge binds it.
+pub(super) struct BoundValue<'a>(pub(super) &'a SqlValue);
 
 impl ToSql for BoundValue<'_> {
     #[expect(clippy::cast_precision_loss, reason = "the edge does the same; values stay within 2^53")]
@@ -156,6 +157,9 @@ impl TestDatabase {
             if matches!(self.edit_statement(statement.sql), std::borrow::Cow::Borrowed(_)) {
                 plans::require(self.sqlite(), statement.sql);
             }
+        }
+        if self.statement_edits.borrow().is_empty() {
+            growth::require_flat(self.sqlite(), statements);
         }
         let run = |sql| self.sqlite().prepare_cached(sql).and_then(|mut prepared| prepared.raw_execute());
         run("BEGIN").unwrap();

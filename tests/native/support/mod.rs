@@ -8,6 +8,7 @@ pub(crate) mod acme;
 pub(crate) mod cache;
 pub(crate) mod database;
 pub(crate) mod fixture;
+pub(crate) mod growth;
 pub(crate) mod limiter;
 pub(crate) mod plans;
 pub(crate) mod recorder;

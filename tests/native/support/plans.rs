@@ -36,9 +36,14 @@ pub(crate) fn read() -> Plans {
     plans
 }
 
+/// A statement with one space between its words.
+pub(crate) fn in_one_line(sql: &str) -> String {
+    sql.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A statement's first characters, and a hash of the whole without white space.
 fn name(sql: &str) -> String {
-    let text = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = in_one_line(sql);
     let hash: String = Sha256::digest(&text).iter().take(4).fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap();
         hex
