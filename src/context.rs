@@ -1,6 +1,6 @@
 //! What every use case is given: the ports and the configuration, and the few steps all share.
 //!
-//! Owns the check that the key ring fits the data, and the writing of events and log lines.
+//! A context is in one shard: what works with it reads and writes that database and no other. Owns the check that the key ring fits the data, and the writing of events and log lines.
 
 use std::rc::Rc;
 
@@ -9,25 +9,48 @@ use serde_json::json;
 use crate::audit::{Actor, EventType};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::ids::{ConnectionId, EventId, WorkspaceId};
+use crate::ids::{ConnectionId, EventId, Shard, WorkspaceId};
 use crate::ports::{AppResponse, CacheError, Clock, Http, HttpError, Log, LogLine, OutboundRequest, Ports, Statement};
 use crate::store::{self, events::NewEvent};
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
 
-/// Ports and configuration.
-#[derive(Debug)]
-pub struct Context<P> {
+/// Ports and configuration, in one shard.
+pub struct Context<P: Ports> {
     /// The outside.
-    pub ports: P,
+    pub ports: Rc<P>,
     /// What the operator set.
     pub config: Rc<Config>,
+    shard: Shard,
+    database: Rc<P::Database>,
 }
 
 impl<P: Ports> Context<P> {
-    /// The database.
+    /// A context in the first shard.
+    ///
+    /// # Errors
+    /// No database is bound.
+    pub fn new(ports: P, config: Rc<Config>) -> Result<Self> {
+        let database = ports
+            .database(Shard::FIRST)
+            .ok_or_else(|| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
+        Ok(Self { ports: Rc::new(ports), config, shard: Shard::FIRST, database })
+    }
+
+    /// The same in another shard, if its database is bound.
+    pub fn in_shard(&self, shard: Shard) -> Option<Self> {
+        let database = self.ports.database(shard)?;
+        Some(Self { ports: Rc::clone(&self.ports), config: Rc::clone(&self.config), shard, database })
+    }
+
+    /// The shard that it is in.
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// The database of its shard.
     pub fn db(&self) -> &P::Database {
-        self.ports.database()
+        &self.database
     }
 
     /// Now.
@@ -84,12 +107,12 @@ impl<P: Ports> Context<P> {
 
     /// Refuses when the ring has other bytes than the data was sealed with, under the same key id.
     /// Check values that are missing are written: a new key's first use.
-    /// Asked of the data once per instance of the program.
+    /// Asked of each database once per instance of the program.
     pub async fn check_key_ring(&self) -> Result<()> {
         let fingerprint = self.config.key_ring.fingerprint();
-        if !self.ports.isolate_cache().is_ring_checked(fingerprint) {
+        if !self.ports.isolate_cache().is_ring_checked(self.shard, fingerprint) {
             self.check_key_ring_now().await?;
-            self.ports.isolate_cache().remember_checked_ring(fingerprint);
+            self.ports.isolate_cache().remember_checked_ring(self.shard, fingerprint);
         }
         Ok(())
     }

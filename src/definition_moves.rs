@@ -162,7 +162,7 @@ fn next_cursor(
 }
 
 /// Judges connections, each kind once.
-struct MoveDecider<'a, P> {
+struct MoveDecider<'a, P: Ports> {
     context: &'a Context<P>,
     of: &'a DefinitionMove,
     new_app: Rc<App>,

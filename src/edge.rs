@@ -22,8 +22,9 @@ use worker::{Context as WorkerContext, Env, ScheduleContext, ScheduledEvent, eve
 use crate::check;
 use crate::config::{Config, EnvVariables};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::http;
+use crate::ids::Shard;
 use crate::isolate_cache::IsolateCache;
 use crate::maintenance;
 use crate::ports::Ports;
@@ -43,7 +44,8 @@ use system::{ConsoleLog, SystemClock, SystemRandom};
 /// new isolates: so this is read once.
 struct Environment {
     config: Rc<Config>,
-    database: Timeout<D1, SystemClock>,
+    /// By the number of their shard. The first that is not bound ends the list.
+    databases: Vec<Rc<Timeout<D1, SystemClock>>>,
     cache: Timeout<Kv, SystemClock>,
     limiter: RateLimiterBindings,
 }
@@ -73,8 +75,8 @@ impl Ports for WorkerPorts {
     type PendingWrites = PendingWritesBinding;
     type RateLimiter = RateLimiterBindings;
 
-    fn database(&self) -> &Self::Database {
-        &self.environment.database
+    fn database(&self, shard: Shard) -> Option<Rc<Self::Database>> {
+        self.environment.databases.get(usize::from(shard.number())).cloned()
     }
     fn cache(&self) -> &Self::Cache {
         &self.environment.cache
@@ -121,11 +123,13 @@ fn load_environment(env: &Env) -> Result<Rc<Environment>> {
         return Ok(known);
     }
     let config = Rc::new(Config::parse(&read_variables(env))?);
-    let database =
-        D1::bind(env).ok_or_else(|| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
+    let databases = (0..Shard::MOST)
+        .map_while(|number| D1::bind(env, Shard::new(number)?))
+        .map(|database| Rc::new(Timeout::new(database, SystemClock)))
+        .collect();
     let environment = Rc::new(Environment {
         config,
-        database: Timeout::new(database, SystemClock),
+        databases,
         cache: Timeout::new(Kv::bind(env), SystemClock),
         limiter: RateLimiterBindings::bind(env),
     });
@@ -152,7 +156,7 @@ fn build_context(
         pending_writes,
         isolate_cache: ISOLATE_CACHE.with(Rc::clone),
     };
-    Ok(Context { ports, config })
+    Context::new(ports, config)
 }
 
 fn read_variable(env: &Env, name: &str) -> Option<String> {

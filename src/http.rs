@@ -26,6 +26,7 @@ mod responses;
 pub mod routes;
 mod sessions;
 mod setup;
+mod shard;
 mod sign_in;
 
 use crate::api_keys;
@@ -324,6 +325,11 @@ fn undeclared_resource_error() -> Error {
 pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Response {
     let found = routes::match_route(request.method, &request.path);
     let presented = request.bearer_token().and_then(PresentedKey::parse);
+    let shard = shard::of_request(context, request, &found, presented.as_ref());
+    // What names a shard that is not bound is unknown in the first one, too.
+    // Boxed, so that the future of a request stays small.
+    let in_shard = context.in_shard(shard).map(Box::new);
+    let context = in_shard.as_deref().unwrap_or(context);
     let mut call = Call {
         request,
         presented_key: presented,

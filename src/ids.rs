@@ -60,7 +60,7 @@ pub(crate) fn random_base62(random: &impl Random, length: usize) -> Result<Strin
 pub struct Shard(u16);
 
 impl Shard {
-    /// The first database; today there is no other.
+    /// The first database: the binding `DB`.
     pub const FIRST: Self = Self(0);
     /// Databases that an installation can have.
     pub const MOST: u16 = 1_000;
@@ -70,6 +70,16 @@ impl Shard {
     /// A shard by its number; `None` beyond [`Self::MOST`].
     pub fn new(number: u16) -> Option<Self> {
         (number < Self::MOST).then_some(Self(number))
+    }
+
+    /// Its number.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The name of its database's binding.
+    pub fn binding(self) -> String {
+        if self == Self::FIRST { "DB".to_owned() } else { format!("DB_{}", self.0) }
     }
 
     /// Reads the characters that name it.

@@ -5,11 +5,11 @@
 mod definitions;
 mod entries;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::ids::{ApiKeyId, ConnectionId};
+use crate::ids::{ApiKeyId, ConnectionId, Shard};
 use crate::time::Timestamp;
 
 pub use definitions::DefinitionCache;
@@ -59,7 +59,7 @@ pub struct WrittenCacheEntry {
 /// The memory of one instance.
 #[derive(Debug, Default)]
 pub struct IsolateCache {
-    checked_ring: Cell<Option<[u8; 32]>>,
+    checked_rings: RefCell<HashMap<Shard, [u8; 32]>>,
     tasks: RefCell<HashMap<ThrottledTask, (Timestamp, bool)>>,
     written_entries: RefCell<HashMap<ConnectionId, WrittenCacheEntry>>,
     blocked: RefCell<HashMap<String, Timestamp>>,
@@ -78,14 +78,14 @@ fn make_room<K, V>(map: &mut HashMap<K, V>) {
 }
 
 impl IsolateCache {
-    /// Whether a ring was found to fit the data before, by its fingerprint.
-    pub fn is_ring_checked(&self, fingerprint: [u8; 32]) -> bool {
-        self.checked_ring.get() == Some(fingerprint)
+    /// Whether a ring was found to fit the data of a shard before, by its fingerprint.
+    pub fn is_ring_checked(&self, shard: Shard, fingerprint: [u8; 32]) -> bool {
+        self.checked_rings.borrow().get(&shard) == Some(&fingerprint)
     }
 
     /// Remembers a ring that fits.
-    pub fn remember_checked_ring(&self, fingerprint: [u8; 32]) {
-        self.checked_ring.set(Some(fingerprint));
+    pub fn remember_checked_ring(&self, shard: Shard, fingerprint: [u8; 32]) {
+        self.checked_rings.borrow_mut().insert(shard, fingerprint);
     }
 
     /// Whether something was not done within `seconds`, and is not under way; it counts as under way from now on. Whoever

@@ -16,7 +16,7 @@ use crate::app::{AppId, AuthMethodId, OutboundMethod, SigningAlgorithm};
 use crate::destinations::{RequestSecret, SecretKind};
 use crate::egress::EgressUrl;
 use crate::ids::{
-    ApiKeyId, AttemptId, ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId,
+    ApiKeyId, AttemptId, ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, Shard, SignInLinkId, WorkspaceId,
 };
 use crate::isolate_cache::IsolateCache;
 use crate::random::Random;
@@ -46,8 +46,8 @@ pub trait Ports {
     /// What counts calls.
     type RateLimiter: RateLimiter;
 
-    /// The database.
-    fn database(&self) -> &Self::Database;
+    /// The database of a shard, if it is bound.
+    fn database(&self, shard: Shard) -> Option<Rc<Self::Database>>;
     /// The cache.
     fn cache(&self) -> &Self::Cache;
     /// The way to apps.

@@ -55,6 +55,18 @@ const WAITS_FOR_LEASE_MS: [u32; 9] = [200, 400, 700, 1000, 1200, 1500, 1500, 150
 /// Seconds after which whoever found an attempt under way may ask again.
 const BUSY_RETRY_AFTER: i64 = 5;
 
+/// Runs a refresh in the shard of its connection. Where that database is not bound, nothing is known of the connection.
+pub async fn run_in_its_shard<P: Ports>(
+    context: &Context<P>,
+    id: &ConnectionId,
+    reason: RefreshReason,
+) -> RefreshOutcome {
+    match context.in_shard(id.shard()) {
+        Some(context) => run(&context, id, reason).await,
+        None => RefreshOutcome::DatabaseUnavailable,
+    }
+}
+
 /// Runs a refresh to its end, or until another attempt has been waited for long enough.
 pub async fn run<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
     for wait in WAITS_FOR_LEASE_MS.into_iter().map(Some).chain([None]) {

@@ -10,7 +10,7 @@ use crate::caller::{ApiKey, KeyScope, new_key};
 use crate::context::Context;
 use crate::egress::EgressPolicy;
 use crate::error::{Error, Result};
-use crate::ids::{Shard, WorkspaceId};
+use crate::ids::WorkspaceId;
 use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::ports::{Database, Ports};
 use crate::secret::Secret;
@@ -43,7 +43,7 @@ pub struct CreatedWorkspace {
 pub async fn create_workspace<P: Ports>(context: &Context<P>, name: &str) -> Result<CreatedWorkspace> {
     let now = context.now();
     let workspace = Workspace {
-        id: WorkspaceId::random(context.ports.random(), Shard::FIRST)?,
+        id: WorkspaceId::random(context.ports.random(), context.shard())?,
         name: parse_name("name", name, MAX_NAME_LENGTH)?,
         allowed_origins: vec![],
         created_at: now,

@@ -9,15 +9,16 @@ use worker::wasm_bindgen::JsValue;
 use worker::wasm_bindgen_futures::JsFuture;
 
 use super::glue;
+use crate::ids::Shard;
 use crate::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
 
 /// The binding. Another Worker's mistake in `wrangler.toml` shows at the first call.
 pub(crate) struct D1(JsValue);
 
 impl D1 {
-    /// The binding DB, if there is one.
-    pub(super) fn bind(env: &Env) -> Option<Self> {
-        let binding = Reflect::get(env, &JsValue::from_str("DB")).ok()?;
+    /// The binding of a shard, if there is one.
+    pub(super) fn bind(env: &Env, shard: Shard) -> Option<Self> {
+        let binding = Reflect::get(env, &JsValue::from_str(&shard.binding())).ok()?;
         binding.is_object().then_some(Self(binding))
     }
 }

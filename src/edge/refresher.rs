@@ -115,7 +115,7 @@ fn here(
 
 async fn run(env: Env, boat: PendingWritesBinding, connection: ConnectionId, errand: RefreshReason) -> RefreshOutcome {
     match super::build_context(&env, RefresherBinding::InsideObject, boat) {
-        Ok(context) => refresh::run(&context, &connection, errand).await,
+        Ok(context) => refresh::run_in_its_shard(&context, &connection, errand).await,
         Err(error) => {
             super::system::log_config_error(&error);
             RefreshOutcome::Unavailable { retry_after: 60 }

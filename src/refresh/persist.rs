@@ -28,6 +28,10 @@ pub async fn write_pending_renewal<P: Ports>(context: &Context<P>, kept: &str) -
         context.log("error", "pending_write_unreadable", &json!({}));
         return true;
     };
+    let Some(context) = &context.in_shard(renewal.attempt.connection.shard()) else {
+        context.log("error", "database_not_bound", &json!({ "connection": renewal.attempt.connection.as_str() }));
+        return false;
+    };
     let fate = persist_once(context, &renewal, ClientUpdate::Afterwards).await;
     if fate == Ok(WriteStatus::GrantReplaced) {
         context.log("warn", "tokens_superseded", &json!({ "connection": renewal.attempt.connection.as_str() }));

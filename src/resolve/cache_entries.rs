@@ -18,7 +18,7 @@ use crate::caller::{ApiKey, PresentedKey};
 use crate::connection::{Connection, ConnectionStatus, TokenLifetime};
 use crate::context::Context;
 use crate::frozen::{CACHED_CONNECTION, CACHED_KEY};
-use crate::ids::{ApiKeyId, ConnectionId};
+use crate::ids::{ApiKeyId, ConnectionId, Shard};
 use crate::isolate_cache::{ThrottledTask, WrittenCacheEntry};
 use crate::ports::{Cache, CacheError, Ports};
 use crate::secret::Secret;
@@ -89,6 +89,10 @@ pub struct CacheWrite {
 impl CacheWrite {
     pub(super) fn new(connection: &Connection, issued: &CredentialPayload, key: &ApiKey) -> Self {
         Self { connection: connection.clone(), issued: issued.clone(), key: key.clone() }
+    }
+
+    pub(super) fn shard(&self) -> Shard {
+        self.connection.id.shard()
     }
 }
 

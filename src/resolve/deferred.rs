@@ -7,7 +7,7 @@ use super::{CredentialPayload, ResolveRequest};
 use crate::caller::{ApiKey, PresentedKey};
 use crate::connection::Connection;
 use crate::context::Context;
-use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ids::{ConnectionId, Shard, WorkspaceId};
 use crate::isolate_cache::ThrottledTask;
 use crate::ports::{Ports, RateLimit, RateLimiter, RefreshReason, RefreshRunner};
 use crate::store;
@@ -33,6 +33,16 @@ pub enum DeferredTask {
 }
 
 impl DeferredTask {
+    fn shard(&self) -> Shard {
+        match self {
+            Self::Refresh(id) => id.shard(),
+            Self::RecordUse { connection, .. } => connection.shard(),
+            Self::WriteCacheEntry(write) => write.shard(),
+            // It reads no database.
+            Self::CountCall(_) => Shard::FIRST,
+        }
+    }
+
     pub(super) fn record_use(connection: &Connection, request: &ResolveRequest) -> Self {
         Self::RecordUse {
             workspace: connection.workspace.clone(),
@@ -54,8 +64,10 @@ async fn count_call<P: Ports>(context: &Context<P>, key: &PresentedKey) {
     }
 }
 
-/// Runs the task. Failures are logged: the caller already has its answer.
+/// Runs the task, in the shard that it is about. Failures are logged: the caller already has its answer.
 pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
+    let shard = after.shard();
+    let Some(context) = &context.in_shard(shard) else { return };
     match after {
         DeferredTask::Refresh(id) => {
             context.ports.refresher().run(&id, RefreshReason::Early).await;

@@ -411,7 +411,7 @@ fn a_lifetime_that_an_earlier_version_did_not_store_is_computed() {
     let context = fixture.world.context();
     let seal_context = connections::credential::Credential::seal_context(&row.workspace, &row.id, row.generation);
     let sealed = credential
-        .seal(&context.config.key_ring, connections::ports::Ports::random(&context.ports), &seal_context)
+        .seal(&context.config.key_ring, connections::ports::Ports::random(&*context.ports), &seal_context)
         .unwrap();
     fixture.world.db.tamper(&format!("UPDATE connections SET sealed_credential = '{sealed}'"));
     omit_expires_in(&fixture);

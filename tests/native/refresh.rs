@@ -938,7 +938,7 @@ fn connections_stay_with_the_client_they_were_made_with() {
         let mut other =
             connections::store::clients::get(context.db(), &fixture.workspace, &fixture.client).await.unwrap().unwrap();
         other.id = connections::ids::ClientId::random(
-            connections::ports::Ports::random(&context.ports),
+            connections::ports::Ports::random(&*context.ports),
             connections::ids::Shard::FIRST,
         )
         .unwrap();

@@ -53,7 +53,7 @@ fn fixture_with_rate_limits() -> Fixture {
 fn unknown_key(fixture: &Fixture) -> String {
     let random = fixture.world.context();
     let (_, text, _) =
-        connections::caller::new_key(connections::ports::Ports::random(&random.ports), connections::ids::Shard::FIRST)
+        connections::caller::new_key(connections::ports::Ports::random(&*random.ports), connections::ids::Shard::FIRST)
             .unwrap();
     text.expose().to_owned()
 }
@@ -233,7 +233,7 @@ fn only_the_key_with_too_many_calls_is_limited() {
     fixture.world.run(async {
         let context = fixture.world.context();
         for _ in 1..RateLimit::Calls.binding_limit() {
-            let limiter = connections::ports::Ports::rate_limiter(&context.ports);
+            let limiter = connections::ports::Ports::rate_limiter(&*context.ports);
             assert!(connections::ports::RateLimiter::allows(limiter, RateLimit::Calls, key_id.as_str()).await);
         }
     });

@@ -5,7 +5,7 @@ use connections::connect::callback::{CallbackParams, CallbackResult};
 use connections::connection::ConnectionStatus;
 use connections::error::ErrorCode;
 use connections::ids::ConnectionId;
-use connections::ports::{Database as _, Ports as _, RefreshReason};
+use connections::ports::{Database as _, RefreshReason};
 use connections::resolve::ResolveRequest;
 use connections::store;
 use connections::time::Timestamp;
@@ -313,7 +313,7 @@ fn a_failed_cleanup_does_not_block_the_others() {
             store::refreshes::mark_deleted(context.db(), &fixture.workspace, id, context.now(), None).await.unwrap();
         }
         let batch = vec![connections::sql!("UPDATE flows SET expires_at = ?1", 1_i64)];
-        context.ports.database().batch(batch).await.unwrap();
+        context.db().batch(batch).await.unwrap();
     });
     fixture.world.advance_clock(121);
     let fault = FaultRule { statement_part: "DELETE FROM connections", times: 2, fault: Fault::BeforeCommit };

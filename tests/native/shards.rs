@@ -1,14 +1,18 @@
 //! Ids and tokens that name a shard which this installation does not have are answered like unknown ones.
 
+use std::rc::Rc;
+
 use connections::caller;
 use connections::http::Method;
 use connections::ids::{ConnectionId, LinkId, Shard, random_token};
 use connections::ports::Ports as _;
 use connections::resolve::{Consistency, ResolveRequest};
+use connections::workspaces;
 use serde_json::{Value, json};
 
 use crate::http::{TestBrowser, call, first_key, link_path};
 use crate::support::Fixture;
+use crate::support::database::TestDatabase;
 
 #[test]
 fn every_new_id_names_the_shard_of_its_workspace() {
@@ -74,4 +78,29 @@ fn keys_and_tokens_of_an_unknown_shard_open_nothing() {
     }
     browser.cookies.insert("__Host-cx_session".into(), token);
     assert_eq!(browser.get("/").status, 401);
+}
+
+#[test]
+fn a_key_reads_the_database_of_its_shard_and_no_other() {
+    let mut fixture = Fixture::new();
+    fixture.world.more_databases = vec![Rc::new(TestDatabase::new())];
+    let (world, second) = (fixture.world.clone(), Rc::clone(&fixture.world.more_databases[0]));
+    let context = world.context().in_shard(Shard::new(1).unwrap()).unwrap();
+    let made = world.run(workspaces::create_workspace(&context, "Second")).unwrap();
+    assert_eq!((made.workspace.id.shard(), made.key.id.shard()), (context.shard(), context.shard()));
+    let (first, connection) = (first_key(&fixture), fixture.connect("ann"));
+    let paths = [format!("/v1/connections/{connection}"), format!("/v1/connections/{connection}/events")];
+    for (key, status, asked, silent) in
+        [(made.key_text.expose(), 404, &second, &world.db), (&first, 200, &world.db, &second)]
+    {
+        for path in &paths {
+            // The key ring is checked first, of the caller's database only.
+            let before = (asked.statements.get(), silent.statements.get());
+            assert_eq!(call(&fixture, key, Method::Get, path, &Value::Null).0, status, "{path}");
+            assert!(asked.statements.get() > before.0, "{path}");
+            assert_eq!(silent.statements.get(), before.1, "{path}");
+        }
+    }
+    let (_, listed) = call(&fixture, made.key_text.expose(), Method::Get, "/v1/connections", &Value::Null);
+    assert_eq!(listed["data"], json!([]));
 }

@@ -4,7 +4,7 @@ use connections::app::AppId;
 use connections::caller::{CreatorKey, KeyScope};
 use connections::connection::ConnectionStatus;
 use connections::ids::ConnectionId;
-use connections::ports::{Database as _, Ports as _};
+use connections::ports::Database as _;
 use connections::resolve::{Consistency, ResolveRequest};
 use connections::store::{self, connections::ConnectionFilter};
 use connections::time::Timestamp;
@@ -443,7 +443,7 @@ fn statements_without_a_test_of_their_own_are_valid() {
         let context = fixture.world.context();
         assert!(store::clients::delete(context.db(), &fixture.workspace, &fixture.client).await.unwrap());
         let context = fixture.world.context();
-        assert!(context.ports.database().batch(vec![]).await.unwrap().is_empty());
+        assert!(context.db().batch(vec![]).await.unwrap().is_empty());
     });
 }
 

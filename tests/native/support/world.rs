@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use connections::config::{Config, EnvVariables};
 use connections::context::Context;
-use connections::ids::ConnectionId;
+use connections::ids::{ConnectionId, Shard};
 use connections::isolate_cache::IsolateCache;
 use connections::ports::{Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use connections::refresh;
@@ -71,7 +71,7 @@ impl RefreshRunner for RefresherPort {
         match self.mode {
             RefreshMode::Direct => {
                 let context = self.world.context_with(self.mode, &self.objects, &self.budget);
-                refresh::run(&context, connection, reason).await
+                refresh::run_in_its_shard(&context, connection, reason).await
             }
             RefreshMode::Object if !self.budget.spend() => RefreshOutcome::InProgress { retry_after: 1 },
             RefreshMode::Object => self.refresh_by_object(connection, reason).await,
@@ -101,7 +101,7 @@ impl RefresherPort {
             if !deliver_kept_writes(&context, &kept, Some(&id)).await {
                 return RefreshOutcome::DatabaseUnavailable;
             }
-            refresh::run(&context, &id, reason).await
+            refresh::run_in_its_shard(&context, &id, reason).await
         });
         let attempt: SharedRefresh = (Box::pin(task) as Pin<Box<dyn Future<Output = RefreshOutcome>>>).shared();
         self.objects.0.borrow_mut().insert(connection.clone(), attempt.clone());
@@ -132,7 +132,7 @@ pub(crate) struct TestPorts {
     /// Detects the end of the invocation.
     #[expect(dead_code, reason = "it acts when it is dropped")]
     guard: InvocationGuard,
-    database: Timeout<DatabasePort, Runtime>,
+    databases: Vec<Rc<Timeout<DatabasePort, Runtime>>>,
     cache: Timeout<CachePort, Runtime>,
     http: HttpPort,
     clock: Runtime,
@@ -158,8 +158,8 @@ impl Ports for TestPorts {
     type PendingWrites = PendingWritesPort;
     type RateLimiter = RateLimiterPort;
 
-    fn database(&self) -> &Self::Database {
-        &self.database
+    fn database(&self, shard: Shard) -> Option<Rc<Self::Database>> {
+        self.databases.get(usize::from(shard.number())).cloned()
     }
     fn cache(&self) -> &Self::Cache {
         &self.cache
@@ -201,6 +201,8 @@ pub(crate) type Invocation = Rc<Context<TestPorts>>;
 pub(crate) struct World {
     pub(crate) runtime: Runtime,
     pub(crate) db: Rc<TestDatabase>,
+    /// The databases of the shards after the first.
+    pub(crate) more_databases: Vec<Rc<TestDatabase>>,
     pub(crate) cache: Rc<TestCache>,
     pub(crate) acme: Rc<Acme>,
     pub(crate) log: Rc<LogLines>,
@@ -233,6 +235,7 @@ impl World {
         let recorder: Rc<Recorder> = Rc::default();
         Self {
             db: Rc::new(TestDatabase::new()),
+            more_databases: vec![],
             cache: Rc::default(),
             acme: Rc::new(Acme::new(runtime.clone(), Rc::clone(&recorder))),
             log: Rc::default(),
@@ -318,16 +321,20 @@ impl World {
         let refresher =
             RefresherPort { mode: way, world: self.clone(), objects: Rc::clone(objects), budget: Rc::clone(&meter) };
         let strand = Rc::new(InvocationRecorder::new(&self.recorder, &runtime));
-        let records = DatabasePort {
-            database: Rc::clone(&self.db),
-            budget: Rc::clone(&meter),
-            recorder: Rc::clone(&strand),
-            runtime: runtime.clone(),
-        };
+        let databases = std::iter::once(&self.db).chain(&self.more_databases).map(|database| {
+            let port = DatabasePort {
+                database: Rc::clone(database),
+                budget: Rc::clone(&meter),
+                recorder: Rc::clone(&strand),
+                runtime: runtime.clone(),
+            };
+            Rc::new(Timeout::new(port, runtime.clone()))
+        });
+        let databases = databases.collect();
         let copies = CachePort { cache: Rc::clone(&self.cache), budget: Rc::clone(&meter), runtime: runtime.clone() };
         let ports = TestPorts {
             guard: InvocationGuard(Rc::clone(&strand)),
-            database: Timeout::new(records, runtime.clone()),
+            databases,
             cache: Timeout::new(copies, runtime.clone()),
             http: HttpPort {
                 acme: Rc::clone(&self.acme),
@@ -352,7 +359,7 @@ impl World {
                 .unwrap_or_default(),
             budget: meter,
         };
-        Rc::new(Context { ports, config: Rc::new(self.config()) })
+        Rc::new(Context::new(ports, Rc::new(self.config())).unwrap())
     }
 
     pub(crate) fn config(&self) -> Config {
