@@ -2,7 +2,10 @@
 //!
 //! Never repeats what was sent: a value in the wrong place may be a secret.
 
+mod reader;
 pub(crate) mod tolerant;
+
+pub(crate) use reader::{ReadFault, read};
 
 /// Most names that an error lists.
 const MAX_LISTED_NAMES: usize = 16;

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use super::{Body, Request};
 use crate::app::AuthMethodId;
 use crate::error::{Error, ErrorCode, FieldError, Result};
-use crate::json::{self, JsonFault};
+use crate::json::{self, JsonFault, ReadFault};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -27,17 +27,17 @@ pub(super) fn body_too_large() -> Error {
 pub(super) fn parse_json<T: DeserializeOwned>(request: &Request) -> Result<T> {
     let Body::Bytes(bytes) = &request.body else { return Err(body_too_large()) };
     let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
-    if !json::is_json(bytes) {
-        return Err(Error::invalid_field("", NOT_JSON));
-    }
     // Otherwise a list would be accepted, because serde also reads a struct from its members in order.
     if !json::is_object(bytes) {
-        return Err(Error::invalid_field("", "The body must be an object."));
+        let problem = if json::is_json(bytes) { "The body must be an object." } else { NOT_JSON };
+        return Err(Error::invalid_field("", problem));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let (field, fault) = JsonFault::from_serde(&error.path().to_string(), &error.inner().to_string());
-        Error::invalid_field(&field, format!("{fault}."))
+    json::read(bytes).map_err(|fault| match fault {
+        ReadFault::NotJson(_) => Error::invalid_field("", NOT_JSON),
+        ReadFault::Member { path, message } => {
+            let (field, fault) = JsonFault::from_serde(&path, &message);
+            Error::invalid_field(&field, format!("{fault}."))
+        }
     })
 }
 

@@ -17,7 +17,7 @@ use super::super::{
 use super::MAX_DEFINITION_BYTES;
 use super::events::RawEvents;
 use crate::app::FieldProblem;
-use crate::json::{self, JsonFault, objects};
+use crate::json::{self, JsonFault, ReadFault, objects};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -519,18 +519,10 @@ pub(super) fn parse(text: &str) -> Result<RawApp, FieldProblem> {
     if !json::is_object(text.as_bytes()) {
         return Err(FieldProblem { field: ".".into(), problem: "must be a JSON object".into() });
     }
-    deserialize_with_path(text)
-}
-
-fn deserialize_with_path<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, FieldProblem> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = serde_path_to_error::deserialize(&mut deserializer);
-    let value = read.map_err(|error| match error.inner() {
-        inner if !json::is_json(text.as_bytes()) => not_json_problem(inner),
-        inner => shape_problem(&error.path().to_string(), &inner.to_string()),
-    })?;
-    deserializer.end().map_err(|error| not_json_problem(&error))?;
-    Ok(value)
+    json::read(text.as_bytes()).map_err(|fault| match fault {
+        ReadFault::NotJson(error) => not_json_problem(&error),
+        ReadFault::Member { path, message } => shape_problem(&path, &message),
+    })
 }
 
 fn not_json_problem(error: &serde_json::Error) -> FieldProblem {
