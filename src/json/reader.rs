@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn an_error_has_the_path_of_its_member() {
         for (text, path, message) in [
-            (r#"{}"#, ".", "missing field `name`"),
+            ("{}", ".", "missing field `name`"),
             (r#"{"name": "a", "name": "b"}"#, ".", "duplicate field `name`"),
             (r#"{"name": 1}"#, "name", "invalid type: integer `1`, expected a string"),
             (r#"{"name": "a", "list": [{"seconds": 1}, {}]}"#, "list[1]", "missing field `seconds`"),
