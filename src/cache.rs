@@ -50,6 +50,7 @@ pub(crate) async fn read_entries<P: Ports>(context: &Context<P>, names: &[String
     let unknown: Vec<String> =
         names.iter().zip(&texts).filter(|(_, text)| text.is_none()).map(|(name, _)| name.clone()).collect();
     if !unknown.is_empty() {
+        let epochs: Vec<_> = unknown.iter().map(|name| memory.epoch(name)).collect();
         let found = match context.ports.cache().get_many(&unknown).await {
             Ok(found) => found,
             Err(error) => {
@@ -57,10 +58,10 @@ pub(crate) async fn read_entries<P: Ports>(context: &Context<P>, names: &[String
                 return None;
             }
         };
-        let mut found = unknown.iter().zip(found);
+        let mut found = unknown.iter().zip(epochs).zip(found);
         for text in texts.iter_mut().filter(|text| text.is_none()) {
-            let (name, value) = found.next()?;
-            memory.remember(name, value.as_deref(), now);
+            let ((name, epoch), value) = found.next()?;
+            memory.remember(name, value.as_deref(), epoch, now);
             *text = Some(value.map(Into::into));
         }
     }
@@ -75,9 +76,9 @@ pub(crate) async fn put_entry<P: Ports>(
     ttl_seconds: i64,
 ) -> Result<(), CacheError> {
     let memory = context.ports.isolate_cache().entries();
-    memory.forget(name);
+    let epoch = memory.forget(name);
     context.ports.cache().put(name, text, ttl_seconds).await?;
-    memory.remember(name, Some(text), context.now());
+    memory.remember(name, Some(text), epoch, context.now());
     Ok(())
 }
 

@@ -13,7 +13,8 @@ use crate::ids::{ApiKeyId, ConnectionId, Shard};
 use crate::time::Timestamp;
 
 pub use definitions::DefinitionCache;
-pub use entries::EntryMemory;
+use entries::BoundedMap;
+pub use entries::{EntryMemory, Epoch};
 
 /// Entries of a map, at most.
 const MOST_ENTRIES: usize = 1000;
@@ -67,7 +68,7 @@ pub struct IsolateCache {
     refusals: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
     definitions: DefinitionCache,
     entries: EntryMemory,
-    opened_keys: EntryMemory,
+    opened_keys: RefCell<BoundedMap<Rc<str>>>,
 }
 
 /// Empties a map that is full. What it held is known again soon.
@@ -136,13 +137,13 @@ impl IsolateCache {
 
     /// What an entry of a key says, if that very entry was opened here before.
     pub fn opened_key(&self, entry: &str) -> Option<Rc<str>> {
-        self.opened_keys.get_outdated(entry)
+        self.opened_keys.borrow().get(entry).cloned()
     }
 
     /// Remembers what an entry of a key says. It has no secret, only hashes: so it is opened once, and other entries at
     /// each call. Bounded in bytes too: a key may list two thousand connections and apps.
-    pub fn remember_opened_key(&self, entry: &str, opened: &str, now: Timestamp) {
-        self.opened_keys.remember(entry, Some(opened), now);
+    pub fn remember_opened_key(&self, entry: &str, opened: &Rc<str>) {
+        self.opened_keys.borrow_mut().insert(entry, Rc::clone(opened), opened.len());
     }
 
     /// Refuses a caller until then. Where too many are refused, the one whose time ends first gives way.
@@ -213,13 +214,13 @@ mod tests {
     #[test]
     fn opened_keys_with_long_lists_fill_no_memory() {
         let cache = IsolateCache::default();
-        let opened = "x".repeat(70_000);
+        let opened: Rc<str> = "x".repeat(70_000).into();
         for number in 0..1000 {
             let entry = format!("{number} {}", "y".repeat(95_000));
-            cache.remember_opened_key(&entry, &opened, Timestamp::from_unix(1));
-            assert_eq!(cache.opened_key(&entry).as_deref(), Some(opened.as_str()));
+            cache.remember_opened_key(&entry, &opened);
+            assert_eq!(cache.opened_key(&entry).as_deref(), Some(&*opened));
         }
-        assert!(cache.opened_keys.size().1 <= 8 * 1024 * 1024, "{:?}", cache.opened_keys.size());
+        assert!(cache.opened_keys.borrow().size().1 <= 8 * 1024 * 1024, "{:?}", cache.opened_keys.borrow().size());
         assert_eq!(cache.opened_key("another"), None);
     }
 }

@@ -143,7 +143,7 @@ fn open_key<P: Ports>(context: &Context<P>, id: &ApiKeyId, text: &Rc<str>) -> Op
     } else {
         let seal_context = SealContext::of(CACHED_KEY, &entry.workspace, id.as_str(), 0);
         let opened: Rc<str> = context.config.key_ring.open(&seal_context, &entry.sealed).ok()?.expose().into();
-        isolate_cache.remember_opened_key(text, &opened, context.now());
+        isolate_cache.remember_opened_key(text, &opened);
         opened
     };
     // What was opened for another key is not this one's, even if somebody put the same text under both names.

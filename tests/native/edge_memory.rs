@@ -111,6 +111,24 @@ fn a_change_made_here_is_seen_at_once_and_one_made_elsewhere_after_thirty_second
 }
 
 #[test]
+fn a_read_that_a_change_overtakes_is_not_remembered() {
+    let (_, here, id) = fixture_with_memory();
+    here.world.advance_clock(MEMORY);
+    let (world, name) = (here.world.clone(), format!("connection/{id}"));
+    *here.world.cache.weather.borrow_mut() = Some(Box::new(move |_| {
+        world.context().ports.isolate_cache().entries().forget(&name);
+        false
+    }));
+    assert_eq!(source(&here, &id), Source::Cache);
+    *here.world.cache.weather.borrow_mut() = None;
+    let before = count_reads(&here);
+    for _ in 0..2 {
+        assert_eq!(source(&here, &id), Source::Cache);
+    }
+    assert_eq!(count_reads(&here).0, before.0 + 1, "read once more, then remembered");
+}
+
+#[test]
 fn a_repair_made_here_is_answered_at_once() {
     let (_, here, id) = fixture_with_memory();
     here.complete_flow(&here.repair_request(&id), "ann");
