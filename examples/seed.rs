@@ -166,6 +166,8 @@ impl Seed {
             client: Some(client.clone()),
             name: format!("{app} of person {person}"),
             user: Some(User { id: format!("person-{person}"), name: Some(format!("Person {person}")) }),
+            shared: false,
+            environment: None,
             metadata: BTreeMap::new(),
             allowed_workflows: None,
             account: Some(Account { id: format!("{number}"), label: format!("person-{person}@customer.example") }),

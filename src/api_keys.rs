@@ -8,6 +8,7 @@ use crate::authorize::unauthorized;
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::caller::{ApiKey, KeyScope, PresentedKey, PreviousSecret, new_key, new_secret};
 use crate::context::Context;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
@@ -45,6 +46,8 @@ pub struct NewApiKey {
     pub connections: Option<Vec<ConnectionId>>,
     /// The only apps it may see; none: all.
     pub apps: Option<Vec<AppId>>,
+    /// The only environment whose connections it may see; none: all.
+    pub environment: Option<Environment>,
     /// When it ends; none: never.
     pub expires_at: Option<Timestamp>,
 }
@@ -66,6 +69,7 @@ pub async fn create_key<P: Ports>(context: &Context<P>, creator: &ApiKey, new: N
         scopes: new.scopes,
         connections: new.connections,
         apps: new.apps,
+        environment: new.environment,
         expires_at: new.expires_at,
         created_at: Some(now),
         made_by: Some(creator.id.clone()),
@@ -91,10 +95,12 @@ fn validate_new_key(new: &NewApiKey, creator: &ApiKey, now: Timestamp) -> Result
     if new.expires_at.is_some_and(|end| end <= now) {
         return Err(Error::invalid_field("expires_at", "must be in the future."));
     }
-    if !creator.covers(&new.scopes, new.connections.as_deref(), new.apps.as_deref(), new.expires_at) {
+    if !creator.covers(&new.scopes, new.connections.as_deref(), new.apps.as_deref(), new.expires_at)
+        || !creator.covers_environment(new.environment)
+    {
         return Err(Error::new(
             ErrorCode::InsufficientKeyScope,
-            "A key can't make another that may do more or lives longer than itself: narrow scopes, connections, apps and expires_at to its own.",
+            "A key can't make another that may do more or lives longer than itself: narrow scopes, connections, apps, environment and expires_at to its own.",
         ));
     }
     Ok(())

@@ -54,6 +54,8 @@ impl Attention {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AttentionCode"))]
 pub enum AttentionCode {
+    /// It is the default of its app and needs a person.
+    DefaultUnusable,
     /// The access ends and can't be renewed.
     ExpiresSoon,
     /// Not all that was asked for was granted.
@@ -78,7 +80,8 @@ pub enum AttentionCode {
 
 impl AttentionCode {
     /// All codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::DefaultUnusable,
         Self::ExpiresSoon,
         Self::MissingScopes,
         Self::AppUnreachable,
@@ -100,6 +103,7 @@ impl AttentionCode {
             Self::AppRefuses => "app_refuses",
             Self::ClientMisconfigured => "client_misconfigured",
             Self::ClientSecretExpires => "client_secret_expires",
+            Self::DefaultUnusable => "default_unusable",
             Self::Unused => "unused",
             Self::Duplicate => "duplicate",
             Self::NothingShared => "nothing_shared",
@@ -116,6 +120,9 @@ impl AttentionCode {
             Self::AppRefuses => "The app refuses to renew this access. Reconnect it if that does not end by itself.",
             Self::ClientMisconfigured => "The app refuses this workspace's client id and secret.",
             Self::ClientSecretExpires => "The client secret ends soon and must be replaced.",
+            Self::DefaultUnusable => {
+                "This is a default connection: steps that name only the app fail until it is reconnected."
+            }
             Self::Unused => "This connection was not used for 90 days.",
             Self::Duplicate => "You have another connection to the same account.",
             Self::NothingShared => "It works, but nothing has been shared with it.",
@@ -165,7 +172,10 @@ pub fn for_connection(listed: &ListedConnection, now: Timestamp) -> Vec<Attentio
     let refuses_client = listed.client_error.is_some() && listed.client_error == connection.last_error;
     let is_silent = connection.refusal.is_none() && !was_not_asked && !refuses_client;
     let unreachable = connected && connection.failures >= FAILURE_THRESHOLD && is_silent;
+    let broken = connection.status == ConnectionStatus::NeedsReconnect;
     let found = [
+        // First: it concerns the most steps.
+        (listed.is_default && broken, AttentionCode::DefaultUnusable, None),
         (ends.is_some(), AttentionCode::ExpiresSoon, ends),
         (!connection.missing_scopes().is_empty(), AttentionCode::MissingScopes, None),
         (unreachable, AttentionCode::AppUnreachable, None),

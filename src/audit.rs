@@ -31,12 +31,14 @@ pub enum EventType {
     DefinitionUpdated,
     /// It stays with an earlier definition of its app.
     DefinitionChanged,
+    /// It became the default of its app, or is no longer.
+    DefaultChanged,
     /// It was disconnected, and its grant revoked or not.
     Disconnected,
 }
 
 impl EventType {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
@@ -47,6 +49,7 @@ impl EventType {
         Self::TokenLost,
         Self::DefinitionUpdated,
         Self::DefinitionChanged,
+        Self::DefaultChanged,
         Self::Disconnected,
     ];
 
@@ -63,6 +66,7 @@ impl EventType {
             Self::TokenLost => frozen::event::TOKEN_LOST,
             Self::DefinitionUpdated => frozen::event::DEFINITION_UPDATED,
             Self::DefinitionChanged => frozen::event::DEFINITION_CHANGED,
+            Self::DefaultChanged => frozen::event::DEFAULT_CHANGED,
             Self::Disconnected => frozen::event::DISCONNECTED,
         }
     }

@@ -4,7 +4,8 @@
 //! ([`RequiredRole`]). [`authorize`] loads what the path names and decides. Rules:
 //!
 //! - Outside the allow-lists of a key a thing does not exist for that key: 404 on every route.
-//! - A key that has an allow-list is *limited*. It makes nothing new, but for links that repair its own connections. It
+//! - A key that is for one environment sees the connections of that one only, as if they were on a list.
+//! - A key that has an allow-list or an environment is *limited*. It makes nothing new, but for links that repair its own connections. It
 //!   changes neither workspace nor apps, and knows nothing of sessions and sign-in links.
 //! - A client belongs to all apps that share it: a key changes it only where its `apps` list has all of them.
 //! - A member sees shared connections and their own, and changes their own. An admin sees and changes all.
@@ -16,6 +17,7 @@ use crate::caller::{ApiKey, KeyScope};
 use crate::catalogue;
 use crate::connection::Connection;
 use crate::context::Context;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ApiKeyId, ConnectionId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::ports::Ports;
@@ -119,6 +121,7 @@ impl Caller<'_> {
             Self::Key(key) => ConnectionFilter {
                 connections: key.connections.clone(),
                 apps: key.apps.clone(),
+                key_environment: key.environment,
                 ..ConnectionFilter::default()
             },
             Self::User(session, _) => {
@@ -129,7 +132,7 @@ impl Caller<'_> {
 
     fn sees_connection(&self, connection: &Connection) -> bool {
         match self {
-            Self::Key(key) => sees_connection(key, &connection.id, &connection.app),
+            Self::Key(key) => sees_connection(key, connection),
             Self::User(session, _) => match session.user() {
                 Some(user) => session.role == Role::Admin || connection.is_visible_to(user),
                 None => false,
@@ -192,11 +195,15 @@ async fn load_resource<P: Ports>(
             let missing = || Error::not_found("link");
             let id = LinkId::parse(text).ok_or_else(missing)?;
             let link = links::get(context.db(), workspace, &id).await?;
+            let in_environment = match (&link, caller) {
+                (Some(link), Caller::Key(key)) => names_only_environment(context, key, link).await?,
+                _ => true,
+            };
             let sees = |link: &Link| match caller {
                 Caller::Key(key) => sees_link(key, link),
                 Caller::User(..) => false,
             };
-            LoadedResource::Link(Box::new(link.filter(sees).ok_or_else(missing)?))
+            LoadedResource::Link(Box::new(link.filter(|link| in_environment && sees(link)).ok_or_else(missing)?))
         }
         Resource::Key => {
             let missing = || Error::not_found("key");
@@ -245,7 +252,7 @@ pub async fn load_connection<P: Ports>(
 
 /// Whether a key has an allow-list.
 fn is_limited(key: &ApiKey) -> bool {
-    key.connections.is_some() || key.apps.is_some()
+    key.connections.is_some() || key.apps.is_some() || key.environment.is_some()
 }
 
 /// Whether an app exists for a key.
@@ -253,24 +260,60 @@ pub fn sees_app(key: &ApiKey, app: &AppId) -> bool {
     key.apps.as_ref().is_none_or(|list| list.contains(app))
 }
 
-/// Whether a connection of an app exists for a key.
-pub fn sees_connection(key: &ApiKey, id: &ConnectionId, app: &AppId) -> bool {
-    key.connections.as_ref().is_none_or(|list| list.contains(id)) && sees_app(key, app)
+/// Whether a connection exists for a key.
+pub fn sees_connection(key: &ApiKey, connection: &Connection) -> bool {
+    sees_connection_of(key, &connection.id, &connection.app, connection.environment)
+}
+
+/// The same, by what decides it.
+pub fn sees_connection_of(key: &ApiKey, id: &ConnectionId, app: &AppId, environment: Option<Environment>) -> bool {
+    key.connections.as_ref().is_none_or(|list| list.contains(id))
+        && sees_app(key, app)
+        && key.covers_environment(environment)
 }
 
 /// A link exists for a key where all that it names is on the key's lists. With a list of connections it must name one.
 fn sees_link(key: &ApiKey, link: &Link) -> bool {
     let mut named = [&link.connection, &link.result_connection].into_iter().flatten();
     sees_app(key, &link.app)
+        && key.covers_environment(link.settings.environment)
         && key.connections.as_ref().is_none_or(|list| {
             let first = named.next();
             first.is_some() && first.into_iter().chain(named).all(|id| list.contains(id))
         })
 }
 
+/// Whether the connections that a link names are of the environment that a key is limited to. They may have become of
+/// another one since the link was made.
+async fn names_only_environment<P: Ports>(context: &Context<P>, key: &ApiKey, link: &Link) -> Result<bool> {
+    if key.environment.is_none() {
+        return Ok(true);
+    }
+    for id in [&link.connection, &link.result_connection].into_iter().flatten() {
+        let found = connections::get(context.db(), &link.workspace, id).await?;
+        if found.is_some_and(|found| !key.covers_environment(found.environment)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The links that exist for a key, as a list asks for them.
 pub fn link_filter(key: &ApiKey) -> links::LinkFilter {
-    links::LinkFilter { connections: key.connections.clone(), apps: key.apps.clone(), ..links::LinkFilter::default() }
+    links::LinkFilter {
+        connections: key.connections.clone(),
+        apps: key.apps.clone(),
+        environment: key.environment,
+        ..links::LinkFilter::default()
+    }
+}
+
+/// Refuses to move a connection to another environment with a key that is limited to one.
+pub fn check_environment_change(key: &ApiKey) -> Result<()> {
+    match key.environment {
+        None => Ok(()),
+        Some(_) => Err(limited_key_error("It cannot change an environment. Use a key without an environment.")),
+    }
 }
 
 /// Nothing in the refusal tells an unknown key from a wrong or ended one.
@@ -296,14 +339,14 @@ pub fn require_scope(key: &ApiKey, scope: KeyScope) -> Result<()> {
 pub fn resolve(key: &ApiKey, connection: Option<Connection>) -> Result<Connection> {
     require_scope(key, KeyScope::Resolve)?;
     let found = connection.filter(|one| one.workspace == key.workspace).ok_or_else(Error::connection_not_found)?;
-    check_resolve(key, &found.id, &found.app)?;
+    check_resolve(key, &found.id, &found.app, found.environment)?;
     Ok(found)
 }
 
 /// Whether a key gets the credential of a connection of its workspace, also where a copy of it answers.
-pub fn check_resolve(key: &ApiKey, id: &ConnectionId, app: &AppId) -> Result<()> {
+pub fn check_resolve(key: &ApiKey, id: &ConnectionId, app: &AppId, environment: Option<Environment>) -> Result<()> {
     require_scope(key, KeyScope::Resolve)?;
-    if sees_connection(key, id, app) { Ok(()) } else { Err(Error::connection_not_found()) }
+    if sees_connection_of(key, id, app, environment) { Ok(()) } else { Err(Error::connection_not_found()) }
 }
 
 fn check_key(key: &ApiKey, action: Action, resource: Resource, subject: &LoadedResource) -> Result<()> {
@@ -330,7 +373,10 @@ fn check_key(key: &ApiKey, action: Action, resource: Resource, subject: &LoadedR
 
 /// What a limited key may not do.
 fn limited_key_error(why: &str) -> Error {
-    Error::new(ErrorCode::InsufficientKeyScope, format!("This key is limited to some connections or apps. {why}"))
+    Error::new(
+        ErrorCode::InsufficientKeyScope,
+        format!("This key is limited to some connections, apps or one environment. {why}"),
+    )
 }
 
 /// A client's connections are of all apps that share it.
@@ -373,7 +419,7 @@ pub fn check_sign_in_role(key: &ApiKey, role: Role) -> Result<()> {
 
 /// Whether a person may change a connection.
 pub fn user_may_change(user: &User, role: Role, connection: &Connection) -> bool {
-    role == Role::Admin || connection.user.as_ref().is_some_and(|owner| owner.id == user.id)
+    role == Role::Admin || connection.is_owned_by(user)
 }
 
 /// The same, for whoever is signed in.

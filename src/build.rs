@@ -12,6 +12,7 @@
 
 mod app;
 mod egress;
+mod environment;
 mod json;
 mod secret;
 #[path = "catalogue/validate.rs"]
@@ -41,6 +42,7 @@ fn main() -> BuildResult<()> {
         "src/app.rs",
         "src/app",
         "src/egress.rs",
+        "src/environment.rs",
         "src/json.rs",
         "src/json",
         "src/secret.rs",

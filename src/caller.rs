@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::app::AppId;
+use crate::environment::Environment;
 use crate::ids::{ApiKeyId, ConnectionId, Shard, WorkspaceId, base62, random_base62};
 use crate::random::{NoRandomness, Random};
 use crate::secret::Secret;
@@ -97,6 +98,9 @@ pub struct ApiKey {
     pub connections: Option<Vec<ConnectionId>>,
     /// The only apps whose connections it may see, if limited.
     pub apps: Option<Vec<AppId>>,
+    /// The only environment whose connections it may see, if limited.
+    #[serde(default)]
+    pub environment: Option<Environment>,
     /// When it ends (Unix seconds in the cache's copy).
     #[serde(with = "optional_unix_seconds")]
     pub expires_at: Option<Timestamp>,
@@ -244,6 +248,7 @@ impl ApiKey {
     /// Whether another key can do nothing this one can't: only such keys exist for it.
     pub fn covers_key(&self, other: &Self) -> bool {
         self.covers(&other.scopes, other.connections.as_deref(), other.apps.as_deref(), other.expires_at)
+            && self.covers_environment(other.environment)
     }
 
     /// Whether the key may hand out what it has: nothing wider than itself, and nothing that outlives it.
@@ -258,6 +263,11 @@ impl ApiKey {
             && is_within_list(connections, self.connections.as_deref())
             && is_within_list(apps, self.apps.as_deref())
             && self.expires_at.is_none_or(|own| expires_at.is_some_and(|end| end <= own))
+    }
+
+    /// Whether the key may hand out what is limited to an environment, or to none.
+    pub fn covers_environment(&self, environment: Option<Environment>) -> bool {
+        self.environment.is_none_or(|own| environment == Some(own))
     }
 }
 
@@ -303,6 +313,7 @@ mod tests {
             scopes: vec![KeyScope::Resolve],
             connections: None,
             apps: None,
+            environment: None,
             expires_at: expires_at.map(Timestamp::from_unix),
             created_at: None,
             made_by: None,

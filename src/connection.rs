@@ -13,6 +13,7 @@ use crate::app::{AppId, AuthMethod, AuthMethodId, CredentialKind, ResolvedEndpoi
 use crate::client::ClientProblem;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
+use crate::environment::Environment;
 use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
@@ -152,6 +153,45 @@ impl RefreshRefusal {
     }
 }
 
+/// How a step got its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum ChosenBy {
+    /// It named the connection.
+    #[default]
+    Id,
+    /// It named the app, and got the default of its user or of the workspace.
+    Default,
+    /// It named the app, and got the only connection that its user sees.
+    Only,
+}
+
+impl ChosenBy {
+    /// The word in the database and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Default => "default",
+            Self::Only => "only",
+        }
+    }
+
+    /// Reads the word. What a later version wrote is read as an id: nothing is claimed of a default.
+    pub fn parse(text: &str) -> Self {
+        [Self::Default, Self::Only].into_iter().find(|one| one.as_str() == text).unwrap_or(Self::Id)
+    }
+}
+
+/// What a new connection is given beside its grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConnectionSettings {
+    /// What its account is for, if somebody says so.
+    pub environment: Option<Environment>,
+    /// Whether everybody of the workspace sees and uses it. None: if it has no owner.
+    pub shared: Option<bool>,
+}
+
 /// A connection as stored, without its decrypted credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -176,8 +216,12 @@ pub struct Connection {
     pub client: Option<ClientId>,
     /// Its name for people.
     pub name: String,
-    /// Its owner. None means that it belongs to the whole workspace.
+    /// Its owner. One that has none and is shared belongs to the whole workspace.
     pub user: Option<User>,
+    /// Whether everybody of the workspace sees and uses it. Otherwise its owner and admins do.
+    pub shared: bool,
+    /// What its account is for, if it is known.
+    pub environment: Option<Environment>,
     /// The metadata of the embedding product.
     pub metadata: BTreeMap<String, String>,
     /// The only workflows that may use it, if limited.
@@ -428,9 +472,14 @@ impl Connection {
         self.lease.as_ref().filter(|lease| now <= lease.until.plus(CLOCK_SLACK))
     }
 
-    /// Whether a person may see it: their own, and what belongs to the whole workspace.
+    /// Whether a person may see it: their own, and what is shared.
     pub fn is_visible_to(&self, user: &User) -> bool {
-        self.user.as_ref().is_none_or(|owner| owner.id == user.id)
+        self.shared || self.is_owned_by(user)
+    }
+
+    /// Whether a person owns it.
+    pub fn is_owned_by(&self, user: &User) -> bool {
+        self.user.as_ref().is_some_and(|owner| owner.id == user.id)
     }
 
     /// The status in the API: `unreadable` is computed with the ring, never stored.

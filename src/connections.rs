@@ -10,18 +10,21 @@ use std::rc::Rc;
 use crate::app::AuthMethod;
 use crate::audit::{Actor, EventType};
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
-use crate::connection::Connection;
+use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
+use crate::defaults;
+use crate::environment::Environment;
 use crate::error::{Error, FieldError, Result};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::ports::{Database, Ports};
 use crate::registry;
-use crate::store::Page;
 use crate::store::connections::{self, ConnectionFilter, ConnectionPatch, ListedConnection};
+use crate::store::defaults::ReplacedDefaults;
 use crate::store::events::{self, Event, EventPosition};
 use crate::store::keys;
 use crate::store::uses::{self, Use};
+use crate::store::{self, Page};
 
 /// Entries of `metadata` and `allowed_workflows`.
 const MAX_ENTRIES: usize = 50;
@@ -96,8 +99,32 @@ fn validate_patch(patch: ConnectionPatch) -> Result<ConnectionPatch> {
     if errors.is_empty() { Ok(ConnectionPatch { name, ..patch }) } else { Err(Error::invalid_fields(errors)) }
 }
 
+/// What an edit has done beside the edit itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EditResult {
+    /// What became of the copy in the cache.
+    pub copies: CacheRemovalStatus,
+    /// Defaults that ended, because the connection no longer fits them.
+    pub ended: ReplacedDefaults,
+}
+
+/// A connection that nobody may use helps nobody, and one that was private must not become everybody's by the way.
+fn validate_owner(connection: &Connection, patch: &ConnectionPatch) -> Result<()> {
+    let owner = patch.owner.as_ref().unwrap_or(&connection.user);
+    if owner.is_some() || patch.shared.unwrap_or(connection.shared) || patch.owner.is_none() && patch.shared.is_none() {
+        return Ok(());
+    }
+    Err(match patch.shared {
+        Some(_) => Error::invalid_field("shared", "can be false only where the connection has an owner."),
+        None => Error::invalid_field(
+            "owner",
+            "can be null only for a shared connection. With `shared: true` everybody of the workspace may use it from now on.",
+        ),
+    })
+}
+
 /// Writes an edit with its event, and removes the copy in the cache that shows the old state. What changes nothing is no
-/// edit. Answers what became of that copy; `None` where nothing was changed.
+/// edit. Answers what became of that copy and of defaults that no longer fit; `None` where nothing was changed.
 ///
 /// # Errors
 /// The edit says what is not allowed.
@@ -106,16 +133,40 @@ pub async fn edit_connection<P: Ports>(
     connection: &Connection,
     patch: ConnectionPatch,
     actor: &Actor,
-) -> Result<Option<CacheRemovalStatus>> {
+) -> Result<Option<EditResult>> {
     let patch = validate_patch(patch)?;
+    validate_owner(connection, &patch)?;
     let Some(changed) = describe_changes(connection, &patch) else { return Ok(None) };
     let event =
         context.event_statement(&connection.workspace, &connection.id, EventType::Edited, actor, Some(&changed))?;
     let removal = CacheRemoval::of_connection(context, &connection.id)?;
     let mut statements = vec![connections::patch(&connection.workspace, &connection.id, &patch), event];
+    let moves = patch.owner.is_some() || patch.shared.is_some() || patch.environment.is_some();
+    if moves {
+        statements.extend(store::defaults::end_unfit(&connection.workspace, &connection.id));
+        if patch.shared.unwrap_or(connection.shared) && connection.status != ConnectionStatus::AwaitingConfirmation {
+            let environment = patch.environment.unwrap_or(connection.environment);
+            statements.extend(defaults::adopt_statements(
+                context,
+                &connection.workspace,
+                &connection.app,
+                environment,
+                actor,
+            )?);
+        }
+    }
     statements.extend(removal.insert_statement());
-    context.db().batch(statements).await?;
-    Ok(Some(removal.perform(context).await))
+    let answers = context.db().batch(statements).await?;
+    let ended = if moves {
+        store::defaults::read_ended(answers.get(2..4).unwrap_or_default())?
+    } else {
+        ReplacedDefaults::default()
+    };
+    if !ended.defaults.is_empty() {
+        let events = defaults::ended_events(context, &connection.workspace, &ended.defaults, actor)?;
+        context.db().batch(events).await?;
+    }
+    Ok(Some(EditResult { copies: removal.perform(context).await, ended }))
 }
 
 /// The members that an edit changes, with the new name. A map or list is long and may contain much, so its value is
@@ -124,7 +175,19 @@ fn describe_changes(connection: &Connection, patch: &ConnectionPatch) -> Option<
     let name = patch.name.as_ref().filter(|name| **name != connection.name).map(|name| format!("name: {name}"));
     let metadata = patch.metadata.as_ref().filter(|metadata| **metadata != connection.metadata);
     let workflows = patch.allowed_workflows.as_ref().filter(|list| **list != connection.allowed_workflows);
-    let members = [metadata.map(|_| "metadata".to_owned()), workflows.map(|_| "allowed_workflows".to_owned()), name];
+    let owner = patch.owner.as_ref().filter(|owner| **owner != connection.user);
+    let owner = owner.map(|owner| format!("owner: {}", owner.as_ref().map_or("nobody", |user| user.id.as_str())));
+    let shared = patch.shared.filter(|shared| *shared != connection.shared).map(|shared| format!("shared: {shared}"));
+    let environment = patch.environment.filter(|environment| *environment != connection.environment);
+    let environment = environment.map(|one| format!("environment: {}", one.map_or("unknown", Environment::as_str)));
+    let members = [
+        metadata.map(|_| "metadata".to_owned()),
+        workflows.map(|_| "allowed_workflows".to_owned()),
+        owner,
+        shared,
+        environment,
+        name,
+    ];
     let changed: Vec<_> = members.into_iter().flatten().collect();
     (!changed.is_empty()).then(|| changed.join(", "))
 }

@@ -9,10 +9,12 @@ use serde::Serialize;
 use crate::audit::{Actor, EventType};
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::context::Context;
+use crate::defaults::ended_events;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Ports};
 use crate::revocation::{self, PendingRevocation, RevocationOutcome};
+use crate::store::defaults::{self, ReplacedDefaults};
 use crate::store::refreshes;
 
 /// What a disconnect tells.
@@ -25,18 +27,21 @@ pub struct DisconnectResult {
     pub retrying: bool,
 }
 
-/// Disconnects. From the first write on the connection does not exist, whatever app and cache say.
+/// Disconnects. From the first write on the connection does not exist, whatever app and cache say. Also answers the
+/// defaults that ended with it: steps that name the app get the next one from now on.
 pub async fn disconnect<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
     id: &ConnectionId,
     actor: &Actor,
-) -> Result<(DisconnectResult, CacheRemovalStatus)> {
+) -> Result<(DisconnectResult, CacheRemovalStatus, ReplacedDefaults)> {
     let removal = CacheRemoval::of_connection(context, id)?;
     let note = removal.insert_if_changed_statement();
-    let ended = refreshes::mark_deleted(context.db(), workspace, id, context.now(), note)
-        .await?
-        .ok_or_else(Error::connection_not_found)?;
+    let ends_defaults = defaults::end_of_connection(workspace, id);
+    let then = note.into_iter().chain(ends_defaults).collect();
+    let (ended, answers) = refreshes::mark_deleted(context.db(), workspace, id, context.now(), then).await?;
+    let ended = ended.ok_or_else(Error::connection_not_found)?;
+    let replaced = defaults::read_ended(answers.get(answers.len().saturating_sub(2)..).unwrap_or_default())?;
     let copies = removal.attempt(context).await;
     let grant = PendingRevocation::of_connection(context, &ended);
     let known = revocation::load_surroundings(context, std::slice::from_ref(&grant)).await?;
@@ -51,6 +56,8 @@ pub async fn disconnect<P: Ports>(
         actor,
         Some(revocation::outcome_code(revoked)),
     )?);
+    statements.extend(ended_events(context, &ended.workspace, &replaced.defaults, actor)?);
     context.db().batch(statements).await?;
-    Ok((DisconnectResult { revoked, retrying: revoked == RevocationOutcome::Failed && grant.is_retried() }, copies))
+    let retrying = revoked == RevocationOutcome::Failed && grant.is_retried();
+    Ok((DisconnectResult { revoked, retrying }, copies, replaced))
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::app::FieldProblem;
 use crate::client::ClientProblem;
+use crate::environment::Environment;
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, RateLimit};
 use crate::random::NoRandomness;
@@ -52,6 +53,10 @@ pub enum ErrorCode {
     WorkflowNotAllowed,
     /// `expect` does not hold.
     UnexpectedConnection,
+    /// An app was named, and no connection of it could be meant.
+    NoDefaultConnection,
+    /// An app was named, and several connections of it could be meant.
+    AmbiguousConnection,
     /// Only a person can repair this connection.
     NeedsReconnect,
     /// Made through a link whose embedder has not confirmed the person yet.
@@ -82,7 +87,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
         Self::AdminRequired,
@@ -100,6 +105,8 @@ impl ErrorCode {
         Self::ClientMissing,
         Self::WorkflowNotAllowed,
         Self::UnexpectedConnection,
+        Self::NoDefaultConnection,
+        Self::AmbiguousConnection,
         Self::NeedsReconnect,
         Self::AwaitingConfirmation,
         Self::MissingScopes,
@@ -135,6 +142,8 @@ impl ErrorCode {
             Self::ClientMissing => "client_missing",
             Self::WorkflowNotAllowed => "workflow_not_allowed",
             Self::UnexpectedConnection => "unexpected_connection",
+            Self::NoDefaultConnection => "no_default_connection",
+            Self::AmbiguousConnection => "ambiguous_connection",
             Self::NeedsReconnect => "needs_reconnect",
             Self::AwaitingConfirmation => "awaiting_confirmation",
             Self::MissingScopes => "missing_scopes",
@@ -173,6 +182,22 @@ pub struct ActualConnection {
     pub app: String,
     /// Its account's label.
     pub account: Option<String>,
+    /// Its environment, if it is known.
+    pub environment: Option<Environment>,
+}
+
+/// A connection that could be meant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CandidateConnection {
+    /// Its id.
+    pub connection: ConnectionId,
+    /// Its name.
+    pub name: String,
+    /// Its account's label.
+    pub account: Option<String>,
+    /// Its environment, if it is known.
+    pub environment: Option<Environment>,
 }
 
 /// The optional members of an error that help a caller act on it.
@@ -206,6 +231,13 @@ pub struct Hints {
     /// What is there instead of what was expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actual: Option<ActualConnection>,
+    /// Where a signed-in person connects the app. Grants nothing by itself.
+    #[cfg_attr(test, schemars(url))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_url: Option<String>,
+    /// The connections that could be meant, as far as the key sees them; the oldest ten.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<CandidateConnection>,
     /// What a page says instead of the detail, where that speaks to programs.
     #[serde(skip)]
     pub for_people: Option<String>,

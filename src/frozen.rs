@@ -82,13 +82,14 @@ pub mod members {
     /// An entry of the cache.
     pub const CACHE_ENTRY: [&str; 6] = ["generation", "revision", "sealed", "until", "version", "workspace"];
     /// What is sealed in the entry of a connection.
-    pub const CACHED_CONNECTION: [&str; 8] =
-        ["account", "allowed_workflows", "app", "issued", "name", "scopes", "since", "until"];
+    pub const CACHED_CONNECTION: [&str; 9] =
+        ["account", "allowed_workflows", "app", "environment", "issued", "name", "scopes", "since", "until"];
     /// What is sealed in the entry of an API key.
-    pub const CACHED_KEY: [&str; 11] = [
+    pub const CACHED_KEY: [&str; 12] = [
         "apps",
         "connections",
         "created_at",
+        "environment",
         "expires_at",
         "hash",
         "id",
@@ -160,6 +161,8 @@ pub mod event {
     pub const DEFINITION_UPDATED: &str = "definition_updated";
     /// A connection stays with an earlier definition of its app.
     pub const DEFINITION_CHANGED: &str = "definition_changed";
+    /// A connection became the default of its app, or is no longer.
+    pub const DEFAULT_CHANGED: &str = "default_changed";
     /// A connection was disconnected, and its grant revoked or not.
     pub const DISCONNECTED: &str = "disconnected";
 }
@@ -200,6 +203,7 @@ mod tests {
             event::TOKEN_LOST,
             event::DEFINITION_UPDATED,
             event::DEFINITION_CHANGED,
+            event::DEFAULT_CHANGED,
             event::DISCONNECTED,
         ];
         assert_eq!(
@@ -215,6 +219,7 @@ mod tests {
                 "token_lost",
                 "definition_updated",
                 "definition_changed",
+                "default_changed",
                 "disconnected",
             ]
         );

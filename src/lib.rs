@@ -20,6 +20,7 @@ pub mod frozen;
 pub mod random;
 pub mod egress;
 pub mod ids;
+pub mod environment;
 
 // Definitions: what an app is, and where its secrets may go.
 pub mod app;
@@ -65,6 +66,7 @@ pub mod client_auth;
 pub mod revocation;
 
 // Use cases: what people, programs and the scheduled run ask for.
+pub mod defaults;
 mod on_demand_check;
 pub mod resolve;
 pub mod refresh;

@@ -4,34 +4,41 @@
 //! work (recording the use, writing the cache entry, an early refresh) is returned as data. Does not refresh itself:
 //! the refresher does.
 
+mod by_app;
 mod cache_entries;
 pub mod deferred;
 mod freshness;
 mod from_cache;
 mod issued;
+pub mod report;
 mod request;
+
+use std::rc::Rc;
 
 use serde::Serialize;
 
 use crate::account::Account;
-use crate::app::CredentialKind;
+use crate::app::{AuthMethod, CredentialKind};
 use crate::authorize;
-use crate::caller::PresentedKey;
+use crate::caller::{ApiKey, PresentedKey};
 use crate::client::ClientProblem;
 use crate::connection::{
-    Connection, ConnectionStatus, FAILURE_THRESHOLD, MIN_USABLE_TTL, ReconnectReason, RefreshRefusal,
+    ChosenBy, Connection, ConnectionStatus, FAILURE_THRESHOLD, MIN_USABLE_TTL, ReconnectReason, RefreshRefusal,
 };
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
+use crate::environment::Environment;
 use crate::error::{ActualConnection, Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::registry;
+use crate::store::StoreResult;
 use crate::store::connections::{self, ResolveData};
 use crate::store::{clients, uses};
 use crate::time::Timestamp;
 use crate::token::DESTINATION_CHANGED;
 
+pub use by_app::{MAX_ITEMS, ResolveItem, ResolveTarget, resolve_items};
 pub use deferred::DeferredTask;
 pub use issued::{CredentialPayload, IssuedCredential, IssuedToken};
 pub use request::{Consistency, Expectations, ResolveRequest};
@@ -81,6 +88,10 @@ pub struct ResolvedCredential {
     pub freshness: Freshness,
     /// Where it was read.
     pub source: Source,
+    /// How the connection was found.
+    pub chosen_by: ChosenBy,
+    /// Names this version of the credential in a report.
+    pub credential_version: String,
 }
 
 impl std::fmt::Debug for ResolvedCredential {
@@ -135,22 +146,53 @@ async fn resolve_from_database<P: Ports>(
     read: ResolveData,
     request: Result<ResolveRequest>,
 ) -> Result<ResolveResult> {
+    let permitted = permit(context, presented, read, request)?;
+    let usable = load_usable_credential(context, permitted.connection.clone(), &permitted.request).await?;
+    finish(context, permitted, usable).await
+}
+
+/// A resolve that key, policy and expectations allow.
+struct PermittedResolve {
+    key: ApiKey,
+    /// The connection as it was read.
+    connection: Connection,
+    auth_method: Rc<AuthMethod>,
+    request: ResolveRequest,
+    used_at: Option<Timestamp>,
+    chosen_by: ChosenBy,
+}
+
+fn permit<P: Ports>(
+    context: &Context<P>,
+    presented: &PresentedKey,
+    read: ResolveData,
+    request: Result<ResolveRequest>,
+) -> Result<PermittedResolve> {
     let now = context.now();
     let key = read.key.filter(|key| presented.matches(key, now)).ok_or_else(authorize::unauthorized)?;
     let connection = authorize::resolve(&key, read.connection)?;
     let request = request?;
     let app =
         registry::parse_app_revision(context, &connection.app, connection.app_revision, read.definition.as_deref())?;
-    let mut auth_method = registry::auth_method(&app, &connection.auth_method)?;
-    let made_by = (connection.app_revision, connection.auth_method.clone());
+    let auth_method = registry::auth_method(&app, &connection.auth_method)?;
     check_policy(context, &ResolvePolicy::of(&connection), &request)?;
-    let mut usable = load_usable_credential(context, connection, &request).await?;
-    if (usable.connection.app_revision, &usable.connection.auth_method) != (made_by.0, &made_by.1) {
+    let (used_at, chosen_by) = (read.used_at, read.chosen_by);
+    Ok(PermittedResolve { key, connection, auth_method, request, used_at, chosen_by })
+}
+
+async fn finish<P: Ports>(
+    context: &Context<P>,
+    permitted: PermittedResolve,
+    mut usable: UsableCredential,
+) -> Result<ResolveResult> {
+    let PermittedResolve { key, connection: before, mut auth_method, request, used_at, chosen_by } = permitted;
+    let now = context.now();
+    if (usable.connection.app_revision, &usable.connection.auth_method) != (before.app_revision, &before.auth_method) {
         auth_method = registry::load_auth_method(context, &usable.connection).await?;
     }
     let mut after = std::mem::take(&mut usable.deferred);
-    if read.used_at.is_none_or(|at| now.since(at) > uses::WRITE_INTERVAL) && usable.should_record_use(&request, now) {
-        after.push(DeferredTask::record_use(&usable.connection, &request));
+    if used_at.is_none_or(|at| now.since(at) > uses::WRITE_INTERVAL) && usable.should_record_use(&request, now) {
+        after.push(DeferredTask::record_use(&usable.connection, &request, chosen_by));
     }
     let UsableCredential { connection, credential, freshness, .. } = usable;
     let issued = CredentialPayload::of_connection(&auth_method, &connection, &credential)
@@ -159,7 +201,7 @@ async fn resolve_from_database<P: Ports>(
     if request.consistency != Consistency::Strong && freshness != Freshness::Stale {
         after.push(DeferredTask::write_cache_entry(&connection, &issued, &key));
     }
-    Ok(ResolveResult { resolved: build_resolved(&connection, issued, freshness), deferred: after })
+    Ok(ResolveResult { resolved: build_resolved(&connection, issued, freshness, chosen_by), deferred: after })
 }
 
 struct UsableCredential {
@@ -203,7 +245,19 @@ async fn refresh_and_load<P: Ports>(
     reason: RefreshReason,
 ) -> Result<UsableCredential> {
     let outcome = context.ports.refresher().run(&before.id, reason).await;
-    let connection = match connections::get(context.db(), &before.workspace, &before.id).await {
+    let reloaded = connections::get(context.db(), &before.workspace, &before.id).await;
+    load_refreshed(context, before, reloaded, &outcome, request).await
+}
+
+/// What the database has after a refresh that this call waited for.
+async fn load_refreshed<P: Ports>(
+    context: &Context<P>,
+    before: Connection,
+    reloaded: StoreResult<Option<Connection>>,
+    outcome: &RefreshOutcome,
+    request: &ResolveRequest,
+) -> Result<UsableCredential> {
+    let connection = match reloaded {
         Ok(Some(connection)) => connection,
         Ok(None) => return Err(Error::connection_not_found()),
         // The earlier token is not the refreshed one: at some apps it is already invalid.
@@ -215,15 +269,15 @@ async fn refresh_and_load<P: Ports>(
     // Whatever happened while this call waited: the policy of the current row applies.
     check_policy(context, &ResolvePolicy::of(&connection), request)?;
     let now = context.now();
-    if freshness::is_refreshed(&connection, &outcome, now) {
+    if freshness::is_refreshed(&connection, outcome, now) {
         return open_credential(context, connection, Freshness::Refreshed, vec![]);
     }
     if freshness::is_still_usable(&connection, now) {
         return open_credential(context, connection, Freshness::Stale, vec![]);
     }
-    let refusal = refresh_outcome_error(context, &connection, &outcome).await;
+    let refusal = refresh_outcome_error(context, &connection, outcome).await;
     let Ok(usable) = open_credential(context, connection, Freshness::Stale, vec![]) else { return Err(refusal) };
-    drop_expired_tokens(usable, &outcome, now).ok_or(refusal)
+    drop_expired_tokens(usable, outcome, now).ok_or(refusal)
 }
 
 /// Of several tokens a further one may have expired while the first, which requests send, is valid: the first is
@@ -394,7 +448,12 @@ fn with_refusal_hints<P: Ports>(context: &Context<P>, connection: &Connection, e
     })
 }
 
-fn build_resolved(connection: &Connection, issued: CredentialPayload, freshness: Freshness) -> ResolvedCredential {
+fn build_resolved(
+    connection: &Connection,
+    issued: CredentialPayload,
+    freshness: Freshness,
+    chosen_by: ChosenBy,
+) -> ResolvedCredential {
     ResolvedCredential {
         id: connection.id.clone(),
         app: connection.app.as_str().to_owned(),
@@ -403,7 +462,14 @@ fn build_resolved(connection: &Connection, issued: CredentialPayload, freshness:
         issued,
         freshness,
         source: Source::Database,
+        chosen_by,
+        credential_version: credential_version(connection.generation, connection.version),
     }
+}
+
+/// What a caller names that reports a refused token. It changes with each change of the credential, and grants nothing.
+fn credential_version(generation: i64, version: i64) -> String {
+    format!("v{generation}.{version}")
 }
 
 /// What decides whether a caller may have this connection, from the database or the cache.
@@ -411,6 +477,7 @@ pub(crate) struct ResolvePolicy<'a> {
     id: &'a ConnectionId,
     app: &'a str,
     account: Option<&'a Account>,
+    environment: Option<Environment>,
     status: ConnectionStatus,
     reason: Option<ReconnectReason>,
     allowed_workflows: Option<&'a [String]>,
@@ -430,6 +497,7 @@ impl<'a> ResolvePolicy<'a> {
             id: &connection.id,
             app: connection.app.as_str(),
             account: connection.account.as_ref(),
+            environment: connection.environment,
             status: connection.status,
             reason: connection.reason,
             allowed_workflows: connection.allowed_workflows.as_deref(),
@@ -466,17 +534,24 @@ fn check_expectations(policy: &ResolvePolicy<'_>, request: &ResolveRequest) -> R
     let expect = &request.expect;
     let holds = expect.app.as_ref().is_none_or(|app| app.as_str() == policy.app)
         && expect.account.as_ref().is_none_or(|id| policy.account.is_some_and(|account| &account.id == id))
-        && expect.connection.as_ref().is_none_or(|id| id == policy.id);
+        && expect.connection.as_ref().is_none_or(|id| id == policy.id)
+        && expect.environment.is_none_or(|environment| policy.environment == Some(environment));
     if holds {
         return Ok(());
     }
     let label = policy.account.map(|account| account.label.clone());
     let detail = format!(
-        "This step expects another connection. The one it points to is of {}, account {}. Select the right connection, or change what the step expects.",
+        "This step expects another connection. The one it points to is of {}, account {}, environment {}. Select the right connection, or change what the step expects.",
         policy.app,
-        label.as_deref().unwrap_or("unknown")
+        label.as_deref().unwrap_or("unknown"),
+        policy.environment.map_or("unknown", Environment::as_str)
     );
-    let actual = ActualConnection { connection: policy.id.clone(), app: policy.app.to_owned(), account: label };
+    let actual = ActualConnection {
+        connection: policy.id.clone(),
+        app: policy.app.to_owned(),
+        account: label,
+        environment: policy.environment,
+    };
     Err(Error::new(ErrorCode::UnexpectedConnection, detail).with_hints(|h| h.actual = Some(actual)))
 }
 

@@ -57,6 +57,7 @@ pub async fn create_workspace<P: Ports>(context: &Context<P>, name: &str) -> Res
         scopes: vec![KeyScope::All],
         connections: None,
         apps: None,
+        environment: None,
         expires_at: None,
         created_at: Some(now),
         made_by: None,

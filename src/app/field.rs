@@ -15,6 +15,7 @@ use super::manual_input::{
     unwrap_pasted_value,
 };
 use super::{AuthMethod, JsonPointer};
+use crate::environment::Environment;
 use crate::secret::Secret;
 
 /// Longest value in one line, in bytes.
@@ -163,6 +164,8 @@ pub struct PrefixMark {
     pub label: Option<String>,
     /// Added to the account's id: one id names two accounts, one of them for tests.
     pub account: Option<String>,
+    /// The environment of such a value.
+    pub environment: Option<Environment>,
     /// Why such a value is refused, and what to do instead.
     pub refuse: Option<String>,
     /// A note for the person about such a value.
@@ -315,6 +318,14 @@ impl AuthMethod {
     /// The marks that entered values carry.
     pub fn field_marks<'a>(&'a self, fields: &'a BTreeMap<String, Secret>) -> impl Iterator<Item = &'a PrefixMark> {
         self.fields.iter().filter_map(|field| field.matching_mark(fields.get(&field.id)?.expose().trim()))
+    }
+
+    /// The environment that entered values tell of, and the field that tells.
+    pub fn told_environment(&self, fields: &BTreeMap<String, Secret>) -> Option<(&str, Environment)> {
+        self.fields.iter().find_map(|field| {
+            let mark = field.matching_mark(fields.get(&field.id)?.expose().trim())?;
+            Some((field.id.as_str(), mark.environment?))
+        })
     }
 }
 
@@ -493,8 +504,14 @@ mod tests {
     use super::*;
 
     fn key_field() -> CredentialField {
-        let mark =
-            |prefix: &str| PrefixMark { prefix: prefix.into(), label: None, account: None, refuse: None, warn: None };
+        let mark = |prefix: &str| PrefixMark {
+            prefix: prefix.into(),
+            label: None,
+            account: None,
+            environment: None,
+            refuse: None,
+            warn: None,
+        };
         CredentialField {
             pattern: Pattern::parse("(rk|sk)_(live|test)_[a-z]+"),
             placeholder: Some("rk_live_…".into()),

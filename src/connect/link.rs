@@ -8,7 +8,9 @@ use crate::app::{App, AppId, AuthMethodId};
 use crate::audit::{Actor, EventType};
 use crate::authorize::unauthorized;
 use crate::caller::{CreatorKey, constant_time_eq, hash_secret};
+use crate::connection::{Connection, ConnectionSettings};
 use crate::context::Context;
+use crate::defaults;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::ports::Ports;
@@ -40,6 +42,8 @@ pub struct NewLink {
     pub scopes: Option<Vec<String>>,
     /// Whose it will be.
     pub user: Option<User>,
+    /// What a new connection is given beside its grant.
+    pub settings: ConnectionSettings,
     /// Where the browser goes at the end: an address at one of the workspace's allowed origins.
     pub return_to: Option<String>,
     /// Seconds it lives.
@@ -57,7 +61,7 @@ pub async fn create<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
     new: NewLink,
-    may_see: impl Fn(&ConnectionId, &AppId) -> bool,
+    may_see: impl Fn(&Connection) -> bool,
 ) -> Result<(Link, String)> {
     let return_to = match &new.return_to {
         None => None,
@@ -67,7 +71,7 @@ pub async fn create<P: Ports>(
         (Some(id), wished) => {
             let connection = connections::get(context.db(), workspace, id)
                 .await?
-                .filter(|c| may_see(&c.id, &c.app))
+                .filter(|connection| may_see(connection))
                 .ok_or_else(Error::connection_not_found)?;
             if wished.as_ref().is_some_and(|app| *app != connection.app) {
                 return Err(Error::invalid_field("app", "is not the app of this connection; leave it out."));
@@ -100,6 +104,7 @@ pub async fn create<P: Ports>(
         app: app_id,
         auth_method: new.auth_method,
         user,
+        settings: settings_of_link(new.settings, connection.as_ref())?,
         connection: new.connection,
         scopes: new.scopes,
         return_to,
@@ -125,6 +130,19 @@ pub async fn create<P: Ports>(
     }
     let url = context.config.public_url.at(&format!("/connect/{}", token.expose()));
     Ok((link, url))
+}
+
+/// A repair leaves environment and sharing as they are. Its link has the connection's environment, because a key that is
+/// limited to another one must not see it.
+fn settings_of_link(asked: ConnectionSettings, repaired: Option<&Connection>) -> Result<ConnectionSettings> {
+    let Some(connection) = repaired else { return Ok(asked) };
+    for (field, is_given) in [("environment", asked.environment.is_some()), ("shared", asked.shared.is_some())] {
+        if is_given {
+            let problem = "is for a new connection; change this one with PATCH /v1/connections/{id}.";
+            return Err(Error::invalid_field(field, problem));
+        }
+    }
+    Ok(ConnectionSettings { environment: connection.environment, shared: None })
 }
 
 /// Only origins in the workspace's list: otherwise this would be an open redirector (RFC 9700, 4.11.1).
@@ -277,7 +295,18 @@ async fn confirm_reconnect<P: Ports>(
 async fn confirm_new_connection<P: Ports>(context: &Context<P>, link: &Link, id: &ConnectionId) -> Result<()> {
     let must = vec![connections::confirm(&link.workspace, id), store::links::mark_confirmed(&link.workspace, &link.id)];
     let event = context.event_statement(&link.workspace, id, EventType::Confirmed, &Actor::Embedder, None)?;
-    if store::all_or_nothing(context.db(), must, vec![event]).await? {
+    let mut then = vec![event];
+    let made = connections::get(context.db(), &link.workspace, id).await?;
+    if let Some(made) = made.filter(|made| made.shared) {
+        then.extend(defaults::adopt_statements(
+            context,
+            &made.workspace,
+            &made.app,
+            made.environment,
+            &Actor::Embedder,
+        )?);
+    }
+    if store::all_or_nothing(context.db(), must, then).await? {
         return Ok(());
     }
     Err(Error::new(

@@ -12,7 +12,7 @@ mod import;
 
 use std::collections::BTreeMap;
 
-use crate::app::{AuthMethod, VariableSource};
+use crate::app::{AuthMethod, VariableSource, field_path};
 use crate::audit::Actor;
 use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
@@ -105,6 +105,7 @@ pub async fn connect_manually_with_options<P: Ports>(
     deciding: Decider,
 ) -> Result<Flow> {
     let auth_method = &*options.auth_method;
+    let request = &with_told_environment(request, options, &paste)?;
     let obtained_at = context.now();
     let (mut had, mut variables) = match &paste.credential {
         ManualCredential::Fields(fields) => {
@@ -136,6 +137,31 @@ pub async fn connect_manually_with_options<P: Ports>(
         Err(error) => Err(error),
     };
     stored.map_err(|error| if is_spent { spent(error) } else { error })
+}
+
+/// What is to be connected, in the environment that the entered values tell of. One of another environment is refused
+/// before the app is asked: a key for tests never takes the place of one for real work.
+fn with_told_environment(
+    request: &ConnectRequest,
+    options: &ConnectOptions,
+    paste: &ManualConnectRequest,
+) -> Result<ConnectRequest> {
+    let mut request = request.clone();
+    let ManualCredential::Fields(fields) = &paste.credential else { return Ok(request) };
+    let Some((field, told)) = options.auth_method.told_environment(fields) else { return Ok(request) };
+    let had = options.connection.as_ref().and_then(|connection| connection.environment);
+    if let Some(other) = had.or(request.settings.environment).filter(|other| *other != told) {
+        let problem = format!(
+            "is of the environment {}, and the connection is to be of {}. Enter one of {}, or make another connection for {}.",
+            told.as_str(),
+            other.as_str(),
+            other.as_str(),
+            told.as_str()
+        );
+        return Err(Error::invalid_field(&field_path(field), problem));
+    }
+    request.settings.environment = Some(told);
+    Ok(request)
 }
 
 /// Stores a credential that was tried.
@@ -246,6 +272,7 @@ async fn create_flow<P: Ports>(
         generation: options.connection.as_ref().map(|connection| connection.generation),
         link: request.link.as_ref().map(|link| link.id.clone()),
         user: request.user.clone(),
+        settings: request.settings,
         scopes: options.scopes.clone(),
         issuer: None,
         iss_promised: false,

@@ -15,7 +15,7 @@ use crate::app::{
 use crate::authorize;
 use crate::caller::hash_secret;
 use crate::client::Client;
-use crate::connection::{Connection, ConnectionStatus};
+use crate::connection::{Connection, ConnectionSettings, ConnectionStatus};
 use crate::context::Context;
 use crate::destinations::Destinations;
 use crate::egress::EgressUrl;
@@ -55,6 +55,8 @@ pub struct ConnectRequest {
     pub exact_scopes: bool,
     /// Whose a new connection will be; what a signed-in person may repair.
     pub user: Option<User>,
+    /// What a new connection is given beside its grant.
+    pub settings: ConnectionSettings,
     /// The role of that person. A program that a key let through has all connections, as an admin.
     pub role: Role,
     /// The link it comes from.
@@ -92,6 +94,7 @@ impl ConnectRequest {
             scopes: link.scopes.clone(),
             exact_scopes: false,
             user: link.user.clone(),
+            settings: link.settings,
             role: Role::Member,
             link: Some(link.clone()),
             return_to: link.return_to.clone(),
@@ -390,6 +393,7 @@ pub async fn begin_flow_with_options<P: Ports>(
         connection: request.connection.clone(),
         link: request.link.as_ref().map(|link| link.id.clone()),
         user: request.user.clone(),
+        settings: request.settings,
         scopes,
         issuer: endpoints.issuer,
         iss_promised: endpoints.iss_parameter_supported,

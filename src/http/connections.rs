@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::body::{Json, ListResponse, Unread};
 use super::input::QueryParams;
+use super::links::{UserInput, parse_user};
 use super::responses::{
     CheckedConnectionResponse, ConnectionResponse, DisconnectedResponse, ResolvedCredentialResponse,
     UpdatedConnectionResponse,
@@ -19,6 +20,7 @@ use crate::connection::ConnectionStatus;
 use crate::connections;
 use crate::context::Context;
 use crate::disconnect;
+use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
@@ -46,14 +48,17 @@ pub(super) async fn list_connections<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Json<ListResponse<ConnectionResponse>>> {
     let key = call.caller_key()?;
-    let filters =
-        QueryParams::parse_list_query(call.request, &["app", "status", "user", "workflow", "q", "attention"])?;
+    let filters = QueryParams::parse_list_query(
+        call.request,
+        &["app", "status", "user", "environment", "workflow", "q", "attention"],
+    )?;
     let text = |name| filters.get(name).map(str::to_owned);
     let statuses = "must be connected, awaiting_confirmation or needs_reconnect.";
     let filter = ConnectionFilter {
         app: filters.get_parsed("app", AppId::parse, "is not an app's id.")?,
         status: filters.get_parsed("status", ConnectionStatus::parse, statuses)?,
         user: text("user"),
+        environment: filters.get_parsed("environment", Environment::parse, "must be production or test.")?,
         workflow: text("workflow"),
         text: text("q"),
         attention: filters.get("attention").map(parse_attention_code).transpose()?,
@@ -96,6 +101,16 @@ pub(super) struct UpdateConnectionInput {
     #[serde(default, deserialize_with = "input::present")]
     #[cfg_attr(test, schemars(with = "Option<Vec<String>>", length(max = 50), inner(length(min = 1, max = 128))))]
     allowed_workflows: Option<Option<Vec<String>>>,
+    /// The new owner. Absent: unchanged. Null: the whole workspace; needs `shared: true` unless it is shared.
+    #[serde(default, deserialize_with = "input::present")]
+    #[cfg_attr(test, schemars(with = "Option<UserInput>"))]
+    owner: Option<Option<UserInput>>,
+    /// Whether everybody of the workspace sees and uses it. Absent or null: unchanged. False needs an owner.
+    shared: Option<bool>,
+    /// What the account is for. Absent: unchanged. Null: unknown.
+    #[serde(default, deserialize_with = "input::present")]
+    #[cfg_attr(test, schemars(with = "Option<Environment>"))]
+    environment: Option<Option<Environment>>,
 }
 
 pub(super) async fn update_connection<P: Ports>(
@@ -104,11 +119,22 @@ pub(super) async fn update_connection<P: Ports>(
     body: Unread<'_, UpdateConnectionInput>,
 ) -> Result<Json<UpdatedConnectionResponse>> {
     let listed = call.path_connection()?;
-    let UpdateConnectionInput { name, metadata, allowed_workflows } = body.read()?;
-    let patch = ConnectionPatch { name, metadata, allowed_workflows };
-    let copies = connections::edit_connection(context, &listed.connection, patch, &call.key_actor()?).await?;
+    let input = body.read()?;
+    if input.environment.is_some() {
+        authorize::check_environment_change(call.caller_key()?)?;
+    }
+    let owner = input.owner.map(|owner| owner.map(parse_user).transpose()).transpose()?;
+    let patch = ConnectionPatch {
+        name: input.name,
+        metadata: input.metadata,
+        allowed_workflows: input.allowed_workflows,
+        owner,
+        shared: input.shared,
+        environment: input.environment,
+    };
+    let edited = connections::edit_connection(context, &listed.connection, patch, &call.key_actor()?).await?;
     let shown = ConnectionResponse::of(context, load_connection(context, call, &listed.connection.id).await?);
-    Ok(Json::ok(UpdatedConnectionResponse::of(shown, copies)))
+    Ok(Json::ok(UpdatedConnectionResponse::of(shown, edited)))
 }
 
 pub(super) async fn delete_connection<P: Ports>(
@@ -117,8 +143,8 @@ pub(super) async fn delete_connection<P: Ports>(
 ) -> Result<Json<DisconnectedResponse>> {
     let connection = &call.path_connection()?.connection;
     let actor = call.key_actor()?;
-    let (told, copies) = disconnect::disconnect(context, &connection.workspace, &connection.id, &actor).await?;
-    Ok(Json::ok(DisconnectedResponse::of(told, copies)))
+    let (told, copies, ended) = disconnect::disconnect(context, &connection.workspace, &connection.id, &actor).await?;
+    Ok(Json::ok(DisconnectedResponse::of(told, copies, ended)))
 }
 
 /// Checks now. The answer is the health with its evidence, whatever it is: a connection that needs a reconnect is not

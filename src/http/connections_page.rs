@@ -33,6 +33,8 @@ use crate::time::Timestamp;
 
 /// Connections per page.
 const CONNECTIONS_PER_PAGE: i64 = 50;
+/// Defaults that need a person, before all others.
+const BROKEN_DEFAULTS_SHOWN: i64 = 20;
 /// Uses and events on a connection's page.
 const ROWS_PER_SECTION: i64 = 20;
 /// Most uses shown before a disconnect.
@@ -49,7 +51,8 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
         ..Caller::User(session, RequiredRole::Member).connection_filter()
     };
     let apps_search = input::query_param(call.request, "apps");
-    let found = connections::list_connections(context, &session.workspace, &filter).await?;
+    let mut found = connections::list_connections(context, &session.workspace, &filter).await?;
+    put_broken_defaults_first(context, session, &filter, &mut found.data).await?;
     let AppList { apps: known, clients } = app_list::load_app_list(context, &session.workspace).await?;
     let name_of =
         |id: &str| known.iter().find(|one| one.id() == id).map_or_else(|| id.to_owned(), |one| one.name().to_owned());
@@ -89,6 +92,28 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
     };
     let csrf = browser_session::csrf_token(context, call.request);
     Ok(Response::html(200, page::connection_list(&page_context(Some(session), csrf.as_deref()), &view)))
+}
+
+/// A default that needs a person concerns the most steps: the first page begins with those that the person sees.
+async fn put_broken_defaults_first<P: Ports>(
+    context: &Context<P>,
+    session: &Session,
+    of: &ConnectionFilter,
+    data: &mut Vec<ListedConnection>,
+) -> Result<()> {
+    if of.after.is_some() || of.text.is_some() {
+        return Ok(());
+    }
+    let filter = ConnectionFilter {
+        attention: Some(attention::AttentionCode::DefaultUnusable.as_str().to_owned()),
+        limit: BROKEN_DEFAULTS_SHOWN,
+        ..of.clone()
+    };
+    let mut broken = connections::list_connections(context, &session.workspace, &filter).await?.data;
+    data.retain(|one| broken.iter().all(|first| first.connection.id != one.connection.id));
+    broken.append(data);
+    *data = broken;
+    Ok(())
 }
 
 /// The name of an app's auth method with a consent, if its client is not set up.
@@ -169,8 +194,12 @@ fn build_summary<P: Ports>(context: &Context<P>, listed: &ListedConnection, app_
 /// The owner of a connection, if it is not the person.
 fn owner_label(session: &Session, connection: &Connection) -> Option<String> {
     match (&connection.user, session.user()) {
-        (None, _) => Some("Shared with everybody in the workspace".to_owned()),
-        (Some(owner), Some(me)) if owner.id == me.id => None,
+        (None, _) if connection.shared => Some("Shared with everybody in the workspace".to_owned()),
+        (None, _) => Some("Without an owner: only admins see it".to_owned()),
+        (Some(owner), Some(me)) if owner.id == me.id => {
+            connection.shared.then(|| "You share it with everybody in the workspace".to_owned())
+        }
+        (Some(owner), _) if connection.shared => Some(format!("{}, shared with everybody", owner.display_name())),
         (Some(owner), _) => Some(owner.display_name().to_owned()),
     }
 }
@@ -412,7 +441,7 @@ pub(super) async fn submit_check<P: Ports>(context: &Context<P>, call: &Call<'_>
 pub(super) async fn submit_disconnect<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let connection = &call.path_connection()?.connection;
     let actor = call.user_actor()?;
-    let (told, _) = disconnect::disconnect(context, &connection.workspace, &connection.id, &actor).await?;
+    let (told, ..) = disconnect::disconnect(context, &connection.workspace, &connection.id, &actor).await?;
     let done = match (told.revoked, told.retrying) {
         (RevocationOutcome::Confirmed, _) => "disconnected",
         (RevocationOutcome::Unsupported, _) => "disconnected-unsupported",

@@ -19,8 +19,10 @@ use crate::connect::complete::Decider;
 use crate::connect::hosts;
 use crate::connect::manual::{self, ManualConnectRequest};
 use crate::connect::start::{self, ConnectOptions, ConnectRequest};
+use crate::connection::ConnectionSettings;
 use crate::connections::validate_metadata;
 use crate::context::Context;
+use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, random_text};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
@@ -49,6 +51,11 @@ pub(super) struct CreateConnectionInput {
     name: Option<String>,
     /// The owner of the connection. Absent or null: the whole workspace.
     user: Option<links::UserInput>,
+    /// What the account is for. Absent or null: what the app tells by the credential, else unknown. A contradiction is
+    /// refused.
+    environment: Option<Environment>,
+    /// Whether everybody of the workspace sees and uses it. Absent or null: if it has no `user`.
+    shared: Option<bool>,
     /// The metadata of the embedding product.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "super::openapi::Metadata"))]
@@ -129,6 +136,8 @@ pub(super) async fn create_connection<P: Ports>(
     let registered = registered
         .ok_or_else(|| Error::invalid_field("app", "is neither an app of the catalogue nor of this workspace."))?;
     let auth_method = select_auth_method(&registered.app, input.auth_method.as_ref(), &input.credential)?;
+    let user = input.user.map(links::parse_user).transpose()?;
+    let settings = links::parse_settings(input.environment, input.shared, user.as_ref())?;
     let request = ConnectRequest {
         workspace: key.workspace.clone(),
         app: input.app,
@@ -137,7 +146,8 @@ pub(super) async fn create_connection<P: Ports>(
         connection: None,
         scopes: input.scopes,
         exact_scopes: false,
-        user: input.user.map(links::parse_user).transpose()?,
+        user,
+        settings,
         role: Role::Member,
         link: None,
         return_to: None,
@@ -177,6 +187,7 @@ pub(super) async fn replace_credential<P: Ports>(
         scopes: input.scopes,
         exact_scopes: false,
         user: connection.user.clone(),
+        settings: ConnectionSettings::default(),
         // The key was already authorised.
         role: Role::Admin,
         link: None,

@@ -10,6 +10,7 @@ use crate::api_keys::{self, NewApiKey};
 use crate::app::AppId;
 use crate::caller::{ApiKey, KeyScope};
 use crate::context::Context;
+use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ids::{ApiKeyId, ConnectionId};
 use crate::ports::Ports;
@@ -61,6 +62,9 @@ pub(super) struct CreateKeyInput {
     /// The only apps it may see. Absent or null: all.
     #[cfg_attr(test, schemars(length(max = 1000)))]
     apps: Option<Vec<AppId>>,
+    /// The only environment whose connections it may see. Those without an environment do not exist for it either. Absent
+    /// or null: all.
+    environment: Option<Environment>,
     /// When it expires; in the future. Absent or null: never.
     expires_at: Option<Timestamp>,
 }
@@ -70,8 +74,8 @@ pub(super) async fn create_key<P: Ports>(
     call: &Call<'_>,
     body: Unread<'_, CreateKeyInput>,
 ) -> Result<Json<NewApiKeyResponse>> {
-    let CreateKeyInput { name, scopes, connections, apps, expires_at } = body.read()?;
-    let new = NewApiKey { name, scopes, connections, apps, expires_at };
+    let CreateKeyInput { name, scopes, connections, apps, environment, expires_at } = body.read()?;
+    let new = NewApiKey { name, scopes, connections, apps, environment, expires_at };
     let (key, text) = api_keys::create_key(context, call.caller_key()?, new).await?;
     Ok(Json::created(NewApiKeyResponse::of(key, &text, None, context.now())))
 }

@@ -155,6 +155,7 @@ fn is_costly(handler: Handler) -> bool {
             | Handler::CreateConnection
             | Handler::ReplaceCredential
             | Handler::CheckConnection
+            | Handler::ReportRefusedToken
             | Handler::CreateLink
             | Handler::CreateSignInLink
             | Handler::SubmitConnectLink

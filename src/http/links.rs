@@ -11,7 +11,9 @@ use crate::app::{AppId, AuthMethodId};
 use crate::authorize;
 use crate::caller::CreatorKey;
 use crate::connect::link::{self, DEFAULT_TTL, MAX_TTL, NewLink};
+use crate::connection::{Connection, ConnectionSettings};
 use crate::context::Context;
+use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, LinkId};
 use crate::json::objects;
@@ -40,6 +42,12 @@ pub(super) struct CreateLinkInput {
     /// The owner of the connection. Absent or null: the whole workspace. A repaired connection keeps its user, who must
     /// be this one if both are known.
     user: Option<UserInput>,
+    /// What the account is for. What the person enters must not be of the other environment, where the app tells. Only
+    /// for a new connection.
+    environment: Option<Environment>,
+    /// Whether everybody of the workspace sees and uses the connection. Absent or null: if it has no `user`. Only for a
+    /// new connection.
+    shared: Option<bool>,
     /// Where the browser goes at the end, with `connection` and `status` (`connected`, `awaiting_confirmation`) in the
     /// query: an address at one of the workspace's `allowed_origins`. If nothing was connected, the flow's page has a
     /// link there with the `status` `denied`, or `failed` and the reason in `error`: `approval_required` if an
@@ -71,19 +79,21 @@ pub(super) async fn create_link<P: Ports>(
     }
     authorize::check_new_link(key, input.connection.as_ref())?;
     let user = input.user.map(parse_user).transpose()?;
+    let settings = parse_settings(input.environment, input.shared, user.as_ref())?;
     let new = NewLink {
         app: input.app,
         auth_method: input.auth_method,
         connection: input.connection,
         scopes: input.scopes,
         user,
+        settings,
         return_to: input.return_to,
         expires_in,
         on_duplicate: input.on_duplicate.unwrap_or(OnDuplicate::Ask),
         confirm: input.confirm,
         made_by: Some(CreatorKey::from(key)),
     };
-    let sees = |id: &ConnectionId, app: &AppId| authorize::sees_connection(key, id, app);
+    let sees = |connection: &Connection| authorize::sees_connection(key, connection);
     let (link, url) = link::create(context, &key.workspace, new, sees).await?;
     Ok(Json::created(CreatedLinkResponse { id: link.id, url, expires_at: link.expires_at }))
 }
@@ -106,6 +116,18 @@ objects!(UserInput, SignInUserInput);
 pub(super) fn parse_user(user: UserInput) -> Result<User> {
     let name = user.name.map(|name| parse_name("user.name", &name, MAX_USER_LENGTH)).transpose()?;
     Ok(User { id: parse_name("user.id", &user.id, MAX_USER_LENGTH)?, name })
+}
+
+/// What a new connection is given. One that is neither shared nor somebody's would be of no use.
+pub(super) fn parse_settings(
+    environment: Option<Environment>,
+    shared: Option<bool>,
+    owner: Option<&User>,
+) -> Result<ConnectionSettings> {
+    if shared == Some(false) && owner.is_none() {
+        return Err(Error::invalid_field("shared", "can be false only where `user` names an owner."));
+    }
+    Ok(ConnectionSettings { environment, shared })
 }
 
 fn link_json<P: Ports>(context: &Context<P>, link: Link) -> Json<LinkResponse> {

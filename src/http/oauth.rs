@@ -13,6 +13,7 @@ use crate::connect::callback::{self, CallbackParams, CallbackRefusal, CallbackRe
 use crate::connect::link;
 use crate::connect::start::ConnectRequest;
 use crate::connect::was_link_reopened;
+use crate::connection::ConnectionSettings;
 use crate::consent::{self, ConsentForm, SubmittedConsent};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
@@ -38,6 +39,7 @@ fn connect_request(call: &Call<'_>, app: AppId, connection: Option<ConnectionId>
         scopes: None,
         exact_scopes: false,
         user: Some(require_user(session)?.clone()),
+        settings: ConnectionSettings::default(),
         role: session.role,
         link: None,
         return_to: None,

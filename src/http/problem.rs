@@ -18,6 +18,8 @@ pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
         ErrorCode::WorkflowNotAllowed => (403, "This workflow may not use the connection"),
         ErrorCode::NotFound => (404, "Not found"),
         ErrorCode::ConnectionNotFound => (404, "No such connection"),
+        ErrorCode::NoDefaultConnection => (404, "No connection of this app"),
+        ErrorCode::AmbiguousConnection => (409, "Several connections could be meant"),
         ErrorCode::MethodNotAllowed => (405, "Method not allowed"),
         ErrorCode::AlreadyExists => (409, "Already exists"),
         ErrorCode::ClientInUse => (409, "The client is in use"),
@@ -47,7 +49,7 @@ pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
 /// An error (RFC 9457). The members after `code` are present if they help.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
-pub(super) struct ProblemResponse<'a> {
+pub(in crate::http) struct ProblemResponse<'a> {
     /// `urn:connections:problem:` and the code.
     #[cfg_attr(test, schemars(url))]
     r#type: String,
@@ -63,8 +65,8 @@ pub(super) struct ProblemResponse<'a> {
     hints: Flat<&'a Hints>,
 }
 
-/// The problem document.
-pub(super) fn json_response(error: &Error) -> Response {
+/// The problem document, as a value.
+pub(super) fn problem_document(error: &Error) -> serde_json::Value {
     let (status, title) = status_and_title(error.code);
     let problem = ProblemResponse {
         r#type: format!("urn:connections:problem:{}", error.code.as_str()),
@@ -75,7 +77,13 @@ pub(super) fn json_response(error: &Error) -> Response {
         hints: Flat(&error.hints),
     };
     // Every member is a text, a number or a list of them.
-    let document = serde_json::to_value(&problem).unwrap_or_default();
+    serde_json::to_value(&problem).unwrap_or_default()
+}
+
+/// The problem document.
+pub(super) fn json_response(error: &Error) -> Response {
+    let status = status_and_title(error.code).0;
+    let document = problem_document(error);
     let mut response = Response::json(status, &document);
     response.headers = vec![("content-type".into(), "application/problem+json".into())];
     add_hint_headers(response, error)

@@ -7,6 +7,7 @@ mod access;
 mod app;
 mod client;
 mod connection;
+mod defaults;
 mod installation;
 
 pub(super) use access::{
@@ -19,6 +20,7 @@ pub(super) use connection::{
     CheckedConnectionResponse, ConnectionResponse, DisconnectedResponse, ResolvedCredentialResponse,
     UpdatedConnectionResponse,
 };
+pub(super) use defaults::{ChangedDefaultResponse, DefaultResponse, EndedDefaultsResponse};
 pub(super) use installation::{
     CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
 };

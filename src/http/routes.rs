@@ -4,15 +4,15 @@ use super::body::{DeletedResponse, Json, ListResponse, Unread};
 #[cfg(test)]
 use super::openapi;
 use super::responses::{
-    ApiKeyResponse, AppDetailsResponse, CheckedConnectionResponse, ConnectionResponse, CreatedLinkResponse,
-    CreatedSignInLinkResponse, CreatedWorkspaceResponse, DeletedKeyResponse, DeletedWorkspaceResponse,
-    DisconnectedResponse, HealthResponse, LinkResponse, NewApiKeyResponse, OAuthClientResponse,
-    ResolvedCredentialResponse, SessionResponse, SignInLinkResponse, StatusResponse, UpdatedAppResponse,
-    UpdatedConnectionResponse, WorkspaceStateResponse,
+    ApiKeyResponse, AppDetailsResponse, ChangedDefaultResponse, CheckedConnectionResponse, ConnectionResponse,
+    CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse, DeletedKeyResponse,
+    DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse, LinkResponse, NewApiKeyResponse,
+    OAuthClientResponse, ResolvedCredentialResponse, SessionResponse, SignInLinkResponse, StatusResponse,
+    UpdatedAppResponse, UpdatedConnectionResponse, WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, connections, connections_page, credentials, flows, keys, links, oauth, oauth_clients,
-    operator, sessions, setup, sign_in,
+    Call, Method, Response, apps, connections, connections_page, credentials, defaults, flows, keys, links, oauth,
+    oauth_clients, operator, resolving, sessions, setup, sign_in,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -172,6 +172,13 @@ routes! {
     Delete "/v1/apps/{app}/client"                        key_with_scope(KeyScope::Apps),            Change Client       => DeleteClient -> DeletedResponse<ClientId> = oauth_clients::delete_client;
     Post   "/v1/apps/{app}/client/test"                   key_with_scope(KeyScope::Apps),            Change Client       => TestClient(oauth_clients::TestClientInput) -> RecentTest = oauth_clients::test_client;
 
+    // Defaults, and credentials by app
+    Put    "/v1/apps/{app}/default"                       key_with_scope(KeyScope::ConnectionsWrite),Change App          => PutDefault(defaults::PutDefaultInput) -> ChangedDefaultResponse = defaults::put_default;
+    Delete "/v1/apps/{app}/default"                       key_with_scope(KeyScope::ConnectionsWrite),Change App          => DeleteDefault -> ChangedDefaultResponse = defaults::delete_default;
+    Get    "/v1/defaults"                                 key_with_scope(KeyScope::ConnectionsRead), List   Connection   => ListDefaults -> ListResponse<DefaultResponse> = defaults::list_defaults;
+    Post   "/v1/resolve"                                  KeyInHandler,                      Use    Connection   => ResolveByApp(resolving::ResolveByAppInput) -> ResolvedCredentialResponse = resolving::resolve_by_app;
+    Post   "/v1/resolve/batch"                            KeyInHandler,                      Use    Connection   => ResolveBatch(resolving::ResolveBatchInput) -> resolving::ResolveBatchResponse = resolving::resolve_batch;
+
     // Connections
     Get    "/v1/connections"                              key_with_scope(KeyScope::ConnectionsRead), List   Connection   => ListConnections -> ListResponse<ConnectionResponse> = connections::list_connections;
     Post   "/v1/connections"                              key_with_scope(KeyScope::ConnectionsWrite),Create Connection   => CreateConnection(credentials::CreateConnectionInput) -> ConnectionResponse = credentials::create_connection;
@@ -181,6 +188,7 @@ routes! {
     Delete "/v1/connections/{connection}"                 key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => DeleteConnection -> DisconnectedResponse = connections::delete_connection;
     Post   "/v1/connections/{connection}/check"           key_with_scope(KeyScope::ConnectionsWrite),Use    Connection   => CheckConnection -> CheckedConnectionResponse = connections::check_connection;
     Post   "/v1/connections/{connection}/resolve"         KeyInHandler,                      Use    Connection   => ResolveConnection(ResolveRequest) -> ResolvedCredentialResponse = connections::resolve_connection;
+    Post   "/v1/connections/{connection}/report"          key_with_scope(KeyScope::Resolve),         Use    Connection   => ReportRefusedToken(resolving::ReportInput) -> ResolvedCredentialResponse = resolving::report_refused_token;
     Get    "/v1/connections/{connection}/uses"            key_with_scope(KeyScope::ConnectionsRead), Read   Connection   => ListConnectionUses -> ListResponse<Use> = connections::list_connection_uses;
     Get    "/v1/connections/{connection}/events"          key_with_scope(KeyScope::Events),          Read   Connection   => ListConnectionEvents -> ListResponse<Event> = connections::list_connection_events;
 
@@ -337,7 +345,9 @@ mod tests {
                 None => {
                     let one = matches!(line.action, Action::List | Action::Create);
                     let own = matches!(line.resource, Resource::Installation | Resource::Workspace | Resource::Session);
-                    assert!(one || own, "{} names nothing", line.path);
+                    // Its body names it.
+                    let by_body = line.auth == RequiredAuth::KeyInHandler;
+                    assert!(one || own || by_body, "{} names nothing", line.path);
                     continue;
                 }
                 Some("workspace") => &[Resource::Workspace],

@@ -17,6 +17,7 @@ use crate::cache::{
 use crate::caller::{ApiKey, PresentedKey};
 use crate::connection::{Connection, ConnectionStatus, TokenLifetime};
 use crate::context::Context;
+use crate::environment::Environment;
 use crate::frozen::{CACHED_CONNECTION, CACHED_KEY};
 use crate::ids::{ApiKeyId, ConnectionId, Shard};
 use crate::isolate_cache::{ThrottledTask, WrittenCacheEntry};
@@ -39,8 +40,8 @@ const MIN_TTL: i64 = 60;
 #[derive(Serialize, Deserialize)]
 pub(super) struct CacheEntry {
     pub(super) workspace: String,
-    generation: i64,
-    version: i64,
+    pub(super) generation: i64,
+    pub(super) version: i64,
     sealed: String,
     /// The revision of the app's definition that it was written with. None in an entry of an earlier version.
     #[serde(default)]
@@ -72,6 +73,9 @@ pub(super) struct CachedConnection {
     pub(super) name: String,
     pub(super) account: Option<Account>,
     pub(super) allowed_workflows: Option<Vec<String>>,
+    /// None also in an entry of an earlier version.
+    #[serde(default)]
+    pub(super) environment: Option<Environment>,
     pub(super) scopes: Vec<String>,
     pub(super) since: i64,
     pub(super) until: Option<i64>,
@@ -234,6 +238,7 @@ async fn write_connection<P: Ports>(
         name: connection.name.clone(),
         account: connection.account.clone(),
         allowed_workflows: connection.allowed_workflows.clone(),
+        environment: connection.environment,
         scopes: connection.scopes_granted.clone(),
         since: life.issued_at.unix(),
         until: life.expires_at.map(Timestamp::unix),
@@ -325,6 +330,7 @@ async fn delete_if_outdated<P: Ports>(context: &Context<P>, copy: &CacheWrite) {
                 && new.status == ConnectionStatus::Connected
                 && new.allowed_workflows == old.allowed_workflows
                 && new.name == old.name
+                && new.environment == old.environment
         });
     let same_key = store::keys::get(context.db(), &copy.key.id).await.ok().flatten().is_some_and(|key| {
         let old = &copy.key;
@@ -365,6 +371,7 @@ mod tests {
             json!({ "workspace": id, "generation": 1, "version": 2, "sealed": "cx1.k1.x", "revision": 3, "until": 4 });
         let connection = json!({
             "app": "acme", "name": "n", "account": { "id": "a", "label": "l" }, "allowed_workflows": ["w"],
+            "environment": "test",
             "scopes": ["s"], "since": 1, "until": 2,
             "issued": {
                 "credential": {
@@ -376,7 +383,7 @@ mod tests {
         });
         let key = json!({
             "id": "key_0123456789abcdef", "workspace": id, "name": "n", "hash": "h", "scopes": ["resolve"],
-            "connections": ["con_0123456789abcdefABCD-_"], "apps": ["acme"], "expires_at": 1, "created_at": 2,
+            "connections": ["con_0123456789abcdefABCD-_"], "apps": ["acme"], "environment": "test", "expires_at": 1, "created_at": 2,
             "made_by": "key_0123456789abcdef", "previous": { "hash": "p", "until": 3 },
         });
         assert_eq!(names(&entry), members::CACHE_ENTRY);

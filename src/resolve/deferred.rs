@@ -5,27 +5,21 @@ use serde_json::json;
 use super::cache_entries::{self, CacheWrite};
 use super::{CredentialPayload, ResolveRequest};
 use crate::caller::{ApiKey, PresentedKey};
-use crate::connection::Connection;
+use crate::connection::{ChosenBy, Connection};
 use crate::context::Context;
-use crate::ids::{ConnectionId, Shard, WorkspaceId};
+use crate::ids::{ConnectionId, Shard};
 use crate::isolate_cache::ThrottledTask;
 use crate::ports::{Ports, RateLimit, RateLimiter, RefreshReason, RefreshRunner};
 use crate::store;
+use crate::store::uses::NewUse;
 
 /// One deferred task.
 #[derive(Debug, Clone)]
 pub enum DeferredTask {
     /// An early refresh.
     Refresh(ConnectionId),
-    /// Record who used the connection.
-    RecordUse {
-        /// The workspace.
-        workspace: WorkspaceId,
-        /// The connection.
-        connection: ConnectionId,
-        /// Workflow and step, if the caller named them.
-        step: Option<(String, String)>,
-    },
+    /// Record who used which connections.
+    RecordUses(Vec<NewUse>),
     /// Write the answer to the cache.
     WriteCacheEntry(Box<CacheWrite>),
     /// Count the call of a valid key.
@@ -36,19 +30,20 @@ impl DeferredTask {
     fn shard(&self) -> Shard {
         match self {
             Self::Refresh(id) => id.shard(),
-            Self::RecordUse { connection, .. } => connection.shard(),
+            Self::RecordUses(uses) => uses.first().map_or(Shard::FIRST, |one| one.connection.shard()),
             Self::WriteCacheEntry(write) => write.shard(),
             // It reads no database.
             Self::CountCall(_) => Shard::FIRST,
         }
     }
 
-    pub(super) fn record_use(connection: &Connection, request: &ResolveRequest) -> Self {
-        Self::RecordUse {
+    pub(super) fn record_use(connection: &Connection, request: &ResolveRequest, chosen_by: ChosenBy) -> Self {
+        Self::RecordUses(vec![NewUse {
             workspace: connection.workspace.clone(),
             connection: connection.id.clone(),
             step: request.workflow.clone().map(|workflow| (workflow, request.step.clone().unwrap_or_default())),
-        }
+            chosen_by,
+        }])
     }
 
     pub(super) fn write_cache_entry(connection: &Connection, issued: &CredentialPayload, key: &ApiKey) -> Self {
@@ -64,6 +59,22 @@ async fn count_call<P: Ports>(context: &Context<P>, key: &PresentedKey) {
     }
 }
 
+async fn record_uses<P: Ports>(context: &Context<P>, uses: Vec<NewUse>) {
+    let recorded = store::uses::record(context.db(), &uses, context.now()).await;
+    if let Err(error) = &recorded {
+        let ids: Vec<_> = uses.iter().map(|one| one.connection.as_str()).collect();
+        let fields = json!({ "connection": ids.first(), "cause": format!("{error:?}") });
+        context.log("warn", "use_not_recorded", &fields);
+    }
+    for NewUse { connection, step, .. } in uses {
+        let noted = ThrottledTask::RecordUse { connection, step };
+        match &recorded {
+            Ok(()) => context.ports.isolate_cache().mark_task_done(&noted, context.now()),
+            Err(_) => context.ports.isolate_cache().mark_task_failed(&noted),
+        }
+    }
+}
+
 /// Runs the task, in the shard that it is about. Failures are logged: the caller already has its answer.
 pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
     let shard = after.shard();
@@ -72,20 +83,7 @@ pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
         DeferredTask::Refresh(id) => {
             context.ports.refresher().run(&id, RefreshReason::Early).await;
         }
-        DeferredTask::RecordUse { workspace, connection, step } => {
-            let noted = ThrottledTask::RecordUse { connection: connection.clone(), step: step.clone() };
-            let step = step.as_ref().map(|(workflow, step)| (workflow.as_str(), step.as_str()));
-            if let Err(error) = store::uses::record(context.db(), &workspace, &connection, step, context.now()).await {
-                context.ports.isolate_cache().mark_task_failed(&noted);
-                context.log(
-                    "warn",
-                    "use_not_recorded",
-                    &json!({ "connection": connection.as_str(), "cause": format!("{error:?}") }),
-                );
-            } else {
-                context.ports.isolate_cache().mark_task_done(&noted, context.now());
-            }
-        }
+        DeferredTask::RecordUses(uses) => record_uses(context, uses).await,
         DeferredTask::WriteCacheEntry(copy) => cache_entries::write_entries(context, &copy).await,
         DeferredTask::CountCall(key) => count_call(context, &key).await,
     }

@@ -4,22 +4,22 @@
 //! Refuses to refuse: whatever does not fit falls back on the database.
 
 use super::cache_entries::{
-    CachedConnection, EntriesRead, LOCATION_CACHE_TTL, entry_expiry, is_expiring, read_entries,
+    CacheEntry, CachedConnection, EntriesRead, LOCATION_CACHE_TTL, entry_expiry, is_expiring, read_entries,
 };
 use super::{
     Consistency, DeferredTask, Freshness, ResolvePolicy, ResolveRequest, ResolveResult, ResolvedCredential, Source,
-    check_policy, reported_scopes,
+    check_policy, credential_version, reported_scopes,
 };
 use crate::authorize;
 use crate::cache::MAX_TTL;
 use crate::caller::{ApiKey, PresentedKey};
-use crate::connection::{ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
+use crate::connection::{ChosenBy, ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::isolate_cache::ThrottledTask;
 use crate::ports::Ports;
-use crate::store::uses;
+use crate::store::uses::{self, NewUse};
 use crate::time::Timestamp;
 
 /// Seconds between two requests for an early refresh from one isolate.
@@ -41,7 +41,8 @@ pub(super) async fn resolve_from_cache<P: Ports>(
     if is_workspace_deleted || !presented.matches(&key, now) {
         return Ok(None);
     }
-    let visible = entry.workspace == key.workspace.as_str() && authorize::check_resolve(&key, id, &cached.app).is_ok();
+    let visible = entry.workspace == key.workspace.as_str()
+        && authorize::check_resolve(&key, id, &cached.app, cached.environment).is_ok();
     let policy = cached.policy(id);
     let life = TokenLifetime {
         issued_at: Timestamp::from_unix(cached.since),
@@ -68,7 +69,7 @@ pub(super) async fn resolve_from_cache<P: Ports>(
         return Ok(None);
     }
     let after = deferred_tasks(context, &key, id, request, freshness, now);
-    Ok(Some(ResolveResult { resolved: cached.into_resolved(id, freshness), deferred: after }))
+    Ok(Some(ResolveResult { resolved: cached.into_resolved(id, &entry, freshness), deferred: after }))
 }
 
 /// A use is recorded and a refresh requested at intervals, not at every hit, so that the cache saves database accesses.
@@ -89,7 +90,9 @@ fn deferred_tasks<P: Ports>(
         uses::WRITE_INTERVAL,
         now,
     ) {
-        after.push(DeferredTask::RecordUse { workspace: key.workspace.clone(), connection: id.clone(), step });
+        let workspace = key.workspace.clone();
+        let chosen_by = ChosenBy::Id;
+        after.push(DeferredTask::RecordUses(vec![NewUse { workspace, connection: id.clone(), step, chosen_by }]));
     }
     if freshness == Freshness::Stale
         && isolate_cache.try_mark_task_done(&ThrottledTask::EarlyRefresh(id.clone()), EARLY_REFRESH_INTERVAL, now)
@@ -118,6 +121,7 @@ impl CachedConnection {
             id,
             app: self.app.as_str(),
             account: self.account.as_ref(),
+            environment: self.environment,
             status: ConnectionStatus::Connected,
             reason: None,
             allowed_workflows: self.allowed_workflows.as_deref(),
@@ -125,7 +129,7 @@ impl CachedConnection {
         }
     }
 
-    fn into_resolved(self, id: &ConnectionId, freshness: Freshness) -> ResolvedCredential {
+    fn into_resolved(self, id: &ConnectionId, entry: &CacheEntry, freshness: Freshness) -> ResolvedCredential {
         ResolvedCredential {
             id: id.clone(),
             app: self.app.as_str().to_owned(),
@@ -134,6 +138,8 @@ impl CachedConnection {
             issued: self.issued,
             freshness,
             source: Source::Cache,
+            chosen_by: ChosenBy::Id,
+            credential_version: credential_version(entry.generation, entry.version),
         }
     }
 }

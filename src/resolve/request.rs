@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::app::AppId;
+use crate::environment::Environment;
 use crate::error::{Error, FieldError, Result};
 use crate::ids::ConnectionId;
 use crate::json::objects;
@@ -37,6 +38,8 @@ pub struct Expectations {
     pub account: Option<String>,
     /// The connection.
     pub connection: Option<ConnectionId>,
+    /// The environment.
+    pub environment: Option<Environment>,
 }
 
 objects!(Expectations);

@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::connections::read_user;
+use super::connections::{read_settings, read_user};
 use super::{Columns, FromRow, StoreResult, json_text, query_first, run_statement};
 use std::collections::BTreeMap;
 
 use crate::account::Account;
 use crate::app::{AppId, AuthMethodId};
-use crate::connection::Connection;
+use crate::connection::{Connection, ConnectionSettings};
 use crate::destinations::Destinations;
+use crate::environment::Environment;
 use crate::ids::{ClientId, ConnectionId, FlowId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::retention::FLOWS_PER_BROWSER;
@@ -18,8 +19,8 @@ use crate::time::Timestamp;
 use crate::workspace::User;
 
 const INSERT: &str = "INSERT INTO flows (id, state_hash, session_hash, workspace_id, app, app_revision, oauth_client, connection_id, generation,
-      link_id, user_id, user_name, scopes, issuer, iss_required, sealed_verifier, return_to, status, created_at, expires_at, auth_method, variables, used_at, destinations)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22, ?23)";
+      link_id, user_id, user_name, scopes, issuer, iss_required, sealed_verifier, return_to, status, created_at, expires_at, auth_method, variables, used_at, destinations, environment, is_shared)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
 /// A browser has at most ten flows. The oldest are evicted when one starts, even within one second.
 const TRIM: &str = "DELETE FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
     (SELECT id FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT ?3)";
@@ -171,6 +172,8 @@ pub struct Flow {
     pub link: Option<LinkId>,
     /// The owner of the connection.
     pub user: Option<User>,
+    /// What a new connection is given beside its grant.
+    pub settings: ConnectionSettings,
     /// Requested scopes.
     pub scopes: Vec<String>,
     /// The issuer that the callback must name, if it is known.
@@ -215,6 +218,7 @@ impl FromRow for Flow {
             generation: row.optional_integer("generation")?,
             link: row.optional_id("link_id")?,
             user: read_user(row)?,
+            settings: read_settings(row)?,
             scopes: row.json("scopes")?,
             issuer: row.optional_text("issuer")?,
             iss_promised: row.boolean("iss_required")?,
@@ -257,7 +261,9 @@ pub async fn insert(db: &impl Database, flow: &Flow, state_hash: &str) -> StoreR
         &flow.auth_method,
         json_text(&flow.variables),
         flow.used_at,
-        flow.destinations.as_ref().map(json_text)
+        flow.destinations.as_ref().map(json_text),
+        flow.settings.environment.map(Environment::as_str),
+        flow.settings.shared
     );
     let trim = sql!(TRIM, flow.session_hash.as_str(), &flow.id, FLOWS_PER_BROWSER - 1);
     db.batch(vec![statement, trim]).await.map(|_| ())

@@ -3,19 +3,24 @@
 //! The columns of the credential are written in [`super::refreshes`] (refresh, check) and by the two statements here
 //! that create or repair a connection.
 
+mod chosen;
 mod listed;
 
 use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, run_count, run_statement};
 use crate::account::Account;
 use crate::app::{AppId, AuthMethodId, CredentialKind};
 use crate::caller::ApiKey;
-use crate::connection::{Connection, ConnectionStatus, ReconnectReason, RefreshLease, RefreshRefusal};
+use crate::connection::{
+    ChosenBy, Connection, ConnectionSettings, ConnectionStatus, ReconnectReason, RefreshLease, RefreshRefusal,
+};
+use crate::environment::Environment;
 use crate::ids::{ApiKeyId, ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
 
+pub use chosen::{AskedItem, ResolveItems, list_among, list_candidates, load_for_resolve_items};
 pub use listed::{ConnectionFilter, ListedConnection, MOST_EXAMINED, list};
 
 /// The live connections of the client `?2` whose definition is the workspace's own.
@@ -38,23 +43,29 @@ const FOR_RESOLVE: &str = concat!(
     LEFT JOIN connections c ON c.id = CAST(?2 AS TEXT) AND c.workspace_id = k.workspace_id AND c.deleted_at IS NULL
     WHERE k.id = CAST(?1 AS TEXT) AND k.revoked_at IS NULL"
 );
+/// Of the reports about one credential, one in a while changes the row, whichever instance it comes to.
+const TAKE_REPORT: &str =
+    "UPDATE connections SET reported_at = ?5 WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4
+      AND deleted_at IS NULL AND coalesce(reported_at, 0) <= ?5 - ?6";
 const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revision, oauth_client, name, user_id, user_name, metadata,
       account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,
-      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, auth_method, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, credential_type, destinations)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
+      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, auth_method, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, credential_type, destinations, environment, is_shared)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)";
 /// A reconnect keeps id, name, uses and policy, and starts a new generation of the credential.
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, oauth_client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reconnect_reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
       auth_method = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, credential_type = ?21, lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
       next_attempt_at = 0, failures = 0, last_error = NULL, refresh_refused_since = NULL, refresh_refused_code = NULL, checked_at = ?10, check_evidence = 'connected', no_resources_message = NULL, definition_update_blocked = NULL, destinations = ?25,
-      name = CASE WHEN name = ?23 THEN ?22 ELSE name END
+      name = CASE WHEN name = ?23 THEN ?22 ELSE name END, environment = coalesce(environment, ?26)
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL
       AND (?24 IS NULL OR version = ?24 AND lease_attempt_id IS NULL)";
 /// What one generation of a credential sees says nothing about the next.
 const SET_NOTHING_SHARED: &str = "UPDATE connections SET no_resources_message = ?4 WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL";
 const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata = coalesce(?4, metadata),
-      allowed_workflows = CASE WHEN ?5 THEN ?6 ELSE allowed_workflows END
+      allowed_workflows = CASE WHEN ?5 THEN ?6 ELSE allowed_workflows END,
+      user_id = CASE WHEN ?7 THEN ?8 ELSE user_id END, user_name = CASE WHEN ?7 THEN ?9 ELSE user_name END,
+      is_shared = coalesce(?10, is_shared), environment = CASE WHEN ?11 THEN ?12 ELSE environment END
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// A connection that was marked while it waited needs a reconnect and is not connected.
 const CONFIRM: &str = "UPDATE connections SET status = CASE WHEN reconnect_reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
@@ -98,6 +109,7 @@ const MAX_GRANTS_COUNTED: i64 = 500;
 
 impl FromRow for Connection {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
+        let user = read_user(row)?;
         Ok(Self {
             id: row.id("id")?,
             workspace: row.id("workspace_id")?,
@@ -109,7 +121,9 @@ impl FromRow for Connection {
             destinations: row.optional_json("destinations")?,
             client: row.optional_id("oauth_client")?,
             name: row.text("name")?,
-            user: read_user(row)?,
+            shared: row.optional_integer("is_shared")?.map_or(user.is_none(), |shared| shared != 0),
+            environment: row.environment("environment")?,
+            user,
             metadata: row.json("metadata")?,
             allowed_workflows: row.optional_json("allowed_workflows")?,
             account: read_account(row)?,
@@ -154,6 +168,13 @@ pub(super) fn read_user(row: &Columns<'_>) -> StoreResult<Option<User>> {
     Ok(row.optional_text("user_id")?.map(|id| User { id, name }))
 }
 
+pub(super) fn read_settings(row: &Columns<'_>) -> StoreResult<ConnectionSettings> {
+    Ok(ConnectionSettings {
+        environment: row.environment("environment")?,
+        shared: row.optional_integer("is_shared")?.map(|shared| shared != 0),
+    })
+}
+
 fn read_refused(row: &Columns<'_>) -> StoreResult<Option<RefreshRefusal>> {
     let code = row.optional_text("refresh_refused_code")?;
     Ok(row.optional_time("refresh_refused_since")?.map(|since| RefreshRefusal { code, since }))
@@ -189,6 +210,8 @@ pub struct ResolveData {
     pub definition: Option<String>,
     /// When this workflow step last used the connection.
     pub used_at: Option<Timestamp>,
+    /// How the connection was found.
+    pub chosen_by: ChosenBy,
 }
 
 /// Everything that a resolve needs, in one round trip by primary keys.
@@ -210,6 +233,7 @@ pub async fn load_for_resolve(
         connection: Some(Connection::from_row(&row)?),
         definition: row.optional_text("definition")?,
         used_at: row.optional_time("step_used_at")?,
+        chosen_by: ChosenBy::Id,
     })
 }
 
@@ -247,7 +271,9 @@ pub fn insert(new: &Connection) -> Statement {
         new.checked_at,
         new.check_evidence.as_deref(),
         new.kind.as_str(),
-        new.destinations.as_ref().map(json_text)
+        new.destinations.as_ref().map(json_text),
+        new.environment.map(Environment::as_str),
+        new.shared
     )
 }
 
@@ -281,7 +307,8 @@ pub fn reconnect(new: &Connection, old: &Connection, unused: bool) -> Statement 
         new.name.as_str(),
         old.name.as_str(),
         unused.then_some(old.version),
-        new.destinations.as_ref().map(json_text)
+        new.destinations.as_ref().map(json_text),
+        new.environment.map(Environment::as_str)
     )
 }
 
@@ -299,10 +326,17 @@ pub struct ConnectionPatch {
     pub metadata: Option<std::collections::BTreeMap<String, String>>,
     /// A new list, or none (inner `None`: every workflow may use it).
     pub allowed_workflows: Option<Option<Vec<String>>>,
+    /// A new owner, or none.
+    pub owner: Option<Option<User>>,
+    /// Whether it is shared.
+    pub shared: Option<bool>,
+    /// Its environment, or none.
+    pub environment: Option<Option<Environment>>,
 }
 
-/// Changes name, metadata and policy, never the credential.
+/// Changes what a person edits, never the credential.
 pub fn patch(workspace: &WorkspaceId, id: &ConnectionId, patch: &ConnectionPatch) -> Statement {
+    let owner = patch.owner.as_ref().and_then(Option::as_ref);
     sql!(
         PATCH,
         workspace,
@@ -310,8 +344,26 @@ pub fn patch(workspace: &WorkspaceId, id: &ConnectionId, patch: &ConnectionPatch
         patch.name.as_deref(),
         patch.metadata.as_ref().map(json_text),
         patch.allowed_workflows.is_some(),
-        patch.allowed_workflows.as_ref().and_then(|list| list.as_ref().map(json_text))
+        patch.allowed_workflows.as_ref().and_then(|list| list.as_ref().map(json_text)),
+        patch.owner.is_some(),
+        owner.map(|user| user.id.as_str()),
+        owner.and_then(|user| user.name.as_deref()),
+        patch.shared,
+        patch.environment.is_some(),
+        patch.environment.flatten().map(Environment::as_str)
     )
+}
+
+/// Takes a report about the credential as it was read. Returns whether something is to be done about it: not if there was
+/// one within this many seconds, and not if the credential has changed.
+pub async fn take_report(
+    db: &impl Database,
+    connection: &Connection,
+    interval: i64,
+    now: Timestamp,
+) -> StoreResult<bool> {
+    let Connection { workspace, id, generation, version, .. } = connection;
+    Ok(run_statement(db, sql!(TAKE_REPORT, workspace, id, *generation, *version, now, interval)).await?.changes > 0)
 }
 
 /// The embedding product confirms the person: the connection may be used.

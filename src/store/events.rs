@@ -37,7 +37,7 @@ pub struct Event {
     /// When.
     pub at: Timestamp,
     /// The type, such as `connected`, `reconnected`, `reused` (a new grant that it did not need), `account_switched`,
-    /// `confirmed`, `edited`, `token_lost` (one of several tokens), `needs_reconnect`, `disconnected`.
+    /// `confirmed`, `edited`, `token_lost` (one of several tokens), `needs_reconnect`, `default_changed`, `disconnected`.
     pub r#type: String,
     /// Who did it: `user:…`, `key:…`, `link:…`, `embedder`, `refresh`, `check`.
     pub actor: String,

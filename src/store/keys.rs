@@ -6,6 +6,7 @@ use super::{
     Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first, read_count, run_statement,
 };
 use crate::caller::{ApiKey, CreatorKey, PreviousSecret};
+use crate::environment::Environment;
 use crate::ids::{ApiKeyId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -13,8 +14,8 @@ use crate::time::Timestamp;
 
 /// A key that is being revoked creates nothing.
 const INSERT: &str =
-    "INSERT INTO api_keys (id, workspace_id, name, secret_hash, scopes, allowed_connections, allowed_apps, expires_at, created_at, created_by_key)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+    "INSERT INTO api_keys (id, workspace_id, name, secret_hash, scopes, allowed_connections, allowed_apps, expires_at, created_at, created_by_key, environment)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
     WHERE ?10 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?10 AND revoked_at IS NULL)";
 const SELECT: &str = concat!("SELECT ", key_columns!("k"), " FROM api_keys k WHERE id = ?1 AND revoked_at IS NULL");
 const LIST: &str = concat!(
@@ -75,6 +76,7 @@ pub(super) fn read_key(row: &Columns<'_>) -> StoreResult<ApiKey> {
         scopes: row.json("scopes")?,
         connections: row.optional_json("allowed_connections")?,
         apps: row.optional_json("allowed_apps")?,
+        environment: row.environment("key_environment")?,
         expires_at: row.optional_time("key_expires_at")?,
         created_at: row.optional_time("key_created_at")?,
         made_by: row.optional_id("created_by_key")?,
@@ -104,7 +106,8 @@ pub fn insert(key: &ApiKey) -> Statement {
         key.apps.as_ref().map(json_text),
         key.expires_at,
         key.created_at,
-        key.made_by.as_ref()
+        key.made_by.as_ref(),
+        key.environment.map(Environment::as_str)
     )
 }
 

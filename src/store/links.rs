@@ -1,12 +1,14 @@
 //! Rows of `links`.
 
-use super::connections::read_user;
+use super::connections::{read_settings, read_user};
 use super::{
     Columns, FromRow, Page, StoreResult, cut_page, format_cursor, json_text, keys, query_all, query_first,
     run_statement,
 };
 use crate::app::{AppId, AuthMethodId};
 use crate::caller::CreatorKey;
+use crate::connection::ConnectionSettings;
+use crate::environment::Environment;
 use crate::ids::{ApiKeyId, ConnectionId, FlowId, LinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
@@ -16,8 +18,8 @@ use crate::workspace::User;
 /// A key that is being revoked creates nothing.
 const INSERT: &str =
     "INSERT INTO connect_links (id, token_hash, workspace_id, app, connection_id, scopes, user_id, user_name, return_to,
-      on_duplicate, requires_confirmation, status, created_at, expires_at, auth_method, created_by_key, key_expires_at)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16
+      on_duplicate, requires_confirmation, status, created_at, expires_at, auth_method, created_by_key, key_expires_at, environment, is_shared)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16, ?17, ?18
     WHERE ?15 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?15 AND revoked_at IS NULL)";
 /// Until when the person may answer the question of one of its flows.
 macro_rules! choice_until {
@@ -84,6 +86,8 @@ const LIST: &str = concat!(
       AND (?10 IS NULL OR coalesce(connection_id, result_connection_id) IS NOT NULL
         AND coalesce(connection_id, result_connection_id) IN (SELECT value FROM json_each(?10))
         AND coalesce(result_connection_id, connection_id) IN (SELECT value FROM json_each(?10)))
+      AND (?12 IS NULL OR environment = ?12 AND NOT EXISTS (SELECT 1 FROM connections c
+        WHERE c.id IN (connect_links.connection_id, result_connection_id) AND c.environment IS NOT ?12))
     ORDER BY created_at DESC, id DESC LIMIT ?11"
 );
 /// Pending grants have no owner from now on: the scheduled run revokes them at the app.
@@ -216,6 +220,8 @@ pub struct Link {
     pub scopes: Option<Vec<String>>,
     /// The owner of the connection.
     pub user: Option<User>,
+    /// What a new connection is given beside its grant.
+    pub settings: ConnectionSettings,
     /// The last page of the browser.
     pub return_to: Option<String>,
     /// What to do about a duplicate.
@@ -273,6 +279,7 @@ impl FromRow for Link {
             connection: row.optional_id("connection_id")?,
             scopes: row.optional_json("scopes")?,
             user: read_user(row)?,
+            settings: read_settings(row)?,
             return_to: row.optional_text("return_to")?,
             on_duplicate: OnDuplicate::parse(&row.text("on_duplicate")?).ok_or_else(unknown)?,
             needs_confirmation: row.boolean("requires_confirmation")?,
@@ -307,7 +314,9 @@ pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> StoreR
         link.expires_at,
         link.auth_method.as_ref(),
         link.made_by.as_ref().map(|maker| &maker.key),
-        link.made_by.as_ref().and_then(|maker| maker.expires_at)
+        link.made_by.as_ref().and_then(|maker| maker.expires_at),
+        link.settings.environment.map(Environment::as_str),
+        link.settings.shared
     );
     Ok(run_statement(db, statement).await?.changes > 0)
 }
@@ -337,6 +346,8 @@ pub struct LinkFilter {
     pub apps: Option<Vec<AppId>>,
     /// Only these connections (a key's allow-list).
     pub connections: Option<Vec<ConnectionId>>,
+    /// Only this environment (a key's).
+    pub environment: Option<Environment>,
     /// After this row: when it was created, and its id.
     pub after: Option<(Timestamp, LinkId)>,
     /// Most rows.
@@ -363,7 +374,8 @@ pub async fn list(
         filter.made_by.as_ref(),
         filter.apps.as_ref().map(json_text),
         filter.connections.as_ref().map(json_text),
-        filter.limit + 1
+        filter.limit + 1,
+        filter.environment.map(Environment::as_str)
     );
     let rows = query_all(db, statement).await?;
     Ok(cut_page(rows, filter.limit, |link: &Link| format_cursor(link.created_at, &link.id)))

@@ -53,6 +53,8 @@ macro_rules! key_columns {
             $key,
             ".allowed_apps, ",
             $key,
+            ".environment AS key_environment, ",
+            $key,
             ".expires_at AS key_expires_at, ",
             $key,
             ".created_at AS key_created_at, ",
@@ -72,6 +74,7 @@ pub mod cache_deletes;
 pub mod client_tests;
 pub mod clients;
 pub mod connections;
+pub mod defaults;
 pub mod definition_moves;
 pub mod erasing;
 pub mod events;
@@ -88,6 +91,7 @@ pub mod workspaces;
 
 use serde::de::DeserializeOwned;
 
+use crate::environment::Environment;
 use crate::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
 use crate::sql;
 use crate::time::Timestamp;
@@ -157,6 +161,12 @@ impl Columns<'_> {
 
     pub(crate) fn id<T: TryFrom<String>>(&self, name: &str) -> StoreResult<T> {
         T::try_from(self.text(name)?).map_err(|_| malformed(name))
+    }
+
+    /// One of a later version is refused: the row must not appear in another one.
+    pub(crate) fn environment(&self, name: &str) -> StoreResult<Option<Environment>> {
+        let text = self.optional_str(name)?;
+        text.map(|text| Environment::parse(text).ok_or_else(|| malformed(name))).transpose()
     }
 
     pub(crate) fn optional_id<T: TryFrom<String>>(&self, name: &str) -> StoreResult<Option<T>> {

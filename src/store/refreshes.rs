@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::connection::{Connection, ReconnectReason};
 use crate::destinations::Destinations;
 use crate::ids::{AttemptId, ClientId, ConnectionId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Statement};
+use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -429,16 +429,18 @@ pub fn postpone(
 }
 
 /// Ends a connection: from the answer on it does not exist. Returns the row, whose credential was sealed under the
-/// previous generation. `then` is added to the same transaction.
+/// previous generation, and the answers to `then`, which is added to the same transaction.
 pub async fn mark_deleted(
     db: &impl Database,
     workspace: &WorkspaceId,
     id: &ConnectionId,
     now: Timestamp,
-    then: Option<Statement>,
-) -> StoreResult<Option<Connection>> {
+    then: Vec<Statement>,
+) -> StoreResult<(Option<Connection>, Vec<Rows>)> {
     let answers = db.batch([sql!(MARK_DELETED, workspace, id, now)].into_iter().chain(then).collect()).await?;
-    answers.first().map_or(Ok(None), read_first)
+    let mut answers = answers.into_iter();
+    let ended = answers.next().map_or(Ok(None), |rows| read_first(&rows))?;
+    Ok((ended, answers.collect()))
 }
 
 /// The statements that erase an ended connection.

@@ -1,6 +1,7 @@
 //! Rows of `uses`: which workflow step used which connection, and when.
 
 use super::{Columns, FromRow, Page, StoreResult, cut_page, query_all};
+use crate::connection::ChosenBy;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::Database;
 use crate::retention::USES_PER_CONNECTION;
@@ -10,10 +11,10 @@ use crate::time::Timestamp;
 /// A day is counted once. The interval keeps a busy step from writing at every call. Bound numbers are floats (D1), so
 /// the quotient must be cut to whole days.
 const RECORD: &str =
-    "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1)
+    "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days, chosen_by)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1, ?7)
     ON CONFLICT (connection_id, workflow, step) DO UPDATE SET
-      active_days = active_days + (last_used_at / 86400 < CAST(?5 / 86400 AS INTEGER)), last_used_at = ?5
+      active_days = active_days + (last_used_at / 86400 < CAST(?5 / 86400 AS INTEGER)), last_used_at = ?5, chosen_by = ?7
     WHERE last_used_at < ?5 - ?6";
 /// A connection has at most 500 uses: a new one replaces the oldest.
 const EVICT: &str = "DELETE FROM uses WHERE connection_id = ?1
@@ -47,6 +48,8 @@ pub struct Use {
     pub last_used_at: Timestamp,
     /// Days with a use.
     pub active_days: i64,
+    /// How the step named the connection at its last use.
+    pub chosen_by: ChosenBy,
 }
 
 impl FromRow for Use {
@@ -57,23 +60,35 @@ impl FromRow for Use {
             first_used_at: row.time("first_used_at")?,
             last_used_at: row.time("last_used_at")?,
             active_days: row.integer("active_days")?,
+            chosen_by: row.optional_text("chosen_by")?.as_deref().map_or(ChosenBy::Id, ChosenBy::parse),
         })
     }
 }
 
-/// Records a use: of a workflow's step if one was named, and of the connection in any case.
-pub async fn record(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    id: &ConnectionId,
-    step: Option<(&str, &str)>,
-    now: Timestamp,
-) -> StoreResult<()> {
-    let mut statements = vec![sql!(TOUCH, workspace, id, now, WRITE_INTERVAL)];
-    if let Some((workflow, step)) = step {
-        statements.push(sql!(EVICT, id, workflow, step, USES_PER_CONNECTION - 1));
-        statements.push(sql!(RECORD, id, workflow, step, workspace, now, WRITE_INTERVAL));
-        statements.push(sql!(COUNT, workspace, id, workflow, step, now));
+/// A use that is to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUse {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Workflow and step, if the caller named them.
+    pub step: Option<(String, String)>,
+    /// How the connection was found.
+    pub chosen_by: ChosenBy,
+}
+
+/// Records uses in one transaction: of a workflow's step if one was named, and of the connection in any case.
+pub async fn record(db: &impl Database, uses: &[NewUse], now: Timestamp) -> StoreResult<()> {
+    let mut statements = Vec::new();
+    for NewUse { workspace, connection: id, step, chosen_by } in uses {
+        statements.push(sql!(TOUCH, workspace, id, now, WRITE_INTERVAL));
+        if let Some((workflow, step)) = step {
+            let (workflow, step) = (workflow.as_str(), step.as_str());
+            statements.push(sql!(EVICT, id, workflow, step, USES_PER_CONNECTION - 1));
+            statements.push(sql!(RECORD, id, workflow, step, workspace, now, WRITE_INTERVAL, chosen_by.as_str()));
+            statements.push(sql!(COUNT, workspace, id, workflow, step, now));
+        }
     }
     db.batch(statements).await.map(|_| ())
 }

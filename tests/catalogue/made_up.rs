@@ -114,6 +114,8 @@ pub(crate) fn connection(auth_method: &AuthMethod) -> Connection {
         client: None,
         name: auth_method.app_name.clone(),
         user: None,
+        shared: true,
+        environment: None,
         metadata: BTreeMap::new(),
         allowed_workflows: None,
         account: Some(Account { id: ACCOUNT_ID.to_owned(), label: ACCOUNT_LABEL.to_owned() }),

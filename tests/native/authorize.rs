@@ -484,6 +484,7 @@ fn a_key_that_is_being_revoked_creates_nothing() {
             connection: None,
             scopes: None,
             user: None,
+            settings: connections::connection::ConnectionSettings::default(),
             return_to: None,
             expires_in: 60,
             on_duplicate: connections::store::links::OnDuplicate::Ask,
@@ -491,7 +492,7 @@ fn a_key_that_is_being_revoked_creates_nothing() {
             made_by: Some(maker),
         };
         let refused =
-            connections::connect::link::create(&context, &fixture.workspace, new, |_, _| true).await.unwrap_err();
+            connections::connect::link::create(&context, &fixture.workspace, new, |_| true).await.unwrap_err();
         assert_eq!(refused.code, connections::error::ErrorCode::Unauthorized);
         let child = ApiKey { made_by: Some(key.id.clone()), hash: "h".into(), ..fixture.key.clone() };
         assert!(!connections::store::keys::add(db, &child).await.unwrap());

@@ -891,6 +891,7 @@ fn make_link(fixture: &Fixture, change: impl FnOnce(&mut NewLink)) -> connection
         connection: None,
         scopes: None,
         user: Some(User { id: "guest".into(), name: None }),
+        settings: connections::connection::ConnectionSettings::default(),
         return_to: None,
         expires_in: link::DEFAULT_TTL,
         on_duplicate: OnDuplicate::Ask,
@@ -898,7 +899,7 @@ fn make_link(fixture: &Fixture, change: impl FnOnce(&mut NewLink)) -> connection
         made_by: None,
     };
     change(&mut new);
-    fixture.world.run(async { link::create(&fixture.world.context(), &fixture.workspace, new, |_, _| true).await })
+    fixture.world.run(async { link::create(&fixture.world.context(), &fixture.workspace, new, |_| true).await })
 }
 
 fn open_link(fixture: &Fixture, url: &str) -> connections::error::Result<Link> {

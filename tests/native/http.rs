@@ -309,6 +309,7 @@ fn make_link_with(fixture: &Fixture, change: impl FnOnce(&mut NewLink)) -> Strin
         connection: None,
         scopes: None,
         user: None,
+        settings: connections::connection::ConnectionSettings::default(),
         return_to: None,
         expires_in: 3600,
         on_duplicate: OnDuplicate::Ask,
@@ -317,7 +318,7 @@ fn make_link_with(fixture: &Fixture, change: impl FnOnce(&mut NewLink)) -> Strin
     };
     change(&mut new);
     let made =
-        fixture.world.run(async { link::create(&fixture.world.context(), &fixture.workspace, new, |_, _| true).await });
+        fixture.world.run(async { link::create(&fixture.world.context(), &fixture.workspace, new, |_| true).await });
     made.unwrap().1.trim_start_matches("https://c.example.com").to_owned()
 }
 

@@ -12,6 +12,7 @@ mod browser_flows;
 mod catalogue_lifecycle;
 mod connect;
 mod contract;
+mod defaults;
 mod definition_changes;
 mod destinations;
 mod disconnect;

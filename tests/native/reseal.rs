@@ -104,7 +104,7 @@ fn every_sealed_column_is_sealed_again_and_works_without_the_old_key() {
     fixture.world.acme.script_always("/revoke", None);
     fixture.world.run(async {
         let context = fixture.world.context();
-        store::refreshes::mark_deleted(context.db(), &fixture.workspace, &dora, context.now(), None).await.unwrap();
+        store::refreshes::mark_deleted(context.db(), &fixture.workspace, &dora, context.now(), vec![]).await.unwrap();
     });
     let everything = 3 + 1 + 1 + 1 + 1;
     assert_eq!(count_sealed_by_key(&fixture.world), counts_for_key("k1", everything));

@@ -294,8 +294,12 @@ fn a_step_that_expects_another_connection_gets_the_actual_one_named() {
         let actual = error.hints.actual.unwrap();
         assert_eq!((actual.app.as_str(), actual.account.as_deref()), ("acme", Some("ann@acme.example")));
     }
-    let right =
-        Expectations { app: AppId::parse("acme"), account: Some("id-ann".into()), connection: Some(id.clone()) };
+    let right = Expectations {
+        app: AppId::parse("acme"),
+        account: Some("id-ann".into()),
+        connection: Some(id.clone()),
+        environment: None,
+    };
     fixture.resolve(&id, ResolveRequest { expect: right, ..default_request() }).unwrap();
 }
 

@@ -4,7 +4,7 @@
 //! index that reads a whole workspace is no full scan.
 
 use connections::app::AppId;
-use connections::connection::ConnectionStatus;
+use connections::connection::{ChosenBy, ConnectionStatus};
 use connections::ids::ConnectionId;
 use connections::store::connections::{ConnectionFilter, MOST_EXAMINED};
 use connections::store::{self, Page};
@@ -190,7 +190,11 @@ fn no_list_costs_more_if_the_app_grants_other_scopes_than_requested() {
 
 #[test]
 fn a_search_finds_every_connection_although_no_request_looks_at_all() {
-    let mine = [("user_id", "CASE WHEN n.number % 2 THEN 'ann' END"), ("metadata", r#"'{"a":"b"}'"#)];
+    let mine = [
+        ("user_id", "CASE WHEN n.number % 2 THEN 'ann' END"),
+        ("is_shared", "n.number % 2 = 0"),
+        ("metadata", r#"'{"a":"b"}'"#),
+    ];
     let fixture = workspace_with(MOST_EXAMINED * 5 / 2, &mine);
     // One at each end of what a request looks at, one in the middle, and the last.
     let hits = [1, MOST_EXAMINED - 1, MOST_EXAMINED, MOST_EXAMINED + 1, MOST_EXAMINED * 3 / 2, MOST_EXAMINED * 5 / 2];
@@ -244,10 +248,15 @@ fn a_workflow_with_many_connections_is_listed_in_order() {
 fn record_uses(fixture: &Fixture, id: &ConnectionId, steps: std::ops::Range<usize>) {
     for step in steps {
         let (workflow, step) = (format!("workflow {}", step / 10), format!("step {step}"));
-        let named = Some((workflow.as_str(), step.as_str()));
+        let used = store::uses::NewUse {
+            workspace: fixture.workspace.clone(),
+            connection: id.clone(),
+            step: Some((workflow, step)),
+            chosen_by: ChosenBy::Id,
+        };
         fixture.world.run(async {
             let context = fixture.world.context();
-            store::uses::record(context.db(), &fixture.workspace, id, named, context.now()).await.unwrap();
+            store::uses::record(context.db(), &[used], context.now()).await.unwrap();
         });
     }
 }

@@ -129,7 +129,7 @@ fn a_run_with_a_large_cleanup_stays_within_its_limits() {
     for id in &more {
         fixture.world.run(async {
             let context = fixture.world.context();
-            store::refreshes::mark_deleted(context.db(), &fixture.workspace, id, context.now(), None).await.unwrap();
+            store::refreshes::mark_deleted(context.db(), &fixture.workspace, id, context.now(), vec![]).await.unwrap();
         });
     }
     fixture.world.acme.script_always("/revoke", None);
@@ -310,7 +310,7 @@ fn a_failed_cleanup_does_not_block_the_others() {
     fixture.world.run(async {
         let context = fixture.world.context();
         for id in &ids {
-            store::refreshes::mark_deleted(context.db(), &fixture.workspace, id, context.now(), None).await.unwrap();
+            store::refreshes::mark_deleted(context.db(), &fixture.workspace, id, context.now(), vec![]).await.unwrap();
         }
         let batch = vec![connections::sql!("UPDATE flows SET expires_at = ?1", 1_i64)];
         context.db().batch(batch).await.unwrap();
@@ -513,7 +513,7 @@ fn fixture_with_leftovers(due: usize) -> (Fixture, Fixture) {
     for id in &more {
         fixture.world.run(async {
             let context = fixture.world.context();
-            store::refreshes::mark_deleted(context.db(), &fixture.workspace, id, context.now(), None).await.unwrap();
+            store::refreshes::mark_deleted(context.db(), &fixture.workspace, id, context.now(), vec![]).await.unwrap();
         });
     }
     (fixture, neighbour)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use connections::check::run_scheduled;
 use connections::connect::callback::CallbackParams;
+use connections::connection::ChosenBy;
 use connections::credential::Credential;
 use connections::error::ErrorCode;
 use connections::http::routes::{ROUTES, RequiredAuth};
@@ -330,6 +331,7 @@ fn a_running_request_creates_nothing_in_a_deleted_workspace() {
         scopes: vec![],
         connections: None,
         apps: None,
+        environment: None,
         expires_at: None,
         created_at: Some(fixture.world.now()),
         made_by: None,
@@ -345,7 +347,9 @@ fn a_running_request_creates_nothing_in_a_deleted_workspace() {
     let (workspace, now) = (fixture.workspace.clone(), fixture.world.now());
     fixture.world.run(async {
         let context = fixture.world.context();
-        store::uses::record(context.db(), &workspace, &id, Some(("w", "s")), now).await.unwrap();
+        let step = Some(("w".to_owned(), "s".to_owned()));
+        let late = store::uses::NewUse { workspace, connection: id, step, chosen_by: ChosenBy::Id };
+        store::uses::record(context.db(), &[late], now).await.unwrap();
     });
     assert_eq!(count_rows(&fixture, "uses"), 0, "a use that comes late is not noted");
 }
@@ -552,7 +556,7 @@ fn a_single_disconnect_does_not_wait_for_a_workspace_with_thousands() {
     fixture.world.advance_clock(10);
     neighbour.world.run(async {
         let context = neighbour.world.context();
-        store::refreshes::mark_deleted(context.db(), &neighbour.workspace, &id, context.now(), None).await.unwrap();
+        store::refreshes::mark_deleted(context.db(), &neighbour.workspace, &id, context.now(), vec![]).await.unwrap();
     });
     fixture.world.advance_clock(121);
     fixture.run_scheduled();

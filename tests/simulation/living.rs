@@ -303,7 +303,7 @@ impl Living<'_> {
         };
         let done = world.run(stage.with_timeout(world, end));
         stage.add_line(|| format!("disconnect: {done:?}"));
-        if let Some(Ok((_, copies))) = done {
+        if let Some(Ok((_, copies, _))) = done {
             role.disconnected_at_ms.set(Some(self.now_ms()));
             if matches!(copies, CacheRemovalStatus::Retrying { .. }) {
                 role.copies_until.set(cache::latest_entry_expiry(now).unix() * 1000);

@@ -163,8 +163,8 @@ impl DefinitionReader {
         {
             self.check_optional_text(&format!("{at}.{member}"), text.as_deref());
         }
-        let RawPrefixMark { prefix, label, account, refuse, warn } = raw;
-        PrefixMark { prefix, label, account, refuse, warn }
+        let RawPrefixMark { prefix, label, account, environment, refuse, warn } = raw;
+        PrefixMark { prefix, label, account, environment, refuse, warn }
     }
 
     fn read_pattern(&mut self, at: &str, text: Option<&str>) -> Option<Pattern> {

@@ -17,6 +17,7 @@ use super::super::{
 use super::MAX_DEFINITION_BYTES;
 use super::events::RawEvents;
 use crate::app::FieldProblem;
+use crate::environment::Environment;
 use crate::json::{self, JsonFault, ReadFault, objects};
 
 #[derive(Deserialize)]
@@ -247,6 +248,7 @@ pub(super) struct RawPrefixMark {
     pub(super) prefix: String,
     pub(super) label: Option<String>,
     pub(super) account: Option<String>,
+    pub(super) environment: Option<Environment>,
     pub(super) refuse: Option<String>,
     pub(super) warn: Option<String>,
 }

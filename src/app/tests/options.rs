@@ -241,7 +241,10 @@ fn every_option_of_a_field_is_read() {
     );
     assert_eq!(key.pattern.as_ref().map(Pattern::as_str), Some("rk_[a-z]+"));
     let (label, refuse, warn) = (Some("test mode".into()), Some("No.".into()), Some("Hm.".into()));
-    assert_eq!(key.marks, [PrefixMark { prefix: "rk_test_".into(), label, account: None, refuse, warn }]);
+    assert_eq!(
+        key.marks,
+        [PrefixMark { prefix: "rk_test_".into(), label, account: None, environment: None, refuse, warn }]
+    );
     assert_eq!(auth_method.first_secret_field(), Some("key"));
 }
 

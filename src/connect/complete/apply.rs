@@ -10,6 +10,7 @@ use crate::cache::CacheRemoval;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::credential::Credential;
+use crate::defaults;
 use crate::destinations::Destinations;
 use crate::error::Result;
 use crate::ids::ConnectionId;
@@ -90,6 +91,8 @@ async fn insert_connection<P: Ports>(
         client: flow.client.clone(),
         name,
         user: flow.user.clone(),
+        shared: flow.settings.shared.unwrap_or(flow.user.is_none()),
+        environment: flow.settings.environment,
         metadata: grant.metadata.clone(),
         allowed_workflows: None,
         account: grant.account.clone(),
@@ -123,11 +126,15 @@ async fn insert_connection<P: Ports>(
     };
     new.next_check_at = Some(next_check_after(now, &new));
     let must = completion.take_statements(FlowOutcome::Done, link, &new.id, now);
-    let then = vec![
+    let actor = grant.actor(flow);
+    let mut then = vec![
         connections::insert(&new),
         authorizations::end_flow(&flow.id, outcome, None, Some(&new.id)),
-        context.event_statement(&flow.workspace, &new.id, EventType::Connected, &grant.actor(flow), None)?,
+        context.event_statement(&flow.workspace, &new.id, EventType::Connected, &actor, None)?,
     ];
+    if new.shared && new.status == ConnectionStatus::Connected {
+        then.extend(defaults::adopt_statements(context, &new.workspace, &new.app, new.environment, &actor)?);
+    }
     if store::all_or_nothing(context.db(), must, then).await? {
         check_shared_items(context, completion, &new).await;
         return Ok(());
@@ -205,6 +212,7 @@ async fn replace_credential<P: Ports>(
         variables: grant.variables.clone(),
         destinations: stored_destinations(completion),
         client: flow.client.clone(),
+        environment: old.environment.or(flow.settings.environment),
         account: grant.account.clone(),
         scopes_requested: grant.scopes_requested.clone(),
         scopes_granted: grant.scopes_granted.clone(),

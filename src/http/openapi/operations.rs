@@ -7,6 +7,7 @@ use super::schemas::Schemas;
 use crate::app::{AppId, AuthMethodId};
 use crate::attention;
 use crate::connection::ConnectionStatus;
+use crate::environment::Environment;
 use crate::http::responses::SessionType;
 use crate::http::routes::Handler;
 use crate::ids::{ApiKeyId, ConnectionId};
@@ -268,12 +269,42 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(409, "`conflict`: the app has no auth method with an OAuth client, or `auth_method` names another one. `client_missing`: the stored secret cannot be decrypted, or the private key cannot sign.")
             .refuses(503, "`database_unavailable`: with `Retry-After`. `misconfigured`."),
 
+        // Defaults, and credentials by app
+        Handler::PutDefault => operation(CONNECTIONS, "Set the default connection of an app")
+            .about("Steps that name the app get it (resolveByApp): a user's default before the workspace's. The first shared connection of an app becomes the workspace's default by itself. A default without an environment is for all steps, unless they ask for an environment that its connection is not of; one with an environment is only for steps that ask for it. The default of a user may be a connection of theirs or a shared one, that of the workspace must be shared.")
+            .answers(200, "The default, what was it before, and the workflows that now get another connection.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or is limited: a default concerns everybody.")
+            .refuses(404, "`not_found`: there is no such app. `connection_not_found`: the connection does not exist.")
+            .refuses(409, "`conflict`: the connection was changed or disconnected at the same moment."),
+        Handler::DeleteDefault => operation(CONNECTIONS, "End the default of an app")
+            .query("user", "The user whose default ends. Default: the workspace's.", text())
+            .query("environment", "The environment that the default is for. Default: the one for any.", schemas.request::<Environment>())
+            .answers(200, "What was it, if there was one, and the workflows that now get another connection, or none.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or is limited: a default concerns everybody.")
+            .refuses(404, "`not_found`: there is no such app."),
+        Handler::ListDefaults => operation(CONNECTIONS, "List the default connections of apps")
+            .query("app", "Of this app.", schemas.request::<AppId>())
+            .paged()
+            .answers(200, "Defaults: those whose connection needs a person first, then by app, user and environment."),
+        Handler::ResolveByApp => operation(CONNECTIONS, "Get a credential of an app that works")
+            .about("The connection is the user's default, else the workspace's, else the only one that the user sees: their own and shared ones, without `user` shared ones alone. Nobody gets a private connection of somebody else. Apart from that the rules of resolveConnection hold, for the key, too: what is outside its allow-lists or its environment does not exist. A default that needs a person is not passed over: the answer says so. Defaults are read in the database, so `consistency` is always `strong`.")
+            .answers(200, "The credential, and how the app wants it sent. `chosen_by` says how the connection was found.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks `resolve`. `workflow_not_allowed`: the connection has a list of workflows, and this one is not on it.")
+            .refuses(404, "`no_default_connection`: no connection could be meant, with `connect_url`. `not_found`: there is no such app.")
+            .refuses(409, "`ambiguous_connection`: several connections could be meant and none is the default, with `candidates`. The others as for resolveConnection.")
+            .refuses(503, "As for resolveConnection."),
+        Handler::ResolveBatch => operation(CONNECTIONS, "Get several credentials")
+            .about("Up to 20 items, each of a connection or of an app. They are read by one statement, and refreshes run side by side. Each item has its own result: what is wrong with one changes nothing for the others. Where more connections need a refresh than one request may wait for, the others have the problem `refresh_in_progress` with `retry_after`: ask for them again.")
+            .answers(200, "The results, in the order of the items.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks `resolve`."),
+
         // Connections
         Handler::ListConnections => operation(CONNECTIONS, "List connections")
             .about("A request looks at up to 1,000 connections if it has to look at each of them, for example for `q` and most values of `attention`. A page may then have fewer rows than `limit`, or none, although more follow: read on until `next_cursor` is null.")
             .query("app", "Of this app.", schemas.request::<AppId>())
             .query("status", "With this stored status.", schemas.request::<ConnectionStatus>())
             .query("user", "Of this user's id.", text())
+            .query("environment", "Of this environment.", schemas.request::<Environment>())
             .query("workflow", "Used by this workflow.", text())
             .query("attention", "With this attention code.", schemas.request::<attention::AttentionCode>())
             .query("q", "Part of the name, account label or app id.", text())
@@ -296,7 +327,9 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(503, "`app_unavailable`: the app could not be asked; nothing was stored; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
         Handler::GetConnection => operation(CONNECTIONS, "Show a connection")
             .answers(200, "The connection."),
-        Handler::UpdateConnection => operation(CONNECTIONS, "Change a connection's name, metadata or allowed workflows")
+        Handler::UpdateConnection => operation(CONNECTIONS, "Change a connection's name, metadata, allowed workflows, owner, sharing or environment")
+            .about("A default that the connection no longer fits ends: `ended_defaults` names it. A connection that is shared first of its app becomes the default.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or is limited to an environment and would change that of the connection.")
             .answers(200, "The changed connection."),
         Handler::DeleteConnection => operation(CONNECTIONS, "Disconnect")
             .about("From the answer on the connection does not exist, whatever the app answers.")
@@ -310,6 +343,12 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(403, "`insufficient_key_scope`: the key lacks `resolve`. `workflow_not_allowed`: the connection has a list of workflows, and this one is not on it.")
             .refuses(409, "`unexpected_connection`: `expect` does not match, with `actual`. `needs_reconnect`: only a person can repair it, with `reason` and `reconnect_url`. `awaiting_confirmation`: the embedding product has not confirmed the person yet. `missing_scopes`: with `missing_scopes` and `reconnect_url`. `client_misconfigured`: no valid token is left and the workspace's client cannot be used. `detail` says why, with `app_error` if the app refuses it and `reconnect_url` if a reconnect helps. `needs_reconnect` with the reason `client_replaced` if another client has replaced it. `conflict` also if an earlier version stored the app's definition and this version refuses it.")
             .refuses(503, "`app_unavailable`: the app did not refresh the token and no valid one is left; with `Retry-After`. If it refuses, or has failed three times, with `reconnect_url`. If it refuses, also with `app_error` (its own code, if it returned one) and `app_refuses_since`. `refresh_in_progress`: transient; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
+        Handler::ReportRefusedToken => operation(CONNECTIONS, "Report that the app refused a token")
+            .about("For a caller whose request to the app was answered with 401 or 403. After 401 the token is refreshed, or the connection checked if nothing can be refreshed; after 403 it is checked. That happens only for the credential that is stored now, and once in 30 seconds for a connection, whoever reports. In all cases the answer is that of resolveConnection: repeat the request to the app if `credential_version` has changed.")
+            .answers(200, "The credential as it is now.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks `resolve`. `workflow_not_allowed`: the connection has a list of workflows, and this one is not on it.")
+            .refuses(409, "As for resolveConnection.")
+            .refuses(503, "As for resolveConnection."),
         Handler::ListConnectionUses => operation(CONNECTIONS, "List which workflow steps use a connection")
             .paged()
             .answers(200, "Uses, by workflow and step."),

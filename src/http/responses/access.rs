@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::app::{AppId, AuthMethodId};
 use crate::cache::CacheRemovalStatus;
 use crate::caller::{ApiKey, KeyScope};
+use crate::environment::Environment;
 use crate::http::body::Flat;
 use crate::ids::{ApiKeyId, ConnectionId, LinkId, SessionId, SignInLinkId};
 use crate::secret::Secret;
@@ -25,6 +26,8 @@ pub(crate) struct ApiKeyResponse {
     connections: Option<Vec<ConnectionId>>,
     /// The only apps it may see. Null: all.
     apps: Option<Vec<AppId>>,
+    /// The only environment whose connections it may see. Null: all.
+    environment: Option<Environment>,
     expires_at: Option<Timestamp>,
     created_at: Option<Timestamp>,
     /// The key that created it. Null for a workspace's first key and for keys of earlier versions.
@@ -42,6 +45,7 @@ impl ApiKeyResponse {
             scopes: key.scopes,
             connections: key.connections,
             apps: key.apps,
+            environment: key.environment,
             expires_at: key.expires_at,
             created_at: key.created_at,
             made_by: key.made_by,
@@ -111,6 +115,10 @@ pub(crate) struct LinkResponse {
     auth_method: Option<AuthMethodId>,
     status: LinkState,
     user: Option<User>,
+    /// What the account is for. For a repair: that of the connection when the link was made.
+    environment: Option<Environment>,
+    /// Whether a new connection is shared. Null: if it has no owner.
+    shared: Option<bool>,
     /// The connection that it created or repaired.
     connection: Option<ConnectionId>,
     /// The connection to repair.
@@ -131,6 +139,8 @@ impl LinkResponse {
             app: link.app,
             auth_method: link.auth_method,
             user: link.user,
+            environment: link.settings.environment,
+            shared: link.settings.shared,
             connection: link.result_connection,
             repairs: link.connection,
             confirm: link.needs_confirmation,

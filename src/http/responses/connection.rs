@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::EndedDefaultsResponse;
 use crate::account::Account;
 use crate::app::{AppId, AuthMethodId, CredentialKind, PreparedRequest};
 use crate::attention::{self, Attention};
 use crate::cache::CacheRemovalStatus;
-use crate::connection::{ConnectionStatus, ReconnectReason};
+use crate::connection::{ChosenBy, ConnectionStatus, ReconnectReason};
+use crate::connections::EditResult;
 use crate::context::Context;
 use crate::disconnect::DisconnectResult;
+use crate::environment::Environment;
 use crate::http::body::Flat;
 use crate::ids::ConnectionId;
 use crate::ports::{Health, Ports, RefreshOutcome};
 use crate::resolve::{Freshness, IssuedCredential, ResolvedCredential, Source, reconnect_url};
 use crate::store::connections::ListedConnection;
+use crate::store::defaults::ReplacedDefaults;
 use crate::time::Timestamp;
 use crate::workspace::User;
 
@@ -31,8 +35,16 @@ pub(crate) struct ConnectionResponse {
     reason: Option<ReconnectReason>,
     /// Null if it is unknown.
     account: Option<Account>,
-    /// The owner. Null: the whole workspace.
+    /// The same as `owner`.
     user: Option<User>,
+    /// The owner. Null: nobody; if it is shared, the whole workspace.
+    owner: Option<User>,
+    /// Whether everybody of the workspace sees and uses it. Otherwise its owner and admins do.
+    shared: bool,
+    /// What the account is for. Null if it is unknown.
+    environment: Option<Environment>,
+    /// Whether it is the default of its app, for the workspace or for a user, in any environment.
+    default: bool,
     /// The metadata of the embedding product.
     #[cfg_attr(test, schemars(with = "crate::http::openapi::Metadata"))]
     metadata: BTreeMap<String, String>,
@@ -105,7 +117,11 @@ impl ConnectionResponse {
             status,
             reason,
             account: connection.account,
-            user: connection.user,
+            user: connection.user.clone(),
+            owner: connection.user,
+            shared: connection.shared,
+            environment: connection.environment,
+            default: listed.is_default,
             metadata: connection.metadata,
             allowed_workflows: connection.allowed_workflows,
             scopes: ConnectionScopes {
@@ -150,14 +166,22 @@ fn attention<P: Ports>(context: &Context<P>, listed: &ListedConnection) -> Vec<A
 pub(crate) struct UpdatedConnectionResponse {
     #[serde(flatten)]
     connection: Flat<ConnectionResponse>,
+    /// Only if the connection was a default that it no longer fits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_defaults: Option<EndedDefaultsResponse>,
     /// Only if a cache entry could not be deleted yet. It is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_entries: Option<CacheRemovalStatus>,
 }
 
 impl UpdatedConnectionResponse {
-    pub(crate) fn of(connection: ConnectionResponse, copies: Option<CacheRemovalStatus>) -> Self {
-        Self { connection: Flat(connection), cache_entries: super::kept_copies(copies) }
+    pub(crate) fn of(connection: ConnectionResponse, edited: Option<EditResult>) -> Self {
+        let (copies, ended) = edited.map_or((None, None), |edited| (Some(edited.copies), Some(edited.ended)));
+        Self {
+            connection: Flat(connection),
+            ended_defaults: ended.and_then(EndedDefaultsResponse::of),
+            cache_entries: super::kept_copies(copies),
+        }
     }
 }
 
@@ -167,14 +191,22 @@ impl UpdatedConnectionResponse {
 pub(crate) struct DisconnectedResponse {
     #[serde(flatten)]
     disconnected: Flat<DisconnectResult>,
+    /// Only if it was a default. Steps that name the app get the next one: the user's, the workspace's, or the only
+    /// connection that is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_defaults: Option<EndedDefaultsResponse>,
     /// Only if a cache entry could not be deleted yet. It is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_entries: Option<CacheRemovalStatus>,
 }
 
 impl DisconnectedResponse {
-    pub(crate) fn of(disconnected: DisconnectResult, copies: CacheRemovalStatus) -> Self {
-        Self { disconnected: Flat(disconnected), cache_entries: super::kept_copies(Some(copies)) }
+    pub(crate) fn of(disconnected: DisconnectResult, copies: CacheRemovalStatus, ended: ReplacedDefaults) -> Self {
+        Self {
+            disconnected: Flat(disconnected),
+            ended_defaults: EndedDefaultsResponse::of(ended),
+            cache_entries: super::kept_copies(Some(copies)),
+        }
     }
 }
 
@@ -214,6 +246,10 @@ pub(crate) struct ResolvedCredentialResponse {
     request: PreparedRequest,
     freshness: Freshness,
     source: Source,
+    /// How the connection was found.
+    chosen_by: ChosenBy,
+    /// Names this version of the credential, for `POST /v1/connections/{id}/report`. It grants nothing.
+    credential_version: String,
 }
 
 /// The connection of the credential.
@@ -241,6 +277,8 @@ impl From<ResolvedCredential> for ResolvedCredentialResponse {
             request: resolved.issued.request,
             freshness: resolved.freshness,
             source: resolved.source,
+            chosen_by: resolved.chosen_by,
+            credential_version: resolved.credential_version,
         }
     }
 }

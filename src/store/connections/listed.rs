@@ -6,6 +6,7 @@
 use crate::app::AppId;
 use crate::client::{ClientProblem, SECRET_EXPIRY_WARNING};
 use crate::connection::{Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, UNUSED_AFTER};
+use crate::environment::Environment;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Row};
 use crate::sql;
@@ -28,7 +29,8 @@ macro_rules! listed {
       coalesce(c.used_by_workflows, (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id)) AS workflows,
       coalesce(c.used_by_steps, (SELECT count(*) FROM uses u WHERE u.connection_id = c.id)) AS steps,
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
-        AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate
+        AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate,
+      EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AS is_default
     FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
     WHERE c.deleted_at IS NULL AND ",
             $first,
@@ -38,9 +40,11 @@ macro_rules! listed {
       AND (?5 IS NULL OR c.user_id = ?5)
       AND (?6 IS NULL OR EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?6))
       AND (?7 IS NULL OR instr(lower(c.name), lower(?7)) > 0 OR instr(lower(c.account_label), lower(?7)) > 0 OR instr(c.app, lower(?7)) > 0)
-      AND (?8 IS NULL OR c.user_id IS NULL OR c.user_id = ?8)
+      AND (?8 IS NULL OR coalesce(c.is_shared, c.user_id IS NULL) OR c.user_id = ?8)
       AND (?9 IS NULL OR c.id IN (SELECT value FROM json_each(?9)))
       AND (?10 IS NULL OR c.app IN (SELECT value FROM json_each(?10)))
+      AND (?22 IS NULL OR c.environment = ?22)
+      AND (?23 IS NULL OR c.environment = ?23)
       AND (?11 IS NULL OR CASE ?11
         WHEN 'missing_scopes' THEN CASE WHEN json_valid(c.scopes_requested) AND json_valid(c.scopes_granted) THEN
           EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
@@ -60,6 +64,7 @@ macro_rules! listed {
           OR c.refresh_idle_until < ?18 OR c.grant_expires_at < ?18)
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.no_resources_message IS NOT NULL
         WHEN 'definition_changed' THEN c.definition_update_blocked IS NOT NULL
+        WHEN 'default_unusable' THEN c.status = 'needs_reconnect' AND EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id)
         WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?19
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
@@ -94,11 +99,11 @@ const AMONG: &str =
     newest_first!(listed!("+c.workspace_id = ?1 AND ?2 IS NULL AND c.id IN (SELECT value FROM json_each(?9))"));
 const LIST: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL"));
 const OF_USER: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?5"));
-/// A person's own connections and those without an owner, each found in order by the index, and merged.
+/// A person's own connections and those that others share, each found in order by the index, and merged.
 const SEEN_BY: &str = newest_first!(
     listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?8"),
     " UNION ALL ",
-    listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id IS NULL")
+    listed!("c.workspace_id = ?1 AND ?2 IS NULL AND coalesce(c.is_shared, c.user_id IS NULL) AND c.user_id IS NOT ?8")
 );
 const WITH_STATUS: &str =
     newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.status = ?4 AND c.status <> 'connected'"));
@@ -110,7 +115,7 @@ const LAST_OF_LIST: &str = last_read!("c.workspace_id = ?1 AND ?5 IS NULL");
 const LAST_OF_USER: &str = last_read!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?5");
 const LAST_SEEN_BY: &str = last_read!(
     "c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?5",
-    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id IS NULL"
+    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND coalesce(c.is_shared, c.user_id IS NULL) AND c.user_id IS NOT ?5"
 );
 const LAST_WITH_STATUS: &str =
     last_read!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.status = ?5 AND c.status <> 'connected'");
@@ -130,6 +135,7 @@ const MOST_USES_OF_WORKFLOW: i64 = 1_000;
 
 /// A connection with what is shown in addition to its own columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each tells of something else, and all combinations occur")]
 pub struct ListedConnection {
     /// The connection.
     pub connection: Connection,
@@ -147,6 +153,8 @@ pub struct ListedConnection {
     pub steps: i64,
     /// Whether its owner has another connection to the same account.
     pub duplicate: bool,
+    /// Whether it is the default of its app for the workspace or for a user.
+    pub is_default: bool,
 }
 
 impl FromRow for ListedConnection {
@@ -160,6 +168,7 @@ impl FromRow for ListedConnection {
             workflows: row.integer("workflows")?,
             steps: row.integer("steps")?,
             duplicate: row.boolean("duplicate")?,
+            is_default: row.boolean("is_default")?,
         })
     }
 }
@@ -198,6 +207,10 @@ pub struct ConnectionFilter {
     pub apps: Option<Vec<AppId>>,
     /// Only those with this attention code.
     pub attention: Option<String>,
+    /// Only this environment.
+    pub environment: Option<Environment>,
+    /// Only this one (a key's).
+    pub key_environment: Option<Environment>,
     /// After this row: when it was created, and its id.
     pub after: Option<(Timestamp, ConnectionId)>,
     /// Most rows.
@@ -229,6 +242,7 @@ impl ConnectionFilter {
             self.visible_to.is_some(),
             self.apps.is_some(),
             self.attention.is_some(),
+            self.environment.is_some() || self.key_environment.is_some(),
         ];
         let is_partly_covered = set.iter().filter(|is_set| **is_set).count() > 1;
         let by_index = |select, last_read, value| ListPlan {
@@ -328,7 +342,9 @@ pub async fn list(
         now.plus(EXPIRES_SOON_WITHIN),
         now.plus(-UNUSED_AFTER),
         read_to_time,
-        read_to_id
+        read_to_id,
+        filter.environment.map(Environment::as_str),
+        filter.key_environment.map(Environment::as_str)
     );
     let answer = run_statement(db, statement).await?;
     let rows = cut_page(answer.rows, filter.limit, row_cursor);

@@ -12,7 +12,7 @@ use connections::client::Client;
 use connections::connect::callback::{CallbackParams, CallbackResult, handle};
 use connections::connect::client_setup::{self, NewClient, NewSecret};
 use connections::connect::start::{ConnectRequest, begin_flow};
-use connections::connection::Connection;
+use connections::connection::{Connection, ConnectionSettings};
 use connections::context::Context;
 use connections::credential::Credential;
 use connections::disconnect::{self, DisconnectResult};
@@ -219,6 +219,7 @@ impl Fixture {
             scopes: None,
             exact_scopes: false,
             user: Some(User { id: "ann".into(), name: Some("Ann".into()) }),
+            settings: ConnectionSettings::default(),
             role: Role::Member,
             link: None,
             return_to: None,
@@ -323,7 +324,7 @@ impl Fixture {
     pub(crate) fn disconnect(&self, id: &ConnectionId) -> Result<DisconnectResult> {
         let context = self.world.context();
         let ended = self.world.run(disconnect::disconnect(&context, &self.workspace, id, &test_actor()));
-        ended.map(|(disconnected, _)| disconnected)
+        ended.map(|(disconnected, ..)| disconnected)
     }
 
     /// A disconnect that goes on beside the test.
@@ -331,7 +332,7 @@ impl Fixture {
         let (context, workspace, id) = (self.world.context(), self.workspace.clone(), id.clone());
         self.world.runtime.spawn(async move {
             let ended = disconnect::disconnect(&context, &workspace, &id, &test_actor()).await;
-            ended.map(|(disconnected, _)| disconnected)
+            ended.map(|(disconnected, ..)| disconnected)
         })
     }
 
@@ -398,6 +399,7 @@ fn generate_key(context: &Context<super::world::TestPorts>, workspace: &Workspac
         scopes: vec![KeyScope::All],
         connections: None,
         apps: None,
+        environment: None,
         expires_at: None,
         created_at: Some(context.now()),
         made_by: None,

@@ -1,0 +1,50 @@
+//! A caller reports that the app refused its token.
+//!
+//! Owns what follows: a refresh, or a check where nothing can be refreshed, at most once in 30 seconds for a connection,
+//! over all instances of the program, and only for the credential that is stored now. Refuses to take the report's word:
+//! the app decides.
+
+use super::{ResolvePolicy, ResolveRequest, check_policy, credential_version};
+use crate::connection::Connection;
+use crate::context::Context;
+use crate::error::Result;
+use crate::on_demand_check;
+use crate::ports::{Ports, RefreshReason, RefreshRunner};
+use crate::store::connections;
+
+/// Seconds in which further reports about a connection cause nothing.
+pub const REPORT_INTERVAL: i64 = 30;
+
+/// How the app refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportedStatus {
+    /// 401: the token is not accepted.
+    Unauthorized,
+    /// 403: it is, and is not allowed to do what was asked.
+    Forbidden,
+}
+
+/// Does what a report asks for, and waits for its end. A report about another version of the credential causes nothing:
+/// the caller gets the current one.
+pub async fn act_on_report<P: Ports>(
+    context: &Context<P>,
+    connection: &Connection,
+    status: ReportedStatus,
+    version: &str,
+    request: &ResolveRequest,
+) -> Result<()> {
+    check_policy(context, &ResolvePolicy::of(connection), request)?;
+    let is_current = version == credential_version(connection.generation, connection.version);
+    if !is_current || !connections::take_report(context.db(), connection, REPORT_INTERVAL, context.now()).await? {
+        return Ok(());
+    }
+    match status {
+        ReportedStatus::Unauthorized if connection.refreshable => {
+            context.ports.refresher().run(&connection.id, RefreshReason::Force).await;
+        }
+        ReportedStatus::Unauthorized | ReportedStatus::Forbidden => {
+            on_demand_check::run(context, &connection.workspace, &connection.id).await;
+        }
+    }
+    Ok(())
+}
