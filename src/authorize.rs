@@ -26,6 +26,7 @@ use crate::store::authorizations::Flow;
 use crate::store::connections::{self, ConnectionFilter, ListedConnection};
 use crate::store::links::{self, Link};
 use crate::store::sessions::{self, Session, SignInLink};
+use crate::store::workflows::UsedConnection;
 use crate::workspace::{Role, User};
 
 /// What a route does to its resource.
@@ -66,6 +67,8 @@ pub enum Resource {
     Session,
     /// One pending consent, which belongs to the browser that began it.
     Flow,
+    /// A workflow of the callers. It exists for a key if it used a connection that exists for the key.
+    Workflow,
 }
 
 /// Which people a route is for.
@@ -130,6 +133,23 @@ impl Caller<'_> {
         }
     }
 
+    /// Whether a connection that a workflow used exists for the caller.
+    pub fn sees_used_connection(&self, used: &UsedConnection) -> bool {
+        if used.is_deleted {
+            return false;
+        }
+        match self {
+            Self::Key(key) => sees_connection_of(key, &used.id, &used.app, used.environment),
+            Self::User(session, _) => match session.user() {
+                Some(user) => {
+                    let is_owner = used.owner.as_ref().is_some_and(|owner| owner.id == user.id);
+                    session.role == Role::Admin || used.shared || is_owner
+                }
+                None => false,
+            },
+        }
+    }
+
     fn sees_connection(&self, connection: &Connection) -> bool {
         match self {
             Self::Key(key) => sees_connection(key, connection),
@@ -179,7 +199,7 @@ async fn load_resource<P: Ports>(
 ) -> Result<LoadedResource> {
     let (workspace, now) = (caller.workspace(), context.now());
     Ok(match resource {
-        Resource::Installation | Resource::Workspace | Resource::Flow => LoadedResource::None,
+        Resource::Installation | Resource::Workspace | Resource::Flow | Resource::Workflow => LoadedResource::None,
         Resource::App | Resource::Client => {
             let app = AppId::parse(text).filter(|app| match caller {
                 Caller::Key(key) => sees_app(key, app),

@@ -30,6 +30,7 @@ mod sessions;
 mod setup;
 mod shard;
 mod sign_in;
+mod workflows;
 
 use crate::api_keys;
 use crate::app::AppId;

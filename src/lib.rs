@@ -85,6 +85,7 @@ pub mod custom_apps;
 pub mod oauth_clients;
 pub mod app_list;
 pub mod connections;
+pub mod workflows;
 pub mod consent;
 pub mod flows;
 

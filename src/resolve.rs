@@ -33,7 +33,7 @@ use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::registry;
 use crate::store::StoreResult;
-use crate::store::connections::{self, ResolveData};
+use crate::store::connections::{self, ListedConnection, ResolveData};
 use crate::store::{clients, uses};
 use crate::time::Timestamp;
 use crate::token::DESTINATION_CHANGED;
@@ -41,7 +41,7 @@ use crate::token::DESTINATION_CHANGED;
 pub use by_app::{MAX_ITEMS, ResolveItem, ResolveTarget, resolve_items};
 pub use deferred::DeferredTask;
 pub use issued::{CredentialPayload, IssuedCredential, IssuedToken};
-pub use request::{Consistency, Expectations, ResolveRequest};
+pub use request::{Consistency, Expectations, MAX_MIN_TTL, ResolveRequest};
 
 use freshness::FreshnessDecision;
 
@@ -297,6 +297,45 @@ fn drop_expired_tokens(
         usable.freshness = Freshness::Refreshed;
     }
     Some(usable)
+}
+
+/// The refusal that a resolve would answer now, as far as it is known without the app. A token that a refresh would renew
+/// counts as usable, unless the last refresh shows that it would not.
+pub fn foresee_refusal<P: Ports>(
+    context: &Context<P>,
+    listed: &ListedConnection,
+    request: &ResolveRequest,
+) -> Option<Error> {
+    let connection = &listed.connection;
+    if let Err(error) = check_policy(context, &ResolvePolicy::of(connection), request) {
+        return Some(error);
+    }
+    if let (ConnectionStatus::NeedsReconnect, reason) = connection.shown_status(&context.config.key_ring) {
+        return Some(needs_reconnect_error(context, &connection.id, reason.unwrap_or(ReconnectReason::Unreadable)));
+    }
+    let now = context.now();
+    match freshness::decide(connection, request, now) {
+        FreshnessDecision::Fresh | FreshnessDecision::NearExpiry { .. } => None,
+        FreshnessDecision::Expired => {
+            Some(needs_reconnect_error(context, &connection.id, ReconnectReason::RefreshTokenMissing))
+        }
+        FreshnessDecision::Refresh(_) if freshness::is_still_usable(connection, now) => None,
+        FreshnessDecision::Refresh(_) => foresee_failed_refresh(context, listed, now),
+    }
+}
+
+fn foresee_failed_refresh<P: Ports>(context: &Context<P>, listed: &ListedConnection, now: Timestamp) -> Option<Error> {
+    let connection = &listed.connection;
+    let retry_after = connection.next_attempt_at.since(now).max(1);
+    if listed.client_misconfigured || listed.client_problem().is_some() {
+        let detail = "No valid token is left, and the app refuses this workspace's OAuth client. Check the client's id and secret (PUT /v1/apps/{app}/client).";
+        return Some(Error::new(ErrorCode::ClientMisconfigured, detail));
+    }
+    match &connection.refusal {
+        Some(refused) => Some(refresh_refusal_error(context, connection, refused, retry_after)),
+        None if connection.failures > 0 => Some(no_response_error(context, connection, retry_after)),
+        None => None,
+    }
 }
 
 fn open_credential<P: Ports>(

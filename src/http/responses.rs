@@ -9,6 +9,7 @@ mod client;
 mod connection;
 mod defaults;
 mod installation;
+mod workflows;
 
 pub(super) use access::{
     ApiKeyResponse, CreatedLinkResponse, CreatedSignInLinkResponse, DeletedKeyResponse, LinkResponse,
@@ -24,6 +25,7 @@ pub(super) use defaults::{ChangedDefaultResponse, DefaultResponse, EndedDefaults
 pub(super) use installation::{
     CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
 };
+pub(super) use workflows::{PreflightResponse, WorkflowResponse, WorkflowUseResponse};
 
 use crate::cache::CacheRemovalStatus;
 

@@ -7,12 +7,13 @@ use super::responses::{
     ApiKeyResponse, AppDetailsResponse, ChangedDefaultResponse, CheckedConnectionResponse, ConnectionResponse,
     CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse, DeletedKeyResponse,
     DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse, LinkResponse, NewApiKeyResponse,
-    OAuthClientResponse, ResolvedCredentialResponse, SessionResponse, SignInLinkResponse, StatusResponse,
-    UpdatedAppResponse, UpdatedConnectionResponse, WorkspaceStateResponse,
+    OAuthClientResponse, PreflightResponse, ResolvedCredentialResponse, SessionResponse, SignInLinkResponse,
+    StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, WorkflowResponse, WorkflowUseResponse,
+    WorkspaceStateResponse,
 };
 use super::{
     Call, Method, Response, apps, connections, connections_page, credentials, defaults, flows, keys, links, oauth,
-    oauth_clients, operator, resolving, sessions, setup, sign_in,
+    oauth_clients, operator, resolving, sessions, setup, sign_in, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -192,6 +193,11 @@ routes! {
     Get    "/v1/connections/{connection}/uses"            key_with_scope(KeyScope::ConnectionsRead), Read   Connection   => ListConnectionUses -> ListResponse<Use> = connections::list_connection_uses;
     Get    "/v1/connections/{connection}/events"          key_with_scope(KeyScope::Events),          Read   Connection   => ListConnectionEvents -> ListResponse<Event> = connections::list_connection_events;
 
+    // Workflows
+    Get    "/v1/workflows"                                key_with_scope(KeyScope::ConnectionsRead), List   Workflow     => ListWorkflows -> ListResponse<WorkflowResponse> = workflows::list_workflows;
+    Get    "/v1/workflows/{workflow}"                     key_with_scope(KeyScope::ConnectionsRead), Read   Workflow     => GetWorkflow -> ListResponse<WorkflowUseResponse> = workflows::get_workflow;
+    Get    "/v1/workflows/{workflow}/preflight"           key_with_scope(KeyScope::ConnectionsRead), Read   Workflow     => PreflightWorkflow -> PreflightResponse = workflows::preflight;
+
     // Links
     Post   "/v1/links"                                    key_with_scope(KeyScope::Links),           Create Link         => CreateLink(links::CreateLinkInput) -> CreatedLinkResponse = links::create_link;
     Get    "/v1/links"                                    key_with_scope(KeyScope::Links),           List   Link         => ListLinks -> ListResponse<LinkResponse> = links::list_links;
@@ -358,6 +364,7 @@ mod tests {
                 Some("link") => &[Resource::Link],
                 Some("sign_in_link") => &[Resource::SignInLink],
                 Some("session") => &[Resource::Session],
+                Some("workflow") => &[Resource::Workflow],
                 Some("token") => &[Resource::Link, Resource::SignInLink],
                 Some("client" | "authorization") => &[Resource::Flow],
                 Some("reason") => &[Resource::Installation],

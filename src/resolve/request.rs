@@ -11,7 +11,7 @@ use crate::json::objects;
 /// Longest name of a workflow or step, in characters.
 const MAX_NAME_LENGTH: usize = 128;
 /// The largest `min_ttl`, in seconds: a day.
-const MAX_MIN_TTL: i64 = 86_400;
+pub const MAX_MIN_TTL: i64 = 86_400;
 
 /// Where a resolve reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]

@@ -87,6 +87,7 @@ pub mod reseals;
 pub mod revocations;
 pub mod sessions;
 pub mod uses;
+pub mod workflows;
 pub mod workspaces;
 
 use serde::de::DeserializeOwned;

@@ -138,8 +138,16 @@ impl AccessFixture {
             };
             limits(key);
         });
+        for (workflow, connection) in [("listed_workflow", &acme), ("unlisted_workflow", &telegram)] {
+            fixture.world.db.tamper(&format!(
+                "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
+                VALUES ('{connection}', '{workflow}', '', '{}', 1, 1, 1)",
+                fixture.workspace
+            ));
+        }
         let listed = BTreeMap::from([
             ("connection", acme.clone()),
+            ("workflow", "listed_workflow".to_owned()),
             ("app", "acme".to_owned()),
             ("link", link(&acme)),
             ("key", key_id(&narrow)),
@@ -148,6 +156,7 @@ impl AccessFixture {
         ]);
         let others = BTreeMap::from([
             ("connection", telegram.clone()),
+            ("workflow", "unlisted_workflow".to_owned()),
             ("app", "telegram".to_owned()),
             ("link", link(&telegram)),
             // With one scope only, no key with more permissions is visible either.

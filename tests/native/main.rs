@@ -41,4 +41,5 @@ mod signed_assertions;
 mod sql;
 mod upgrade;
 mod vault;
+mod workflows;
 mod workspace_deletion;

@@ -46,10 +46,10 @@ const SCANS: [(&str, &str); 5] = [
     ("UPDATE flows SET expires_at = ?1 [", "a test's own way to let time pass"),
 ];
 
-/// A scan of a table, and not of a bound list, one row of constants, or the few rows that a recursion makes (`used`) or
-/// that a caller and its items are (`caller`, `asked`).
+/// A scan of a table, and not of a bound list, one row of constants, or the few rows that a recursion makes (`used`), that
+/// a caller and its items are (`caller`, `asked`), or that a limit has cut (`bounded`).
 fn is_scan(step: &str) -> bool {
-    let what = step.strip_prefix("SCAN ").filter(|what| !["used", "caller", "asked"].contains(what));
+    let what = step.strip_prefix("SCAN ").filter(|what| !["used", "caller", "asked", "bounded"].contains(what));
     what.is_some_and(|what| !["VIRTUAL TABLE", "CONSTANT ROW", "(subquery"].iter().any(|text| what.contains(text)))
 }
 

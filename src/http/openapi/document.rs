@@ -302,6 +302,11 @@ fn parameters(schemas: &mut Schemas) -> Value {
     path("link", "The link's id.", schemas.request::<LinkId>());
     path("sign_in_link", "The sign-in link's id.", schemas.request::<SignInLinkId>());
     path("session", "The session's id.", schemas.request::<SessionId>());
+    path(
+        "workflow",
+        "The workflow's name, as the resolves named it, with percent-encoding.",
+        json!({ "type": "string", "minLength": 1, "maxLength": 128 }),
+    );
     path("client", "The client's id.", schemas.request::<ClientId>());
     path("authorization", "The flow's id.", schemas.request::<FlowId>());
     path("token", "The link's secret.", json!({ "type": "string" }));

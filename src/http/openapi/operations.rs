@@ -356,6 +356,24 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .paged()
             .answers(200, "Events, newest first. They are kept for 90 days."),
 
+        // Workflows
+        Handler::ListWorkflows => operation(CONNECTIONS, "List workflows")
+            .about("Workflows that used a connection, as the resolves named them. A request looks at up to 1,000 uses: a page may have fewer rows than `limit`, or none, although more follow. Read on until `next_cursor` is null. Connections that do not exist for the key are not counted.")
+            .query("q", "The beginning of the workflow's name, with the same case.", text())
+            .paged()
+            .answers(200, "Workflows, by name."),
+        Handler::GetWorkflow => operation(CONNECTIONS, "List which connections the steps of a workflow use")
+            .about("A page may have fewer rows than `limit`, or none, although more follow. Read on until `next_cursor` is null.")
+            .paged()
+            .answers(200, "Uses, by connection and step.")
+            .refuses(404, "`not_found`: no connection of the workspace remembers a use by such a workflow, or none that exists for the key."),
+        Handler::PreflightWorkflow => operation(CONNECTIONS, "Say whether a workflow could run now")
+            .about("Looks at each connection that a step used within the 24 hours before its last use, and says whether a resolve would answer with a credential. No app is asked, and nothing is refreshed: a token that a refresh would renew counts as usable, unless the last refresh failed. A connection that was revoked at the app since its last check is not known to be.")
+            .query("min_ttl", "Seconds for which each token must be valid, or be renewable. Default: 60.", json!({ "type": "integer", "minimum": 0, "maximum": 86400 }))
+            .query("environment", "The environment that each connection must be of. One of another environment is not ready.", schemas.request::<Environment>())
+            .answers(200, "Whether all are usable, and each connection. At most 200.")
+            .refuses(404, "`not_found`: no connection of the workspace remembers a use by such a workflow, or none that exists for the key."),
+
         // Links
         Handler::CreateLink => operation(LINKS, "Create a link with which a person connects an app or repairs a connection")
             .about("It works once. After a denial the same browser may try again. It ends when the key that creates it expires or is revoked.")

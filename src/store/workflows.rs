@@ -1,0 +1,130 @@
+//! Rows of `uses` as workflows see them: which connections a workflow's steps used.
+//!
+//! Owns that a request reads a bounded number of rows, however many connections a workflow uses. `uses` has the rows as a
+//! connection sees them.
+
+use super::{Columns, FromRow, StoreResult, query_all};
+use crate::app::AppId;
+use crate::connection::{ChosenBy, ConnectionStatus, ReconnectReason};
+use crate::environment::Environment;
+use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ports::{Database, DatabaseError};
+use crate::sql;
+use crate::time::Timestamp;
+use crate::workspace::User;
+
+/// The uses are cut before they are joined, so that a request reads no more than it may, whatever has been disconnected.
+macro_rules! uses_of_workflows {
+    ($which:literal) => {
+        concat!(
+            "SELECT bounded.workflow, bounded.step, bounded.first_used_at, bounded.last_used_at, bounded.active_days, bounded.chosen_by, c.id AS connection_id, c.app, c.name,
+      c.status, c.reconnect_reason, c.account_label, c.user_id, c.user_name, coalesce(c.is_shared, c.user_id IS NULL) AS is_shared, c.environment,
+      c.deleted_at IS NOT NULL AS is_deleted
+    FROM (SELECT * FROM uses WHERE workspace_id = ?1 AND ",
+            $which,
+            " ORDER BY workflow, connection_id, step LIMIT ?5) bounded
+    CROSS JOIN connections c ON c.id = bounded.connection_id ORDER BY bounded.workflow, bounded.connection_id, bounded.step"
+        )
+    };
+}
+
+/// The first bound names the two columns that the index has: with the step, `SQLite` would read a workflow from its
+/// beginning. So it would with casts, which a comparison of several columns cannot have.
+const LIST: &str =
+    uses_of_workflows!("(workflow, connection_id) >= (?2, ?3) AND (+workflow, connection_id, step) > (?2, ?3, ?4)");
+const OF_WORKFLOW: &str =
+    uses_of_workflows!("workflow = ?2 AND connection_id >= ?3 AND (+connection_id, step) > (?3, ?4)");
+
+/// A step of a workflow that used a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkflowUse {
+    /// The workflow, with the caller's name for it.
+    pub workflow: String,
+    /// The step. Empty if the caller named none.
+    pub step: String,
+    /// The connection.
+    pub connection: UsedConnection,
+    /// First use.
+    pub first_used_at: Timestamp,
+    /// Last use, to five minutes.
+    pub last_used_at: Timestamp,
+    /// Days with a use.
+    pub active_days: i64,
+    /// How the step named the connection at its last use.
+    pub chosen_by: ChosenBy,
+}
+
+/// What a list of uses shows of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsedConnection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Its app.
+    pub app: AppId,
+    /// Its name.
+    pub name: String,
+    /// Its stored status.
+    pub status: ConnectionStatus,
+    /// Why it needs a reconnect.
+    pub reason: Option<ReconnectReason>,
+    /// How the app calls its account.
+    pub account_label: Option<String>,
+    /// Its owner.
+    pub owner: Option<User>,
+    /// Whether everybody of the workspace sees it.
+    pub shared: bool,
+    /// What its account is for.
+    pub environment: Option<Environment>,
+    /// Whether it was disconnected, and is not erased yet.
+    pub is_deleted: bool,
+}
+
+impl FromRow for WorkflowUse {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
+        let unknown = |column: &str| DatabaseError::Malformed(format!("column {column} holds an unknown value"));
+        Ok(Self {
+            workflow: row.text("workflow")?,
+            step: row.text("step")?,
+            first_used_at: row.time("first_used_at")?,
+            last_used_at: row.time("last_used_at")?,
+            active_days: row.integer("active_days")?,
+            chosen_by: row.optional_text("chosen_by")?.as_deref().map_or(ChosenBy::Id, ChosenBy::parse),
+            connection: UsedConnection {
+                id: row.id("connection_id")?,
+                app: AppId::parse(&row.text("app")?).ok_or_else(|| unknown("app"))?,
+                name: row.text("name")?,
+                status: ConnectionStatus::parse(&row.text("status")?).ok_or_else(|| unknown("status"))?,
+                reason: row.optional_text("reconnect_reason")?.as_deref().and_then(ReconnectReason::parse),
+                account_label: row.optional_text("account_label")?,
+                owner: super::connections::read_user(row)?,
+                shared: row.boolean("is_shared")?,
+                environment: row.environment("environment")?,
+                is_deleted: row.boolean("is_deleted")?,
+            },
+        })
+    }
+}
+
+/// A place in the order of uses: workflow, connection, step. The empty one is before all.
+pub type UsePosition = (String, String, String);
+
+/// Uses of all workflows, after a place.
+pub async fn list_uses(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    after: (&str, &str, &str),
+    limit: i64,
+) -> StoreResult<Vec<WorkflowUse>> {
+    query_all(db, sql!(LIST, workspace, after.0, after.1, after.2, limit)).await
+}
+
+/// Uses of one workflow, after a place in it: connection and step.
+pub async fn list_uses_of(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    workflow: &str,
+    after: (&str, &str),
+    limit: i64,
+) -> StoreResult<Vec<WorkflowUse>> {
+    query_all(db, sql!(OF_WORKFLOW, workspace, workflow, after.0, after.1, limit)).await
+}
