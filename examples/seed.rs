@@ -182,7 +182,8 @@ impl Seed {
             reason: None,
             sealed_credential: Some(sealed),
             expires_at: Some(self.now.plus(30 * DAY)),
-            refreshable: true,
+            // The tokens are made up: nothing may send them to a real app by itself.
+            refreshable: false,
             refreshed_at: None,
             refresh_expires_at: None,
             refresh_idle_until: None,
@@ -196,7 +197,7 @@ impl Seed {
             refusal: None,
             checked_at: Some(made),
             check_evidence: Some("connected".to_owned()),
-            next_check_at: (!is_broken).then(|| self.now.plus(DAY + number % DAY)),
+            next_check_at: None,
             nothing_shared: None,
             definition_changed: None,
         };
