@@ -527,7 +527,7 @@ suite("refusals by a person or an app", () => {
     const told = await callAppApi(request, { path: "account" });
     assert.equal(told.body.id, id);
     const replaced = await fixture.requestApi("PUT", `/v1/connections/${live.id}/credential`, { credential: { type: "api_key", api_key: stripe.createKey("ada") } });
-    assert.deepEqual([replaced.status, replaced.body.code], [409, "conflict"], "a test key does not take the place of a live one");
+    assert.deepEqual([replaced.status, replaced.body.code], [422, "invalid_request"], "a test key does not take the place of a live one");
     for (const one of [live, platform]) await fixture.requestOk("DELETE", `/v1/connections/${one.id}`);
   });
 

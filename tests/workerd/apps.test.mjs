@@ -520,7 +520,10 @@ for (const [name, life] of Object.entries(ENTERED)) {
 
     test("a disconnect erases the credential, because the app cannot revoke it", async () => {
       const { result, asked } = await recordRequests(sim, () => fixture.requestOk("DELETE", `/v1/connections/${id}`));
-      assert.deepEqual([result, asked], [{ revoked: "unsupported", retrying: false }, []]);
+      // It was the only shared connection of its app, so it was the default.
+      const { ended_defaults: ended, ...disconnected } = result;
+      assert.deepEqual(ended.defaults, [{ app, user: null, environment: ended.defaults[0].environment }]);
+      assert.deepEqual([disconnected, asked], [{ revoked: "unsupported", retrying: false }, []]);
       assert.equal((await fixture.resolveRefused(id)).code, "connection_not_found");
       assert.deepEqual(await fixture.listConnections(app), []);
     });
