@@ -5,8 +5,8 @@
 //!
 //! - Outside the allow-lists of a key a thing does not exist for that key: 404 on every route.
 //! - A key that is for one environment sees the connections of that one only, as if they were on a list.
-//! - A key that has an allow-list or an environment is *limited*. It makes nothing new, but for links that repair its own connections. It
-//!   changes neither workspace nor apps, and knows nothing of sessions and sign-in links.
+//! - A key that has an allow-list or an environment is *limited*. It makes nothing new, but for links that repair its own
+//!   connections. It changes neither workspace nor apps, and knows nothing of sessions and sign-in links.
 //! - A client belongs to all apps that share it: a key changes it only where its `apps` list has all of them.
 //! - A member sees shared connections and their own, and changes their own. An admin sees and changes all.
 //!
@@ -135,28 +135,27 @@ impl Caller<'_> {
 
     /// Whether a connection that a workflow used exists for the caller.
     pub fn sees_used_connection(&self, used: &UsedConnection) -> bool {
-        if used.is_deleted {
-            return false;
-        }
-        match self {
-            Self::Key(key) => sees_connection_of(key, &used.id, &used.app, used.environment),
-            Self::User(session, _) => match session.user() {
-                Some(user) => {
-                    let is_owner = used.owner.as_ref().is_some_and(|owner| owner.id == user.id);
-                    session.role == Role::Admin || used.shared || is_owner
-                }
-                None => false,
-            },
-        }
+        !used.is_deleted && self.sees(&used.id, &used.app, used.environment, used.owner.as_ref(), used.shared)
     }
 
-    fn sees_connection(&self, connection: &Connection) -> bool {
+    fn sees_connection(&self, one: &Connection) -> bool {
+        self.sees(&one.id, &one.app, one.environment, one.user.as_ref(), one.shared)
+    }
+
+    /// Whether a connection exists for the caller, by what decides it.
+    fn sees(
+        &self,
+        id: &ConnectionId,
+        app: &AppId,
+        environment: Option<Environment>,
+        owner: Option<&User>,
+        is_shared: bool,
+    ) -> bool {
         match self {
-            Self::Key(key) => sees_connection(key, connection),
-            Self::User(session, _) => match session.user() {
-                Some(user) => session.role == Role::Admin || connection.is_visible_to(user),
-                None => false,
-            },
+            Self::Key(key) => sees_connection_of(key, id, app, environment),
+            Self::User(session, _) => {
+                session.user().is_some_and(|user| session.role == Role::Admin || user.sees_owned_by(owner, is_shared))
+            }
         }
     }
 }

@@ -472,11 +472,6 @@ impl Connection {
         self.lease.as_ref().filter(|lease| now <= lease.until.plus(CLOCK_SLACK))
     }
 
-    /// Whether a person may see it: their own, and what is shared.
-    pub fn is_visible_to(&self, user: &User) -> bool {
-        self.shared || self.is_owned_by(user)
-    }
-
     /// Whether a person owns it.
     pub fn is_owned_by(&self, user: &User) -> bool {
         self.user.as_ref().is_some_and(|owner| owner.id == user.id)

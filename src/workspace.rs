@@ -32,6 +32,13 @@ pub struct User {
     pub name: Option<String>,
 }
 
+impl User {
+    /// Whether the person sees a connection with this owner as a member: their own, and what is shared.
+    pub fn sees_owned_by(&self, owner: Option<&Self>, is_shared: bool) -> bool {
+        is_shared || owner.is_some_and(|owner| owner.id == self.id)
+    }
+}
+
 /// What a signed-in person may change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
