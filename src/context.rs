@@ -1,6 +1,7 @@
 //! What every use case is given: the ports and the configuration, and the few steps all share.
 //!
-//! A context is in one shard: what works with it reads and writes that database and no other. Owns the check that the key ring fits the data, and the writing of events and log lines.
+//! A context is in one shard: what works with it reads and writes that database and no other. Owns the check that the key
+//! ring fits the data, and the writing of events and log lines.
 
 use std::rc::Rc;
 

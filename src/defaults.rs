@@ -47,14 +47,14 @@ pub async fn put_default<P: Ports>(
     let before = defaults::get(context.db(), workspace, &slot).await?;
     let now = context.now();
     let put = defaults::put(workspace, &slot, id, now);
-    let told = if before.as_ref().is_some_and(|(old, _)| old.connection == *id) {
+    let event = if before.as_ref().is_some_and(|(old, _)| old.connection == *id) {
         None
     } else {
         let old = before.as_ref().map(|(old, _)| &old.connection);
         let detail = describe_slot(&slot, old.map(|old| format!("instead of {old}")).as_deref());
         Some(context.event_statement(workspace, id, EventType::DefaultChanged, actor, Some(&detail))?)
     };
-    if !crate::store::all_or_nothing(context.db(), vec![put], told.into_iter().collect()).await? {
+    if !crate::store::all_or_nothing(context.db(), vec![put], event.into_iter().collect()).await? {
         return Err(Error::new(
             ErrorCode::Conflict,
             "The connection was changed or disconnected at the same moment. Nothing was set.",

@@ -42,7 +42,7 @@ use system::{ConsoleLog, SystemClock, SystemRandom};
 
 /// What an isolate is configured with and bound to. A changed variable or binding is a new deployment, and that starts
 /// new isolates: so this is read once.
-struct Environment {
+struct WorkerBindings {
     config: Rc<Config>,
     /// By the number of their shard. The first that is not bound ends the list.
     databases: Vec<Rc<Timeout<D1, SystemClock>>>,
@@ -52,7 +52,7 @@ struct Environment {
 
 /// The ports over Workers.
 pub(crate) struct WorkerPorts {
-    environment: Rc<Environment>,
+    environment: Rc<WorkerBindings>,
     http: FetchClient,
     clock: SystemClock,
     random: SystemRandom,
@@ -113,12 +113,12 @@ impl Ports for WorkerPorts {
 thread_local! {
     /// Plain data: it may outlive a request. I/O objects may not.
     static ISOLATE_CACHE: Rc<IsolateCache> = Rc::new(IsolateCache::default());
-    static ENVIRONMENT: RefCell<Option<Rc<Environment>>> = const { RefCell::new(None) };
+    static ENVIRONMENT: RefCell<Option<Rc<WorkerBindings>>> = const { RefCell::new(None) };
     static MAINTENANCE: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
 /// What can't be used is read again at each request: that costs nothing that anybody waits for.
-fn load_environment(env: &Env) -> Result<Rc<Environment>> {
+fn load_environment(env: &Env) -> Result<Rc<WorkerBindings>> {
     if let Some(known) = ENVIRONMENT.with_borrow(Clone::clone) {
         return Ok(known);
     }
@@ -127,7 +127,7 @@ fn load_environment(env: &Env) -> Result<Rc<Environment>> {
         .map_while(|number| D1::bind(env, Shard::new(number)?))
         .map(|database| Rc::new(Timeout::new(database, SystemClock)))
         .collect();
-    let environment = Rc::new(Environment {
+    let environment = Rc::new(WorkerBindings {
         config,
         databases,
         cache: Timeout::new(Kv::bind(env), SystemClock),

@@ -320,8 +320,8 @@ impl AuthMethod {
         self.fields.iter().filter_map(|field| field.matching_mark(fields.get(&field.id)?.expose().trim()))
     }
 
-    /// The environment that entered values tell of, and the field that tells.
-    pub fn told_environment(&self, fields: &BTreeMap<String, Secret>) -> Option<(&str, Environment)> {
+    /// The environment that entered values belong to, and the field that shows it.
+    pub fn environment_of_fields(&self, fields: &BTreeMap<String, Secret>) -> Option<(&str, Environment)> {
         self.fields.iter().find_map(|field| {
             let mark = field.matching_mark(fields.get(&field.id)?.expose().trim())?;
             Some((field.id.as_str(), mark.environment?))

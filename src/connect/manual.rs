@@ -105,7 +105,7 @@ pub async fn connect_manually_with_options<P: Ports>(
     deciding: Decider,
 ) -> Result<Flow> {
     let auth_method = &*options.auth_method;
-    let request = &with_told_environment(request, options, &paste)?;
+    let request = &in_entered_environment(request, options, &paste)?;
     let obtained_at = context.now();
     let (mut had, mut variables) = match &paste.credential {
         ManualCredential::Fields(fields) => {
@@ -139,28 +139,28 @@ pub async fn connect_manually_with_options<P: Ports>(
     stored.map_err(|error| if is_spent { spent(error) } else { error })
 }
 
-/// What is to be connected, in the environment that the entered values tell of. One of another environment is refused
+/// What is to be connected, in the environment that the entered values belong to. One of another environment is refused
 /// before the app is asked: a key for tests never takes the place of one for real work.
-fn with_told_environment(
+fn in_entered_environment(
     request: &ConnectRequest,
     options: &ConnectOptions,
     paste: &ManualConnectRequest,
 ) -> Result<ConnectRequest> {
     let mut request = request.clone();
     let ManualCredential::Fields(fields) = &paste.credential else { return Ok(request) };
-    let Some((field, told)) = options.auth_method.told_environment(fields) else { return Ok(request) };
+    let Some((field, entered)) = options.auth_method.environment_of_fields(fields) else { return Ok(request) };
     let had = options.connection.as_ref().and_then(|connection| connection.environment);
-    if let Some(other) = had.or(request.settings.environment).filter(|other| *other != told) {
+    if let Some(other) = had.or(request.settings.environment).filter(|other| *other != entered) {
         let problem = format!(
             "is of the environment {}, and the connection is to be of {}. Enter one of {}, or make another connection for {}.",
-            told.as_str(),
+            entered.as_str(),
             other.as_str(),
             other.as_str(),
-            told.as_str()
+            entered.as_str()
         );
         return Err(Error::invalid_field(&field_path(field), problem));
     }
-    request.settings.environment = Some(told);
+    request.settings.environment = Some(entered);
     Ok(request)
 }
 
