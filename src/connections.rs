@@ -16,7 +16,7 @@ use crate::defaults;
 use crate::environment::Environment;
 use crate::error::{Error, FieldError, Result};
 use crate::ids::{ClientId, WorkspaceId};
-use crate::names::{MAX_NAME_LENGTH, parse_name};
+use crate::names::{MAX_NAME_LENGTH, MAX_WORKFLOW_LENGTH, parse_name};
 use crate::ports::{Database, Ports};
 use crate::registry;
 use crate::store::connections::{self, ConnectionFilter, ConnectionPatch, ListedConnection};
@@ -32,8 +32,6 @@ const MAX_ENTRIES: usize = 50;
 const MAX_METADATA_KEY_LENGTH: usize = 64;
 /// Characters of a value of the metadata.
 const MAX_METADATA_VALUE_LENGTH: usize = 500;
-/// Characters of a workflow's name.
-const MAX_WORKFLOW_LENGTH: usize = 128;
 
 /// Connections of a workspace, newest first.
 pub async fn list_connections<P: Ports>(

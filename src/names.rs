@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 
 /// Characters of the name of a workspace, an API key or a connection, at most.
 pub const MAX_NAME_LENGTH: usize = 100;
+/// Characters of a caller's name for a workflow or a step, at most.
+pub const MAX_WORKFLOW_LENGTH: usize = 128;
 
 /// A name: 1 to `longest` characters, no control characters, no spaces around it.
 ///

@@ -41,7 +41,7 @@ use crate::token::DESTINATION_CHANGED;
 pub use by_app::{MAX_ITEMS, ResolveItem, ResolveTarget, resolve_items};
 pub use deferred::DeferredTask;
 pub use issued::{CredentialPayload, IssuedCredential, IssuedToken};
-pub use request::{Consistency, Expectations, MAX_MIN_TTL, ResolveRequest};
+pub use request::{Consistency, Expectations, ResolveRequest};
 
 use freshness::FreshnessDecision;
 

@@ -8,18 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::authorize::Caller;
 use crate::connection::ConnectionStatus;
 use crate::context::Context;
-use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
-use crate::resolve::{self, Expectations, ResolveRequest};
-use crate::store::Page;
+use crate::resolve::{self, ResolveRequest};
 use crate::store::connections::{self, ConnectionFilter, ListedConnection};
 use crate::store::workflows::{self, UsePosition, WorkflowUse};
+use crate::store::{Page, cut_page, json_text};
 use crate::time::Timestamp;
 
-/// Characters of a workflow's name, at most.
-pub const MAX_WORKFLOW_LENGTH: usize = 128;
 /// Uses that one request looks at, at most.
 const MOST_USES: i64 = 1_000;
 /// Uses that a list looks at for each workflow that it may answer.
@@ -52,11 +49,11 @@ pub struct WorkflowSummary {
 impl WorkflowSummary {
     fn new(first: &WorkflowUse) -> Self {
         Self {
-            workflow: first.workflow.clone(),
+            workflow: first.recorded.workflow.clone(),
             connections: BTreeSet::new(),
             needs_reconnect: BTreeSet::new(),
             steps: BTreeSet::new(),
-            last_used_at: first.last_used_at,
+            last_used_at: first.recorded.last_used_at,
             complete: true,
         }
     }
@@ -66,8 +63,8 @@ impl WorkflowSummary {
             self.needs_reconnect.insert(one.connection.id.clone());
         }
         self.connections.insert(one.connection.id);
-        self.steps.insert(one.step);
-        self.last_used_at = self.last_used_at.max(one.last_used_at);
+        self.steps.insert(one.recorded.step);
+        self.last_used_at = self.last_used_at.max(one.recorded.last_used_at);
     }
 }
 
@@ -86,16 +83,18 @@ pub async fn list_workflows<P: Ports>(
     let from = (after.0.as_str(), after.1.as_str(), after.2.as_str()).max((prefix, "", ""));
     let mut uses = workflows::list_uses(context.db(), caller.workspace(), from, most + 1).await?;
     let read = uses.len();
-    uses.retain(|one| one.workflow.starts_with(prefix));
+    uses.retain(|one| one.recorded.workflow.starts_with(prefix));
     // The last one shows that more follow, unless it is past the names that begin so.
     let cut = read == uses.len() && read > usize::try_from(most).unwrap_or(usize::MAX);
     if cut {
         uses.pop();
     }
-    let last = uses.last().map(|one| (one.workflow.clone(), one.connection.id.to_string(), one.step.clone()));
+    let last = uses
+        .last()
+        .map(|one| (one.recorded.workflow.clone(), one.connection.id.to_string(), one.recorded.step.clone()));
     let mut found: Vec<WorkflowSummary> = Vec::new();
     for one in uses.into_iter().filter(|one| caller.sees_used_connection(&one.connection)) {
-        if found.last().is_none_or(|last| last.workflow != one.workflow) {
+        if found.last().is_none_or(|last| last.workflow != one.recorded.workflow) {
             found.push(WorkflowSummary::new(&one));
         }
         if let Some(last) = found.last_mut() {
@@ -105,7 +104,7 @@ pub async fn list_workflows<P: Ports>(
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if found.len() > limit {
         found.truncate(limit);
-        let next = found.last().and_then(|last| position_text(&(&last.workflow, LAST, "")));
+        let next = found.last().map(|last| json_text(&(&last.workflow, LAST, "")));
         return Ok(Page { data: found, next });
     }
     let Some(last) = last.filter(|_| cut) else { return Ok(Page { data: found, next: None }) };
@@ -118,11 +117,7 @@ pub async fn list_workflows<P: Ports>(
         }
         None => last,
     };
-    Ok(Page { next: position_text(&next), data: found })
-}
-
-fn position_text<T: serde::Serialize>(position: &T) -> Option<String> {
-    serde_json::to_string(position).ok()
+    Ok(Page { next: Some(json_text(&next)), data: found })
 }
 
 /// What a workflow used, by connection and step.
@@ -142,32 +137,18 @@ pub async fn list_workflow_uses<P: Ports>(
     if cut {
         uses.pop();
     }
-    let position = |one: &WorkflowUse| position_text(&(&one.connection.id, &one.step));
-    let last = uses.last().and_then(position).filter(|_| cut);
+    let position = |one: &WorkflowUse| json_text(&(&one.connection.id, &one.recorded.step));
+    let last = uses.last().map(position).filter(|_| cut);
     uses.retain(|one| caller.sees_used_connection(&one.connection));
     if uses.is_empty() && last.is_none() && after.is_none() {
         return Err(not_found());
     }
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    if uses.len() <= limit {
-        return Ok(Page { data: uses, next: last });
-    }
-    uses.truncate(limit);
-    let next = uses.last().and_then(position);
-    Ok(Page { data: uses, next })
+    let page = cut_page(uses, limit, position);
+    Ok(Page { next: page.next.or(last), data: page.data })
 }
 
 fn not_found() -> Error {
     Error::not_found("workflow")
-}
-
-/// What a preflight wants to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PreflightRequest {
-    /// Seconds for which each token must be valid, or renewable.
-    pub min_ttl: i64,
-    /// The environment that each connection must be of.
-    pub environment: Option<Environment>,
 }
 
 /// A connection before a run.
@@ -190,7 +171,7 @@ pub struct Preflight {
     pub complete: bool,
 }
 
-/// Says of each connection of a workflow whether a resolve now would give a credential. No app is asked. A token that is
+/// Says of each connection of a workflow whether this resolve would give a credential now. No app is asked. A token that is
 /// to be refreshed counts as usable, unless the app or the client was in the way of the last refresh.
 ///
 /// # Errors
@@ -199,7 +180,7 @@ pub async fn preflight<P: Ports>(
     context: &Context<P>,
     caller: &Caller<'_>,
     workflow: &str,
-    request: PreflightRequest,
+    request: &ResolveRequest,
 ) -> Result<Preflight> {
     let uses = workflows::list_uses_of(context.db(), caller.workspace(), workflow, ("", ""), MOST_USES + 1).await?;
     let mut complete = uses.len() <= usize::try_from(MOST_USES).unwrap_or(usize::MAX);
@@ -216,16 +197,10 @@ pub async fn preflight<P: Ports>(
         limit: i64::try_from(steps.len()).unwrap_or(i64::MAX),
         ..caller.connection_filter()
     };
-    let asked = ResolveRequest {
-        min_ttl: request.min_ttl,
-        workflow: Some(workflow.to_owned()),
-        expect: Expectations { environment: request.environment, ..Expectations::default() },
-        ..ResolveRequest::default()
-    };
     let listed = connections::list(context.db(), caller.workspace(), &filter, context.now()).await?;
     let of_connection = |connection: ListedConnection| PreflightConnection {
         steps: steps.remove(&connection.connection.id).unwrap_or_default(),
-        problem: resolve::foresee_refusal(context, &connection, &asked),
+        problem: resolve::foresee_refusal(context, &connection, request),
         connection,
     };
     Ok(Preflight { connections: listed.data.into_iter().map(of_connection).collect(), complete })
@@ -235,12 +210,14 @@ pub async fn preflight<P: Ports>(
 fn steps_of_connections(uses: impl Iterator<Item = WorkflowUse>) -> BTreeMap<ConnectionId, BTreeSet<String>> {
     let mut by_step: BTreeMap<String, Vec<WorkflowUse>> = BTreeMap::new();
     for one in uses {
-        by_step.entry(one.step.clone()).or_default().push(one);
+        by_step.entry(one.recorded.step.clone()).or_default().push(one);
     }
     let mut found: BTreeMap<ConnectionId, BTreeSet<String>> = BTreeMap::new();
     for (step, uses) in by_step {
-        let last = uses.iter().map(|one| one.last_used_at).max();
-        for one in uses.into_iter().filter(|one| last.is_some_and(|last| last.since(one.last_used_at) <= SAME_RUN)) {
+        let last = uses.iter().map(|one| one.recorded.last_used_at).max();
+        for one in
+            uses.into_iter().filter(|one| last.is_some_and(|last| last.since(one.recorded.last_used_at) <= SAME_RUN))
+        {
             found.entry(one.connection.id).or_default().insert(step.clone());
         }
     }

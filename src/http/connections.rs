@@ -58,7 +58,7 @@ pub(super) async fn list_connections<P: Ports>(
         app: filters.get_parsed("app", AppId::parse, "is not an app's id.")?,
         status: filters.get_parsed("status", ConnectionStatus::parse, statuses)?,
         user: text("user"),
-        environment: filters.get_parsed("environment", Environment::parse, "must be production or test.")?,
+        environment: filters.environment()?,
         workflow: text("workflow"),
         text: text("q"),
         attention: filters.get("attention").map(parse_attention_code).transpose()?,

@@ -6,6 +6,7 @@ use super::Call;
 use super::apps::load_registered_app;
 use super::body::{Json, ListResponse, Unread};
 use super::input::QueryParams;
+use super::links::MAX_USER_LENGTH;
 use super::responses::{ChangedDefaultResponse, DefaultResponse};
 use crate::app::AppId;
 use crate::authorize;
@@ -17,9 +18,6 @@ use crate::ids::ConnectionId;
 use crate::names::parse_name;
 use crate::ports::Ports;
 use crate::store::defaults::DefaultSlot;
-
-/// Longest id of a user, in characters.
-const MAX_USER_LENGTH: usize = 128;
 
 /// The connection that becomes the default.
 #[derive(Deserialize)]
@@ -63,7 +61,7 @@ pub(super) async fn delete_default<P: Ports>(
     let slot = DefaultSlot {
         app,
         user: parse_user_id(query.get("user").map(str::to_owned))?,
-        environment: query.get_parsed("environment", Environment::parse, "must be production or test.")?,
+        environment: query.environment()?,
     };
     let workspace = &call.caller_key()?.workspace;
     let changed = defaults::delete_default(context, workspace, &slot, &call.key_actor()?).await?;

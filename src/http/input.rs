@@ -8,6 +8,7 @@ use url::form_urlencoded;
 
 use super::{Body, Request};
 use crate::app::AuthMethodId;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, FieldError, Result};
 use crate::json::{self, JsonFault, ReadFault};
 use crate::secret::Secret;
@@ -159,6 +160,11 @@ impl QueryParams {
         problem: &str,
     ) -> Result<Option<T>> {
         self.get(name).map(|text| read(text).ok_or_else(|| Error::invalid_field(name, problem.to_owned()))).transpose()
+    }
+
+    /// The environment, if it was given.
+    pub(super) fn environment(&self) -> Result<Option<Environment>> {
+        self.get_parsed("environment", Environment::parse, "must be production or test.")
     }
 
     /// How many rows.

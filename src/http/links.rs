@@ -24,7 +24,7 @@ use crate::store::links::{Link, LinkFilter, LinkState, OnDuplicate};
 use crate::workspace::{Role, User};
 
 /// Longest id or name of a user, in characters.
-const MAX_USER_LENGTH: usize = 128;
+pub(super) const MAX_USER_LENGTH: usize = 128;
 
 /// A link for somebody to connect an app, or to repair a connection.
 #[derive(Deserialize)]

@@ -186,10 +186,7 @@ async fn read_authorised<P: Ports, T: serde::de::DeserializeOwned>(
 ) -> Result<T> {
     match body.read() {
         Ok(input) => Ok(input),
-        Err(error) => {
-            authorize::require_scope(&authenticate_key(context, call).await?, KeyScope::Resolve)?;
-            Err(error)
-        }
+        Err(error) => Err(refuse_authorised(context, call, error).await),
     }
 }
 

@@ -8,14 +8,11 @@ use super::input::QueryParams;
 use super::responses::{PreflightResponse, WorkflowResponse, WorkflowUseResponse};
 use crate::authorize::Caller;
 use crate::context::Context;
-use crate::environment::Environment;
 use crate::error::{Error, Result};
+use crate::names::MAX_WORKFLOW_LENGTH;
 use crate::ports::Ports;
-use crate::resolve::MAX_MIN_TTL;
-use crate::workflows::{self, MAX_WORKFLOW_LENGTH, PreflightRequest};
-
-/// Seconds for which a token must be valid, if the request does not say.
-const DEFAULT_MIN_TTL: i64 = 60;
+use crate::resolve::{Expectations, ResolveRequest};
+use crate::workflows;
 
 pub(super) async fn list_workflows<P: Ports>(
     context: &Context<P>,
@@ -44,16 +41,19 @@ pub(super) async fn get_workflow<P: Ports>(
 pub(super) async fn preflight<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<PreflightResponse>> {
     let workflow = path_workflow(call)?;
     let query = QueryParams::parse_known(call.request, &["min_ttl", "environment"])?;
-    let read_ttl = |text: &str| text.parse().ok().filter(|seconds| (0..=MAX_MIN_TTL).contains(seconds));
-    let request = PreflightRequest {
-        min_ttl: query
-            .get_parsed("min_ttl", read_ttl, "must be a number of seconds from 0 to 86400.")?
-            .unwrap_or(DEFAULT_MIN_TTL),
-        environment: query.get_parsed("environment", Environment::parse, "must be production or test.")?,
-    };
+    let default = ResolveRequest::default();
+    let min_ttl =
+        query.get_parsed("min_ttl", |text| text.parse().ok(), "must be a number of seconds from 0 to 86400.")?;
+    let request = ResolveRequest {
+        min_ttl: min_ttl.unwrap_or(default.min_ttl),
+        expect: Expectations { environment: query.environment()?, ..Expectations::default() },
+        workflow: Some(workflow.clone()),
+        ..default
+    }
+    .validated()?;
     let caller = Caller::Key(call.caller_key()?);
-    let found = workflows::preflight(context, &caller, &workflow, request).await?;
-    Ok(Json::ok(PreflightResponse::of(context, found)))
+    let found = workflows::preflight(context, &caller, &workflow, &request).await?;
+    Ok(Json::ok(PreflightResponse::of(found)))
 }
 
 /// The workflow in the path. Its name is the caller's, so it may have characters that a path must escape.

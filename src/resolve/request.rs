@@ -7,11 +7,10 @@ use crate::environment::Environment;
 use crate::error::{Error, FieldError, Result};
 use crate::ids::ConnectionId;
 use crate::json::objects;
+use crate::names::MAX_WORKFLOW_LENGTH;
 
-/// Longest name of a workflow or step, in characters.
-const MAX_NAME_LENGTH: usize = 128;
 /// The largest `min_ttl`, in seconds: a day.
-pub const MAX_MIN_TTL: i64 = 86_400;
+const MAX_MIN_TTL: i64 = 86_400;
 
 /// Where a resolve reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -95,7 +94,7 @@ impl ResolveRequest {
         }
         for (field, name) in [("workflow", &self.workflow), ("step", &self.step)] {
             if name.as_ref().is_some_and(|name| {
-                name.is_empty() || name.chars().count() > MAX_NAME_LENGTH || name.chars().any(char::is_control)
+                name.is_empty() || name.chars().count() > MAX_WORKFLOW_LENGTH || name.chars().any(char::is_control)
             }) {
                 wrong(field, "must have 1 to 128 characters, none of them a control character.");
             }

@@ -3,14 +3,14 @@
 //! Owns that a request reads a bounded number of rows, however many connections a workflow uses. `uses` has the rows as a
 //! connection sees them.
 
+use super::uses::Use;
 use super::{Columns, FromRow, StoreResult, query_all};
 use crate::app::AppId;
-use crate::connection::{ChosenBy, ConnectionStatus, ReconnectReason};
+use crate::connection::{ConnectionStatus, ReconnectReason};
 use crate::environment::Environment;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError};
 use crate::sql;
-use crate::time::Timestamp;
 use crate::workspace::User;
 
 /// The uses are cut before they are joined, so that a request reads no more than it may, whatever has been disconnected.
@@ -35,23 +35,13 @@ const LIST: &str =
 const OF_WORKFLOW: &str =
     uses_of_workflows!("workflow = ?2 AND connection_id >= ?3 AND (+connection_id, step) > (?3, ?4)");
 
-/// A step of a workflow that used a connection.
+/// A use, with its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkflowUse {
-    /// The workflow, with the caller's name for it.
-    pub workflow: String,
-    /// The step. Empty if the caller named none.
-    pub step: String,
+    /// What is recorded of it.
+    pub recorded: Use,
     /// The connection.
     pub connection: UsedConnection,
-    /// First use.
-    pub first_used_at: Timestamp,
-    /// Last use, to five minutes.
-    pub last_used_at: Timestamp,
-    /// Days with a use.
-    pub active_days: i64,
-    /// How the step named the connection at its last use.
-    pub chosen_by: ChosenBy,
 }
 
 /// What a list of uses shows of a connection.
@@ -83,12 +73,7 @@ impl FromRow for WorkflowUse {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let unknown = |column: &str| DatabaseError::Malformed(format!("column {column} holds an unknown value"));
         Ok(Self {
-            workflow: row.text("workflow")?,
-            step: row.text("step")?,
-            first_used_at: row.time("first_used_at")?,
-            last_used_at: row.time("last_used_at")?,
-            active_days: row.integer("active_days")?,
-            chosen_by: row.optional_text("chosen_by")?.as_deref().map_or(ChosenBy::Id, ChosenBy::parse),
+            recorded: Use::from_row(row)?,
             connection: UsedConnection {
                 id: row.id("connection_id")?,
                 app: AppId::parse(&row.text("app")?).ok_or_else(|| unknown("app"))?,

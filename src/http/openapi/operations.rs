@@ -110,6 +110,12 @@ fn user_text() -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": 128 })
 }
 
+const LIMITED_KEY_AND_DEFAULT: &str =
+    "`insufficient_key_scope`: the key lacks the scope, or is limited: a default concerns everybody.";
+
+const NO_SUCH_WORKFLOW: &str =
+    "`not_found`: no connection of the workspace remembers a use by such a workflow, or none that exists for the key.";
+
 const FORM_OR_ADMIN: &str = "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: the connection is shared, and the person is not an admin.";
 
 /// Who consents: the person of a link, or a signed-in person.
@@ -273,14 +279,14 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::PutDefault => operation(CONNECTIONS, "Set the default connection of an app")
             .about("Steps that name the app get it (resolveByApp): a user's default before the workspace's. The first shared connection of an app becomes the workspace's default by itself. A default without an environment is for all steps, unless they ask for an environment that its connection is not of; one with an environment is only for steps that ask for it. The default of a user may be a connection of theirs or a shared one, that of the workspace must be shared.")
             .answers(200, "The default, what was it before, and the workflows that now get another connection.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or is limited: a default concerns everybody.")
+            .refuses(403, LIMITED_KEY_AND_DEFAULT)
             .refuses(404, "`not_found`: there is no such app. `connection_not_found`: the connection does not exist.")
             .refuses(409, "`conflict`: the connection was changed or disconnected at the same moment."),
         Handler::DeleteDefault => operation(CONNECTIONS, "End the default of an app")
             .query("user", "The user whose default ends. Default: the workspace's.", text())
             .query("environment", "The environment that the default is for. Default: the one for any.", schemas.request::<Environment>())
             .answers(200, "What was it, if there was one, and the workflows that now get another connection, or none.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or is limited: a default concerns everybody.")
+            .refuses(403, LIMITED_KEY_AND_DEFAULT)
             .refuses(404, "`not_found`: there is no such app."),
         Handler::ListDefaults => operation(CONNECTIONS, "List the default connections of apps")
             .query("app", "Of this app.", schemas.request::<AppId>())
@@ -366,13 +372,13 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .about("A page may have fewer rows than `limit`, or none, although more follow. Read on until `next_cursor` is null.")
             .paged()
             .answers(200, "Uses, by connection and step.")
-            .refuses(404, "`not_found`: no connection of the workspace remembers a use by such a workflow, or none that exists for the key."),
+            .refuses(404, NO_SUCH_WORKFLOW),
         Handler::PreflightWorkflow => operation(CONNECTIONS, "Say whether a workflow could run now")
             .about("Looks at each connection that a step used within the 24 hours before its last use, and says whether a resolve would answer with a credential. No app is asked, and nothing is refreshed: a token that a refresh would renew counts as usable, unless the last refresh failed. A connection that was revoked at the app since its last check is not known to be.")
             .query("min_ttl", "Seconds for which each token must be valid, or be renewable. Default: 60.", json!({ "type": "integer", "minimum": 0, "maximum": 86400 }))
             .query("environment", "The environment that each connection must be of. One of another environment is not ready.", schemas.request::<Environment>())
             .answers(200, "Whether all are usable, and each connection. At most 200.")
-            .refuses(404, "`not_found`: no connection of the workspace remembers a use by such a workflow, or none that exists for the key."),
+            .refuses(404, NO_SUCH_WORKFLOW),
 
         // Links
         Handler::CreateLink => operation(LINKS, "Create a link with which a person connects an app or repairs a connection")

@@ -6,12 +6,10 @@ use serde::Serialize;
 
 use crate::app::AppId;
 use crate::connection::{ChosenBy, ConnectionStatus, ReconnectReason};
-use crate::context::Context;
 use crate::environment::Environment;
-use crate::error::ErrorCode;
 use crate::ids::ConnectionId;
-use crate::ports::Ports;
-use crate::resolve::reconnect_url;
+use crate::store::connections::ListedConnection;
+use crate::store::uses::Use;
 use crate::store::workflows::WorkflowUse;
 use crate::time::Timestamp;
 use crate::workflows::{Preflight, PreflightConnection, WorkflowSummary};
@@ -79,9 +77,10 @@ struct UsedConnectionResponse {
 
 impl WorkflowUseResponse {
     pub(crate) fn of(one: WorkflowUse) -> Self {
-        let used = one.connection;
+        let WorkflowUse { recorded, connection: used } = one;
+        let Use { workflow: _, step, first_used_at, last_used_at, active_days, chosen_by } = recorded;
         Self {
-            step: one.step,
+            step,
             connection: UsedConnectionResponse {
                 id: used.id,
                 app: used.app,
@@ -91,10 +90,10 @@ impl WorkflowUseResponse {
                 account_label: used.account_label,
                 environment: used.environment,
             },
-            chosen_by: one.chosen_by,
-            first_used_at: one.first_used_at,
-            last_used_at: one.last_used_at,
-            active_days: one.active_days,
+            chosen_by,
+            first_used_at,
+            last_used_at,
+            active_days,
         }
     }
 }
@@ -140,30 +139,29 @@ struct PreflightConnectionResponse {
 }
 
 impl PreflightResponse {
-    pub(crate) fn of<P: Ports>(context: &Context<P>, found: Preflight) -> Self {
+    pub(crate) fn of(found: Preflight) -> Self {
         Self {
             ready: found.connections.iter().all(|one| one.problem.is_none()),
             complete: found.complete,
-            connections: found.connections.into_iter().map(|one| Self::connection(context, one)).collect(),
+            connections: found.connections.into_iter().map(PreflightConnectionResponse::of).collect(),
         }
     }
+}
 
-    fn connection<P: Ports>(context: &Context<P>, one: PreflightConnection) -> PreflightConnectionResponse {
-        let connection = one.connection.connection;
-        let repair =
-            |code: ErrorCode| (code == ErrorCode::NeedsReconnect).then(|| reconnect_url(context, &connection.id, &[]));
-        let problem = one.problem;
-        let hints = problem.as_ref().map(|error| &error.hints);
-        PreflightConnectionResponse {
-            ready: problem.is_none(),
-            code: problem.as_ref().map(|error| error.code.as_str()),
-            detail: problem.as_ref().map(|error| error.detail.clone()),
-            reason: hints.and_then(|hints| hints.reason.clone()),
-            reconnect_url: hints
-                .and_then(|hints| hints.reconnect_url.clone())
-                .or_else(|| problem.as_ref().and_then(|error| repair(error.code))),
-            retry_after: hints.and_then(|hints| hints.retry_after),
-            steps: one.steps,
+impl PreflightConnectionResponse {
+    fn of(one: PreflightConnection) -> Self {
+        let PreflightConnection { connection: ListedConnection { connection, .. }, steps, problem } = one;
+        let ready = problem.is_none();
+        let (code, detail, hints) =
+            problem.map_or_else(Default::default, |error| (Some(error.code.as_str()), Some(error.detail), error.hints));
+        Self {
+            ready,
+            code,
+            detail,
+            reason: hints.reason,
+            reconnect_url: hints.reconnect_url,
+            retry_after: hints.retry_after,
+            steps,
             id: connection.id,
             app: connection.app,
             name: connection.name,
