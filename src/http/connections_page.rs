@@ -25,6 +25,7 @@ use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::{Health, Ports, RefreshOutcome};
 use crate::revocation::RevocationOutcome;
+use crate::store::Page;
 use crate::store::clients::WorkspaceClients;
 use crate::store::connections::{ConnectionFilter, ConnectionPatch, ListedConnection};
 use crate::store::events::Event;
@@ -51,8 +52,12 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
         ..Caller::User(session, RequiredRole::Member).connection_filter()
     };
     let apps_search = input::query_param(call.request, "apps");
-    let mut found = connections::list_connections(context, &session.workspace, &filter).await?;
-    put_broken_defaults_first(context, session, &filter, &mut found.data).await?;
+    let (found, broken) = futures_util::future::join(
+        connections::list_connections(context, &session.workspace, &filter),
+        list_broken_defaults(context, session, &filter),
+    )
+    .await;
+    let found = put_first(broken?, found?);
     let AppList { apps: known, clients } = app_list::load_app_list(context, &session.workspace).await?;
     let name_of =
         |id: &str| known.iter().find(|one| one.id() == id).map_or_else(|| id.to_owned(), |one| one.name().to_owned());
@@ -94,26 +99,29 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
     Ok(Response::html(200, page::connection_list(&page_context(Some(session), csrf.as_deref()), &view)))
 }
 
-/// A default that needs a person concerns the most steps: the first page begins with those that the person sees.
-async fn put_broken_defaults_first<P: Ports>(
+/// Defaults that need a person, of those that the person sees: they concern the most steps, so the first page begins with
+/// them.
+async fn list_broken_defaults<P: Ports>(
     context: &Context<P>,
     session: &Session,
     of: &ConnectionFilter,
-    data: &mut Vec<ListedConnection>,
-) -> Result<()> {
+) -> Result<Vec<ListedConnection>> {
     if of.after.is_some() || of.text.is_some() {
-        return Ok(());
+        return Ok(vec![]);
     }
     let filter = ConnectionFilter {
         attention: Some(attention::AttentionCode::DefaultUnusable.as_str().to_owned()),
         limit: BROKEN_DEFAULTS_SHOWN,
         ..of.clone()
     };
-    let mut broken = connections::list_connections(context, &session.workspace, &filter).await?.data;
-    data.retain(|one| broken.iter().all(|first| first.connection.id != one.connection.id));
-    broken.append(data);
-    *data = broken;
-    Ok(())
+    Ok(connections::list_connections(context, &session.workspace, &filter).await?.data)
+}
+
+/// The page with these at its beginning, and not again below.
+fn put_first(first: Vec<ListedConnection>, mut page: Page<ListedConnection>) -> Page<ListedConnection> {
+    page.data.retain(|one| first.iter().all(|earlier| earlier.connection.id != one.connection.id));
+    page.data.splice(..0, first);
+    page
 }
 
 /// The name of an app's auth method with a consent, if its client is not set up.

@@ -49,11 +49,11 @@ const TAKE_REPORT: &str =
       AND deleted_at IS NULL AND coalesce(reported_at, 0) <= ?5 - ?6";
 const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revision, oauth_client, name, user_id, user_name, metadata,
       account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,
-      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, auth_method, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, credential_type, destinations, environment, is_shared)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)";
+      sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, auth_method, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, credential_type, destinations, environment, is_shared, is_unconfirmed)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, CASE WHEN ?18 = 'awaiting_confirmation' THEN 1 END)";
 /// A reconnect keeps id, name, uses and policy, and starts a new generation of the credential.
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, oauth_client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
-      scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, reconnect_reason = NULL,
+      scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, is_unconfirmed = CASE WHEN ?11 = 'awaiting_confirmation' THEN 1 END, reconnect_reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
       auth_method = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, credential_type = ?21, lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
       next_attempt_at = 0, failures = 0, last_error = NULL, refresh_refused_since = NULL, refresh_refused_code = NULL, checked_at = ?10, check_evidence = 'connected', no_resources_message = NULL, definition_update_blocked = NULL, destinations = ?25,
@@ -68,7 +68,7 @@ const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata 
       is_shared = coalesce(?10, is_shared), environment = CASE WHEN ?11 THEN ?12 ELSE environment END
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 /// A connection that was marked while it waited needs a reconnect and is not connected.
-const CONFIRM: &str = "UPDATE connections SET status = CASE WHEN reconnect_reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
+const CONFIRM: &str = "UPDATE connections SET is_unconfirmed = NULL, status = CASE WHEN reconnect_reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
 /// Names that a generated name is compared with, at most: past that a number may be given twice, which does no harm.
 const MAX_NAMES: i64 = 500;
 /// Connections to the same account that are looked at for one that takes a new grant, at most.

@@ -39,7 +39,7 @@ const END_UNFIT: &str = "DELETE FROM app_defaults WHERE connection_id = ?2 AND w
 const ADOPT_FIRST: &str = "INSERT INTO app_defaults (workspace_id, app, user_id, environment, connection_id, set_at)
     SELECT ?1, ?2, '', '', id, ?3 FROM (SELECT min(created_at), id, count(*) AS n FROM (SELECT c.id, c.created_at FROM connections c
         WHERE c.workspace_id = ?1 AND c.app = ?2 AND c.deleted_at IS NULL AND coalesce(c.is_shared, c.user_id IS NULL)
-          AND c.status <> 'awaiting_confirmation' LIMIT 3))
+          AND c.is_unconfirmed IS NULL AND c.status <> 'awaiting_confirmation' LIMIT 3))
     WHERE n IN (1, 2)
     ON CONFLICT (workspace_id, app, user_id, environment) DO UPDATE SET connection_id = excluded.connection_id, set_at = excluded.set_at
       WHERE NOT EXISTS (SELECT 1 FROM connections g WHERE g.id = app_defaults.connection_id AND g.deleted_at IS NULL)";
@@ -47,7 +47,7 @@ const ADOPT_FIRST: &str = "INSERT INTO app_defaults (workspace_id, app, user_id,
 const ADOPT_FIRST_OF_ENVIRONMENT: &str = "INSERT INTO app_defaults (workspace_id, app, user_id, environment, connection_id, set_at)
     SELECT ?1, ?2, '', ?4, id, ?3 FROM (SELECT min(created_at), id, count(*) AS n FROM (SELECT c.id, c.created_at FROM connections c
         WHERE c.workspace_id = ?1 AND c.app = ?2 AND c.environment = ?4 AND c.deleted_at IS NULL
-          AND coalesce(c.is_shared, c.user_id IS NULL) AND c.status <> 'awaiting_confirmation' LIMIT 3))
+          AND coalesce(c.is_shared, c.user_id IS NULL) AND c.is_unconfirmed IS NULL AND c.status <> 'awaiting_confirmation' LIMIT 3))
     WHERE n IN (1, 2) AND NOT EXISTS (SELECT 1 FROM app_defaults d CROSS JOIN connections e ON e.id = d.connection_id
         AND e.deleted_at IS NULL AND e.environment = ?4
       WHERE d.workspace_id = ?1 AND d.app = ?2 AND d.user_id = '' AND d.environment = '')

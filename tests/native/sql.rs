@@ -571,3 +571,16 @@ fn one_unreadable_row_is_reported() {
     assert_eq!(error.code, connections::error::ErrorCode::Internal);
     assert!(fixture.resolve(&other, ResolveRequest::default()).is_ok());
 }
+
+/// A refresh assigns the status, and `SQLite` writes the entry of an index again whose condition names an assigned column.
+/// A connection that works has no entry in those that are left.
+#[test]
+fn a_refresh_writes_no_index_because_of_the_status() {
+    let fixture = Fixture::new();
+    let indexes = fixture.world.db.query_value(
+        "SELECT group_concat(name, ' ') FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'connections'
+        AND sql LIKE '%status%' AND sql NOT LIKE '%status <> ''connected''%' AND sql NOT LIKE '%status = ''needs_reconnect''%'
+        AND sql NOT LIKE '%status = ''awaiting_confirmation''%'",
+    );
+    assert_eq!(indexes.as_str(), None, "{indexes}");
+}

@@ -47,11 +47,11 @@ macro_rules! visible_ids {
         concat!(
             "SELECT * FROM (SELECT x.id FROM connections x WHERE caller.allowed_connections IS NULL AND x.workspace_id = caller.workspace_id
           AND x.app = asked.app AND x.user_id = asked.user AND x.deleted_at IS NULL AND ", $environment, "
-          AND x.status <> 'awaiting_confirmation'
+          AND x.is_unconfirmed IS NULL AND x.status <> 'awaiting_confirmation'
           AND (caller.allowed_apps IS NULL OR x.app IN (SELECT value FROM json_each(caller.allowed_apps))) LIMIT ", $limit, ")
         UNION SELECT * FROM (SELECT x.id FROM connections x WHERE caller.allowed_connections IS NULL AND x.workspace_id = caller.workspace_id
           AND x.app = asked.app AND coalesce(x.is_shared, x.user_id IS NULL) AND x.deleted_at IS NULL AND ", $environment, "
-          AND x.status <> 'awaiting_confirmation'
+          AND x.is_unconfirmed IS NULL AND x.status <> 'awaiting_confirmation'
           AND (caller.allowed_apps IS NULL OR x.app IN (SELECT value FROM json_each(caller.allowed_apps))) LIMIT ", $limit, ")
         UNION SELECT * FROM (SELECT x.id FROM json_each(caller.allowed_connections) l CROSS JOIN connections x ON x.id = l.value
           WHERE ", is_visible!(), " AND x.status <> 'awaiting_confirmation' LIMIT ", $limit, ")"

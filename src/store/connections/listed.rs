@@ -314,6 +314,10 @@ pub async fn list(
     {
         filter.to_mut().connections = Some(connections);
     }
+    // Such a default needs a reconnect, and those that do have an index.
+    if filter.attention.as_deref() == Some("default_unusable") && filter.status.is_none() {
+        filter.to_mut().status = Some(ConnectionStatus::NeedsReconnect);
+    }
     let plan = filter.plan();
     let last_read = find_last_read(db, workspace, &filter, &plan).await?;
     let (read_to_time, read_to_id) = match &last_read {
