@@ -221,13 +221,15 @@ impl Seed {
             [(EventType::Connected, &person), (EventType::Edited, &person), (EventType::Reconnected, &person)]
         {
             let event = events::NewEvent {
+                subject: events::EventSubject { connection: Some(&id), ..events::EventSubject::default() },
+                origin: &connections::audit::RequestOrigin::default(),
                 id: EventId::random(&self.random, Shard::FIRST)?,
                 at: made,
                 event,
                 actor,
                 detail: None,
             };
-            self.db.run(&events::insert(workspace, &id, &event))?;
+            self.db.run(&events::insert(workspace, &event))?;
         }
         Ok(())
     }

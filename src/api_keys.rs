@@ -4,18 +4,20 @@
 //! key is rotated or revoked. Refuses to answer a secret twice: it is known when it is made, and only its hash is stored.
 
 use crate::app::AppId;
+use crate::audit::{Actor, EventType};
 use crate::authorize::unauthorized;
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::caller::{ApiKey, KeyScope, PresentedKey, PreviousSecret, new_key, new_secret};
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
+use crate::ids::{ApiKeyId, ConnectionId};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
-use crate::ports::{Database, Ports};
+use crate::ports::{Database, Ports, Statement};
 use crate::quotas::{self, Quota};
 use crate::secret::Secret;
 use crate::store::Page;
+use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
 use crate::store::keys::{self, RevokedKey};
 use crate::time::Timestamp;
 
@@ -76,11 +78,34 @@ pub async fn create_key<P: Ports>(context: &Context<P>, creator: &ApiKey, new: N
         previous: None,
     };
     let (workspace, quota) = (&key.workspace, [Quota::Keys]);
-    let added = keys::add(&quotas::guard_database(context, workspace, &quota), &key).await;
+    let event = key_event(context, &key, EventType::KeyCreated, creator, Some(&describe_key(&key)))?;
+    let db = AuditedDatabase::new(quotas::guard_database(context, workspace, &quota), event, ChangedBy::First);
+    let added = keys::add(&db, &key).await;
     if !quotas::map_insert_error(context, workspace, &quota, added).await? {
         return Err(unauthorized());
     }
     Ok((key, text))
+}
+
+/// The event of a key that another one makes, rotates or revokes.
+fn key_event<P: Ports>(
+    context: &Context<P>,
+    key: &ApiKey,
+    event: EventType,
+    by: &ApiKey,
+    detail: Option<&str>,
+) -> Result<Statement> {
+    let subject = EventSubject { target: Some(key.id.as_str()), ..EventSubject::default() };
+    context.event_statement_about(&key.workspace, event, &Actor::Key(by.id.clone()), subject, detail)
+}
+
+/// A key's name and scopes. Lists may be long, so only their lengths are told.
+fn describe_key(key: &ApiKey) -> String {
+    let scopes: Vec<_> = key.scopes.iter().map(|scope| scope.as_str()).collect();
+    let name = format!("{} ({})", key.name, scopes.join(" "));
+    let connections = key.connections.as_ref().map(|list| format!("{} connections", list.len()));
+    let apps = key.apps.as_ref().map(|list| format!("{} apps", list.len()));
+    [Some(name), connections, apps].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn validate_new_key(new: &NewApiKey, creator: &ApiKey, now: Timestamp) -> Result<()> {
@@ -127,13 +152,23 @@ pub async fn list_keys<P: Ports>(
 /// `not_found` where it was revoked before.
 pub async fn revoke_key<P: Ports>(
     context: &Context<P>,
-    workspace: &WorkspaceId,
-    id: &ApiKeyId,
+    caller: &ApiKey,
+    key: &ApiKey,
     end_created_items: bool,
 ) -> Result<(RevokedKey, CacheRemovalStatus)> {
+    let id = &key.id;
+    let event = key_event(context, key, EventType::KeyRevoked, caller, Some(&key.name))?;
     let removal = CacheRemoval::of_key(context, id)?;
     let note = removal.insert_if_changed_statement();
-    let revoked = keys::revoke(context.db(), workspace, id, end_created_items, note, context.now()).await?;
+    let revoked = keys::revoke(
+        &context.audited_db(event, ChangedBy::First),
+        &key.workspace,
+        id,
+        end_created_items,
+        note,
+        context.now(),
+    )
+    .await?;
     let revoked = revoked.ok_or_else(|| Error::not_found("key"))?;
     let cache_entries = removal.attempt(context).await;
     let erase = [keys::erase(id)].into_iter().chain(removal.delete_statement(cache_entries));
@@ -168,7 +203,12 @@ pub struct RotatedKey {
 ///
 /// # Errors
 /// The overlap is too long, or the key was changed at the same moment.
-pub async fn rotate_key<P: Ports>(context: &Context<P>, key: &ApiKey, overlap: Option<i64>) -> Result<RotatedKey> {
+pub async fn rotate_key<P: Ports>(
+    context: &Context<P>,
+    caller: &ApiKey,
+    key: &ApiKey,
+    overlap: Option<i64>,
+) -> Result<RotatedKey> {
     let overlap = overlap.unwrap_or(DEFAULT_OVERLAP);
     if !(0..=MAX_OVERLAP).contains(&overlap) {
         let problem = "must be a number of seconds from 0 (the old secret ends at once) to 604800 (a week).";
@@ -179,7 +219,8 @@ pub async fn rotate_key<P: Ports>(context: &Context<P>, key: &ApiKey, overlap: O
     // Until the cache entry is deleted, a resolve that reads it knows only the old secret.
     let removal = CacheRemoval::of_key(context, &key.id)?;
     let note = removal.insert_if_changed_statement();
-    if !keys::rotate(context.db(), key, &hash, now.plus(overlap), note, now).await? {
+    let event = key_event(context, key, EventType::KeyRotated, caller, Some(&key.name))?;
+    if !keys::rotate(&context.audited_db(event, ChangedBy::First), key, &hash, now.plus(overlap), note, now).await? {
         return Err(Error::new(
             ErrorCode::Conflict,
             "This key was rotated or revoked at the same moment. List the keys, and try again.",

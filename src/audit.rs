@@ -1,4 +1,4 @@
-//! The words of the audit log: what happened to a connection, and who did it.
+//! The words of the audit log: what happened in a workspace, who did it, and where the request came from.
 //!
 //! Owns what each word means and its stored text. Refuses to store anything: `store::events` writes the lines. What is
 //! read may come from another version, so a text that is not known here is no error.
@@ -8,7 +8,7 @@ use std::fmt;
 use crate::frozen;
 use crate::ids::{ApiKeyId, LinkId};
 
-/// What happened to a connection.
+/// What happened, to a connection or to something else of the workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventType {
     /// It was made.
@@ -35,10 +35,51 @@ pub enum EventType {
     DefaultChanged,
     /// It was disconnected, and its grant revoked or not.
     Disconnected,
+    /// An API key was made.
+    KeyCreated,
+    /// A key got a new secret.
+    KeyRotated,
+    /// A key was revoked.
+    KeyRevoked,
+    /// The workspace was made.
+    WorkspaceCreated,
+    /// Settings of the workspace were changed.
+    WorkspaceChanged,
+    /// A custom app was made.
+    AppCreated,
+    /// The definition of a custom app was replaced.
+    AppChanged,
+    /// A custom app was removed.
+    AppDeleted,
+    /// An OAuth client was put, or got a new secret.
+    ClientChanged,
+    /// An OAuth client was deleted.
+    ClientDeleted,
+    /// A connect link was made.
+    LinkCreated,
+    /// A connect link was ended.
+    LinkEnded,
+    /// A sign-in link was made.
+    SignInLinkCreated,
+    /// A sign-in link was deleted.
+    SignInLinkDeleted,
+    /// A person signed in.
+    SignedIn,
+    /// A person signed out.
+    SignedOut,
+    /// A session was ended by somebody else.
+    SessionEnded,
+    /// A person got another role.
+    RoleChanged,
+    /// A credential was handed out.
+    CredentialReturned,
+    /// A key of the workspace was sent with a wrong secret, or after its end.
+    AuthenticationRefused,
 }
 
 impl EventType {
-    const ALL: [Self; 12] = [
+    /// All types.
+    pub const ALL: [Self; 32] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
@@ -51,6 +92,26 @@ impl EventType {
         Self::DefinitionChanged,
         Self::DefaultChanged,
         Self::Disconnected,
+        Self::KeyCreated,
+        Self::KeyRotated,
+        Self::KeyRevoked,
+        Self::WorkspaceCreated,
+        Self::WorkspaceChanged,
+        Self::AppCreated,
+        Self::AppChanged,
+        Self::AppDeleted,
+        Self::ClientChanged,
+        Self::ClientDeleted,
+        Self::LinkCreated,
+        Self::LinkEnded,
+        Self::SignInLinkCreated,
+        Self::SignInLinkDeleted,
+        Self::SignedIn,
+        Self::SignedOut,
+        Self::SessionEnded,
+        Self::RoleChanged,
+        Self::CredentialReturned,
+        Self::AuthenticationRefused,
     ];
 
     /// The stored text.
@@ -68,6 +129,26 @@ impl EventType {
             Self::DefinitionChanged => frozen::event::DEFINITION_CHANGED,
             Self::DefaultChanged => frozen::event::DEFAULT_CHANGED,
             Self::Disconnected => frozen::event::DISCONNECTED,
+            Self::KeyCreated => frozen::event::KEY_CREATED,
+            Self::KeyRotated => frozen::event::KEY_ROTATED,
+            Self::KeyRevoked => frozen::event::KEY_REVOKED,
+            Self::WorkspaceCreated => frozen::event::WORKSPACE_CREATED,
+            Self::WorkspaceChanged => frozen::event::WORKSPACE_CHANGED,
+            Self::AppCreated => frozen::event::APP_CREATED,
+            Self::AppChanged => frozen::event::APP_CHANGED,
+            Self::AppDeleted => frozen::event::APP_DELETED,
+            Self::ClientChanged => frozen::event::CLIENT_CHANGED,
+            Self::ClientDeleted => frozen::event::CLIENT_DELETED,
+            Self::LinkCreated => frozen::event::LINK_CREATED,
+            Self::LinkEnded => frozen::event::LINK_ENDED,
+            Self::SignInLinkCreated => frozen::event::SIGN_IN_LINK_CREATED,
+            Self::SignInLinkDeleted => frozen::event::SIGN_IN_LINK_DELETED,
+            Self::SignedIn => frozen::event::SIGNED_IN,
+            Self::SignedOut => frozen::event::SIGNED_OUT,
+            Self::SessionEnded => frozen::event::SESSION_ENDED,
+            Self::RoleChanged => frozen::event::ROLE_CHANGED,
+            Self::CredentialReturned => frozen::event::CREDENTIAL_RETURNED,
+            Self::AuthenticationRefused => frozen::event::AUTHENTICATION_REFUSED,
         }
     }
 
@@ -77,7 +158,7 @@ impl EventType {
     }
 }
 
-/// Who did something to a connection. `Display` is the stored text.
+/// Who did something. `Display` is the stored text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// A person, by the workspace's id of them.
@@ -96,6 +177,10 @@ pub enum Actor {
     Check,
     /// The scheduled run.
     ScheduledRun,
+    /// Who runs the installation.
+    Operator,
+    /// Somebody whose credential was refused.
+    Unauthenticated,
 }
 
 impl fmt::Display for Actor {
@@ -110,6 +195,8 @@ impl fmt::Display for Actor {
             Self::Check => f.write_str("check"),
             // Its older name.
             Self::ScheduledRun => f.write_str("clock"),
+            Self::Operator => f.write_str("operator"),
+            Self::Unauthenticated => f.write_str("unauthenticated"),
         }
     }
 }
@@ -121,9 +208,63 @@ impl Actor {
             Some(("user", id)) => Some(Self::User(id.to_owned())),
             Some(("key", id)) => ApiKeyId::parse(id).map(Self::Key),
             Some(("link", id)) => LinkId::parse(id).map(Self::Link),
-            _ => [Self::UnknownUser, Self::Embedder, Self::Refresh, Self::Check, Self::ScheduledRun]
-                .into_iter()
-                .find(|one| one.to_string() == text),
+            _ => [
+                Self::UnknownUser,
+                Self::Embedder,
+                Self::Refresh,
+                Self::Check,
+                Self::ScheduledRun,
+                Self::Operator,
+                Self::Unauthenticated,
+            ]
+            .into_iter()
+            .find(|one| one.to_string() == text),
+        }
+    }
+}
+
+/// Characters of a user agent that an event keeps.
+const MAX_USER_AGENT_LENGTH: usize = 200;
+
+/// Where a request came from, as its events say it. Nothing is known of what the scheduled run or a Durable Object does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestOrigin {
+    /// The id of the request, as in `X-Request-Id`.
+    pub request: Option<String>,
+    /// The caller's address; of IPv6 the network.
+    pub address: Option<String>,
+    /// What the caller calls itself, shortened.
+    pub user_agent: Option<String>,
+}
+
+impl RequestOrigin {
+    /// A user agent as an event keeps it. The caller may send anything: it is cut, and control characters are left out.
+    pub fn shorten_user_agent(text: &str) -> Option<String> {
+        let text: String = text.chars().filter(|one| !one.is_control()).take(MAX_USER_AGENT_LENGTH).collect();
+        Some(text).filter(|text| !text.is_empty())
+    }
+}
+
+/// Which credentials that are handed out are written to the audit log, one line each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuditReads {
+    /// None: the uses of a connection tell who used it, and when last.
+    #[default]
+    Sampled,
+    /// All, after the answer. A line may be lost if the database fails just then.
+    All,
+    /// All, before the answer: without its line no credential is handed out.
+    Durable,
+}
+
+impl AuditReads {
+    /// Reads the variable `AUDIT_READS`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "sampled" => Some(Self::Sampled),
+            "all" => Some(Self::All),
+            "durable" => Some(Self::Durable),
+            _ => None,
         }
     }
 }
@@ -153,6 +294,8 @@ mod tests {
             (Actor::Refresh, "refresh".to_owned()),
             (Actor::Check, "check".to_owned()),
             (Actor::ScheduledRun, "clock".to_owned()),
+            (Actor::Operator, "operator".to_owned()),
+            (Actor::Unauthenticated, "unauthenticated".to_owned()),
         ];
         for (actor, text) in texts {
             assert_eq!(actor.to_string(), text);

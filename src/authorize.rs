@@ -69,6 +69,8 @@ pub enum Resource {
     Flow,
     /// A workflow of the callers. It exists for a key if it used a connection that exists for the key.
     Workflow,
+    /// The audit log. A limited key sees the lines about its own connections.
+    Event,
 }
 
 /// Which people a route is for.
@@ -198,7 +200,9 @@ async fn load_resource<P: Ports>(
 ) -> Result<LoadedResource> {
     let (workspace, now) = (caller.workspace(), context.now());
     Ok(match resource {
-        Resource::Installation | Resource::Workspace | Resource::Flow | Resource::Workflow => LoadedResource::None,
+        Resource::Installation | Resource::Workspace | Resource::Flow | Resource::Workflow | Resource::Event => {
+            LoadedResource::None
+        }
         Resource::App | Resource::Client => {
             let app = AppId::parse(text).filter(|app| match caller {
                 Caller::Key(key) => sees_app(key, app),

@@ -10,14 +10,16 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::audit::Actor;
+use crate::audit::{Actor, AuditReads};
 use crate::cleanup;
+use crate::config::Config;
 use crate::context::Context;
 use crate::definition_moves;
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::{Health, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::reseal;
+use crate::retention::{PURGED_EVENTS, PURGED_ROWS};
 use crate::store::definition_moves::DefinitionMove;
 use crate::store::erasing::WRITES_PER_CONNECTION;
 use crate::store::maintenance::{self, RunLimits};
@@ -92,12 +94,18 @@ pub async fn run_scheduled<P: Ports>(context: &Context<P>, scheduled_at: Timesta
     summary.moved = moved;
     (summary.erased, summary.revoked, summary.copies_removed) =
         (work.done.erased, work.done.revoked, work.done.cache_entries_deleted);
-    summary.purged = maintenance::purge(context.db(), now).await?;
+    summary.purged = maintenance::purge(context.db(), now, purged_events(&context.config)).await?;
     summary.resealed = run_reseal(context).await;
     let text = serde_json::to_string(&summary).unwrap_or_default();
     maintenance::record_run_end(context.db(), context.now(), &text).await?;
     context.log("info", "scheduled_run_ended", &json!({ "summary": summary }));
     Ok(summary)
+}
+
+/// How long lines of the audit log are kept, and how many a run deletes: more where there are more.
+fn purged_events(config: &Config) -> (i64, i64) {
+    let most = if config.audit_reads == AuditReads::Sampled { PURGED_ROWS } else { PURGED_EVENTS };
+    (config.audit_days, most)
 }
 
 /// A step towards a changed definition. Where it fails, all else is done, and the next run goes on.

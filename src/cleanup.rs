@@ -258,10 +258,6 @@ fn erase_statements<P: Ports>(
     let has_cache = context.ports.cache().is_bound();
     let keys = |before| maintenance::erase_revoked_keys(before, (rows / 12).max(1), context.now(), has_cache);
     let mut statements = keys_revoked_before.map(keys).unwrap_or_default();
-    if !ended.is_empty() {
-        let ids: Vec<_> = ended.iter().map(|one| &one.id).collect();
-        statements.extend(erasing::erase_connections(&ids, rows));
-    }
     // One without a credential was told of already, or had none to tell of.
     for one in ended.iter().filter(|one| !one.workspace_deleted && one.has_credential) {
         statements.extend(cache::schedule_connection_removal(context, &one.id)?);
@@ -273,6 +269,11 @@ fn erase_statements<P: Ports>(
             &Actor::ScheduledRun,
             Some(word),
         )?);
+    }
+    // After their events, which keep the names of the connections.
+    if !ended.is_empty() {
+        let ids: Vec<_> = ended.iter().map(|one| &one.id).collect();
+        statements.extend(erasing::erase_connections(&ids, rows));
     }
     Ok(statements)
 }

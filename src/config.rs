@@ -7,9 +7,11 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::Url;
 
+use crate::audit::AuditReads;
 use crate::egress::EgressPolicy;
 use crate::error::{Error, Result};
 use crate::ids::ClientId;
+use crate::retention;
 use crate::vault::KeyRing;
 
 /// The shortest `ADMIN_KEY`, in characters.
@@ -44,6 +46,10 @@ pub struct EnvVariables {
     pub reseal_batch: Option<String>,
     /// `ERASE_BATCH`
     pub erase_batch: Option<String>,
+    /// `AUDIT_READS`
+    pub audit_reads: Option<String>,
+    /// `AUDIT_DAYS`
+    pub audit_days: Option<String>,
 }
 
 /// The parsed configuration.
@@ -62,6 +68,10 @@ pub struct Config {
     pub reseal_batch: i64,
     /// Rows that a run of the clock writes to erase what was deleted.
     pub erase_batch: i64,
+    /// Which credentials that are handed out are written to the audit log.
+    pub audit_reads: AuditReads,
+    /// Days that a line of the audit log is kept.
+    pub audit_days: i64,
 }
 
 /// The address people and apps reach this installation at, without a trailing slash.
@@ -100,6 +110,13 @@ impl Config {
                 variables.erase_batch.as_deref(),
                 DEFAULT_ERASE_BATCH,
                 LARGEST_ERASE_BATCH,
+            )?,
+            audit_reads: parse_audit_reads(variables.audit_reads.as_deref())?,
+            audit_days: parse_batch_size(
+                "AUDIT_DAYS",
+                variables.audit_days.as_deref(),
+                retention::EVENT_DAYS,
+                retention::MAX_EVENT_DAYS,
             )?,
             public_url,
             key_ring,
@@ -141,6 +158,11 @@ pub(crate) fn parse_switch(text: Option<&str>) -> Option<bool> {
         Some("1") => Some(true),
         Some(_) => None,
     }
+}
+
+fn parse_audit_reads(text: Option<&str>) -> Result<AuditReads> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(AuditReads::default()) };
+    AuditReads::parse(text).ok_or_else(|| Error::misconfigured("AUDIT_READS must be sampled, all or durable."))
 }
 
 fn parse_batch_size(name: &str, text: Option<&str>, usual: i64, largest: i64) -> Result<i64> {
@@ -216,7 +238,7 @@ mod tests {
     #[test]
     fn names_invalid_settings_without_their_values() {
         type Change = fn(&mut EnvVariables);
-        let cases: [(&str, Change); 11] = [
+        let cases: [(&str, Change); 13] = [
             ("PUBLIC_URL", |v| v.public_url = None),
             ("PUBLIC_URL", |v| v.public_url = Some("http://c.example.com".into())),
             ("PUBLIC_URL", |v| v.public_url = Some("https://c.example.com/path".into())),
@@ -228,6 +250,8 @@ mod tests {
             ("CHECK_BATCH", |v| v.check_batch = Some("0".into())),
             ("RESEAL_BATCH", |v| v.reseal_batch = Some("501".into())),
             ("ERASE_BATCH", |v| v.erase_batch = Some("20001".into())),
+            ("AUDIT_READS", |v| v.audit_reads = Some("some".into())),
+            ("AUDIT_DAYS", |v| v.audit_days = Some("0".into())),
         ];
         for (name, change) in cases {
             let mut variables = valid_variables();

@@ -18,6 +18,7 @@ use crate::error::{Error, FieldError, Result};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, MAX_WORKFLOW_LENGTH, parse_name};
 use crate::ports::{Database, Ports};
+use crate::preconditions::{self, IfMatch, ReadState};
 use crate::registry;
 use crate::store::connections::{self, ConnectionFilter, ConnectionPatch, ListedConnection};
 use crate::store::defaults::ReplacedDefaults;
@@ -131,9 +132,11 @@ pub async fn edit_connection<P: Ports>(
     connection: &Connection,
     patch: ConnectionPatch,
     actor: &Actor,
+    if_match: &IfMatch,
 ) -> Result<Option<EditResult>> {
     let patch = validate_patch(patch)?;
     validate_owner(connection, &patch)?;
+    let condition = if_match.condition(Some(ReadState::of_connection(connection)))?;
     let Some(changed) = describe_changes(connection, &patch) else { return Ok(None) };
     let event =
         context.event_statement(&connection.workspace, &connection.id, EventType::Edited, actor, Some(&changed))?;
@@ -154,7 +157,9 @@ pub async fn edit_connection<P: Ports>(
         }
     }
     statements.extend(removal.insert_statement());
-    let answers = context.db().batch(statements).await?;
+    let is_conditional = condition.is_some();
+    let answers = preconditions::conditional_db(context, condition).batch(statements).await;
+    let answers = preconditions::map_error(is_conditional, answers)?;
     let ended = if moves {
         store::defaults::read_ended(answers.get(2..4).unwrap_or_default())?
     } else {

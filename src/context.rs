@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use serde_json::json;
 
-use crate::audit::{Actor, EventType};
+use crate::audit::{Actor, EventType, RequestOrigin};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, Shard, WorkspaceId};
 use crate::ports::{AppResponse, CacheError, Clock, Http, HttpError, Log, LogLine, OutboundRequest, Ports, Statement};
-use crate::store::{self, events::NewEvent};
+use crate::store;
+use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject, NewEvent};
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
 
@@ -22,6 +23,8 @@ pub struct Context<P: Ports> {
     pub ports: Rc<P>,
     /// What the operator set.
     pub config: Rc<Config>,
+    /// Where the request came from that is being answered, for its events.
+    pub origin: Rc<RequestOrigin>,
     shard: Shard,
     database: Rc<P::Database>,
 }
@@ -35,13 +38,20 @@ impl<P: Ports> Context<P> {
         let database = ports
             .database(Shard::FIRST)
             .ok_or_else(|| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
-        Ok(Self { ports: Rc::new(ports), config, shard: Shard::FIRST, database })
+        Ok(Self { ports: Rc::new(ports), config, origin: Rc::default(), shard: Shard::FIRST, database })
     }
 
     /// The same in another shard, if its database is bound.
     pub fn in_shard(&self, shard: Shard) -> Option<Self> {
         let database = self.ports.database(shard)?;
-        Some(Self { ports: Rc::clone(&self.ports), config: Rc::clone(&self.config), shard, database })
+        let (ports, config, origin) = (Rc::clone(&self.ports), Rc::clone(&self.config), Rc::clone(&self.origin));
+        Some(Self { ports, config, origin, shard, database })
+    }
+
+    /// The same for a request that came from there.
+    #[must_use]
+    pub fn with_origin(self, origin: RequestOrigin) -> Self {
+        Self { origin: Rc::new(origin), ..self }
     }
 
     /// The shard that it is in.
@@ -101,9 +111,27 @@ impl<P: Ports> Context<P> {
         actor: &Actor,
         detail: Option<&str>,
     ) -> Result<Statement> {
+        let subject = EventSubject { connection: Some(connection), ..EventSubject::default() };
+        self.event_statement_about(workspace, event, actor, subject, detail)
+    }
+
+    /// The same for an event about something else.
+    pub fn event_statement_about(
+        &self,
+        workspace: &WorkspaceId,
+        event: EventType,
+        actor: &Actor,
+        subject: EventSubject<'_>,
+        detail: Option<&str>,
+    ) -> Result<Statement> {
         let id = EventId::random(self.ports.random(), workspace.shard())?;
-        let event = NewEvent { id, at: self.now(), event, actor, detail };
-        Ok(store::events::insert(workspace, connection, &event))
+        let new = NewEvent { id, at: self.now(), event, subject, actor, detail, origin: &self.origin };
+        Ok(store::events::insert(workspace, &new))
+    }
+
+    /// The database, for a change whose first (or last) statement says if it happened: its event is written with it.
+    pub fn audited_db(&self, event: Statement, changed_by: ChangedBy) -> AuditedDatabase<&P::Database> {
+        AuditedDatabase::new(self.db(), event, changed_by)
     }
 
     /// Refuses when the ring has other bytes than the data was sealed with, under the same key id.

@@ -4,15 +4,18 @@
 //! [`definition_moves`] allows. Refuses to change an app of the catalogue: it is the same for everybody.
 
 use crate::app::{App, AppId};
-use crate::audit::Actor;
+use crate::audit::{Actor, EventType};
 use crate::catalogue;
 use crate::context::Context;
 use crate::definition_moves::{self, MoveCounts};
 use crate::error::{Error, ErrorCode, FieldError, Result};
 use crate::ids::WorkspaceId;
-use crate::ports::{DatabaseError, Ports};
+use crate::ports::{DatabaseError, Ports, Statement};
+use crate::preconditions::{self, IfMatch, ReadState};
 use crate::quotas::{self, Quota};
 use crate::store::apps::{self, AppRow};
+use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
+use crate::store::preconditions::ConditionalDatabase;
 
 fn app_not_found() -> Error {
     Error::not_found("app")
@@ -42,12 +45,18 @@ fn catalogue_app_error(name: &str) -> Error {
 ///
 /// # Errors
 /// The definition is wrong, the workspace has such an app, or it has as many as it may have.
-pub async fn create_custom_app<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, text: &str) -> Result<App> {
+pub async fn create_custom_app<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    text: &str,
+    actor: &Actor,
+) -> Result<App> {
     let app = parse_definition(context, text)?;
     if apps::get_current(context.db(), workspace, &app.id).await?.is_some() {
         return Err(app_exists_error(&app.id));
     }
-    store_revision(context, workspace, &app, text, &[Quota::Apps, Quota::Revisions(&app.id)]).await?;
+    let limits = [Quota::Apps, Quota::Revisions(&app.id)];
+    store_revision(context, workspace, &app, text, &limits, (EventType::AppCreated, actor), None).await?;
     Ok(app)
 }
 
@@ -77,19 +86,41 @@ async fn store_revision<P: Ports>(
     app: &App,
     text: &str,
     limits: &[Quota<'_>],
+    (event, actor): (EventType, &Actor),
+    condition: Option<Statement>,
 ) -> Result<()> {
     let revision = apps::latest_revision(context.db(), workspace, &app.id).await? + 1;
     let row = AppRow { id: app.id.clone(), revision, definition: text.to_owned() };
     apps::prune(context.db(), workspace, &row, context.now()).await?;
-    let put = apps::put(&quotas::guard_database(context, workspace, limits), workspace, &row, context.now()).await;
+    let detail = format!("revision {revision}");
+    let event = app_event(context, workspace, event, actor, &app.id, Some(&detail))?;
+    let is_conditional = condition.is_some();
+    let guarded = quotas::guard_database(context, workspace, limits);
+    let db = AuditedDatabase::new(ConditionalDatabase::new(guarded, condition), event, ChangedBy::First);
+    let put = apps::put(&db, workspace, &row, context.now()).await;
     let was_refused = put == Err(DatabaseError::Constraint);
     match quotas::map_insert_error(context, workspace, limits, put).await {
+        Err(error) if was_refused && is_conditional && error.code == ErrorCode::Internal => {
+            Err(preconditions::precondition_failed())
+        }
         Err(error) if was_refused && error.code == ErrorCode::Internal => Err(Error::new(
             ErrorCode::Conflict,
             "The app was changed elsewhere at the same moment. Read it again, then retry.",
         )),
         put => put,
     }
+}
+
+fn app_event<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    event: EventType,
+    actor: &Actor,
+    app: &AppId,
+    detail: Option<&str>,
+) -> Result<Statement> {
+    let subject = EventSubject { app: Some(app), ..EventSubject::default() };
+    context.event_statement_about(workspace, event, actor, subject, detail)
 }
 
 /// Replaces the definition of a custom app; answers the app, and what becomes of the connections that it had.
@@ -102,13 +133,16 @@ pub async fn replace_custom_app<P: Ports>(
     current: &AppRow,
     text: &str,
     actor: &Actor,
+    if_match: &IfMatch,
 ) -> Result<(App, MoveCounts)> {
     let app = parse_definition(context, text)?;
     if app.id != current.id {
         return Err(Error::invalid_field("id", format!("must be {}: an app keeps its id.", current.id)));
     }
+    let condition = if_match.condition(Some(ReadState::of_app(workspace, current)))?;
     if !is_same_json(&current.definition, text) {
-        store_revision(context, workspace, &app, text, &[Quota::Revisions(&app.id)]).await?;
+        let limits = [Quota::Revisions(&app.id)];
+        store_revision(context, workspace, &app, text, &limits, (EventType::AppChanged, actor), condition).await?;
     }
     // Also if nothing was changed: the reason against a move may be gone.
     let connections = definition_moves::begin(context, workspace, &app.id, actor).await?;
@@ -125,7 +159,18 @@ fn is_same_json(left: &str, right: &str) -> bool {
 ///
 /// # Errors
 /// `not_found`; `conflict` where it is an app of the catalogue.
-pub async fn remove_custom_app<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, id: &AppId) -> Result<()> {
-    load_custom_app(context, workspace, id).await?;
-    if apps::remove(context.db(), workspace, id, context.now()).await? { Ok(()) } else { Err(app_not_found()) }
+pub async fn remove_custom_app<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    id: &AppId,
+    actor: &Actor,
+    if_match: &IfMatch,
+) -> Result<()> {
+    let current = load_custom_app(context, workspace, id).await?;
+    let condition = if_match.condition(Some(ReadState::of_app(workspace, &current)))?;
+    let event = app_event(context, workspace, EventType::AppDeleted, actor, id, None)?;
+    let is_conditional = condition.is_some();
+    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::First);
+    let removed = apps::remove(&db, workspace, id, context.now()).await;
+    if preconditions::map_error(is_conditional, removed)? { Ok(()) } else { Err(app_not_found()) }
 }

@@ -11,10 +11,12 @@ use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::context::Context;
 use crate::defaults::ended_events;
 use crate::error::{Error, Result};
-use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, Ports};
+use crate::ids::{ConnectionId, EventId, WorkspaceId};
+use crate::ports::{Database, Ports, Statement};
+use crate::preconditions;
 use crate::revocation::{self, PendingRevocation, RevocationOutcome};
 use crate::store::defaults::{self, ReplacedDefaults};
+use crate::store::events::{self, AuditedDatabase, ChangedBy, EventSubject, NewEvent};
 use crate::store::refreshes;
 
 /// What a disconnect tells.
@@ -35,27 +37,54 @@ pub async fn disconnect<P: Ports>(
     id: &ConnectionId,
     actor: &Actor,
 ) -> Result<(DisconnectResult, CacheRemovalStatus, ReplacedDefaults)> {
+    disconnect_if(context, workspace, id, actor, None).await
+}
+
+/// The same, only under a condition.
+pub async fn disconnect_if<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    id: &ConnectionId,
+    actor: &Actor,
+    condition: Option<Statement>,
+) -> Result<(DisconnectResult, CacheRemovalStatus, ReplacedDefaults)> {
     let removal = CacheRemoval::of_connection(context, id)?;
     let note = removal.insert_if_changed_statement();
-    let ends_defaults = defaults::end_of_connection(workspace, id);
-    let then = note.into_iter().chain(ends_defaults).collect();
-    let (ended, answers) = refreshes::mark_deleted(context.db(), workspace, id, context.now(), then).await?;
-    let ended = ended.ok_or_else(Error::connection_not_found)?;
+    let then: Vec<_> = note.into_iter().chain(defaults::end_of_connection(workspace, id)).collect();
+    // What became of the grant is added to it: a disconnect that is cut off is in the log all the same, with who asked for it.
+    let (event, at) = (EventId::random(context.ports.random(), workspace.shard())?, context.now());
+    let new = NewEvent {
+        id: event.clone(),
+        at,
+        event: EventType::Disconnected,
+        subject: EventSubject { connection: Some(id), ..EventSubject::default() },
+        actor,
+        detail: None,
+        origin: &context.origin,
+    };
+    let line = events::insert(workspace, &new);
+    let is_conditional = condition.is_some();
+    let unaudited = preconditions::conditional_db(context, condition);
+    let db = AuditedDatabase::new(&unaudited, line.clone(), ChangedBy::First);
+    let (ended, line, answers) = match refreshes::mark_deleted(&db, workspace, id, at, then.clone()).await {
+        Ok((ended, answers)) => (ended.ok_or_else(Error::connection_not_found)?, None, answers),
+        // The end of a connection does not wait for its line: that comes with the erasing, or nothing is erased.
+        Err(error) => match refreshes::mark_deleted(&unaudited, workspace, id, at, then).await {
+            Ok((Some(ended), answers)) => (ended, Some(line), answers),
+            Ok((None, _)) => return Err(error.into()),
+            failed => return preconditions::map_error(is_conditional, failed).and(Err(error.into())),
+        },
+    };
     let replaced = defaults::read_ended(answers.get(answers.len().saturating_sub(2)..).unwrap_or_default())?;
     let copies = removal.attempt(context).await;
     let grant = PendingRevocation::of_connection(context, &ended);
     let known = revocation::load_surroundings(context, std::slice::from_ref(&grant)).await?;
     let revoked = grant.revoke(context, &known, 0).await;
     let mut statements = grant.outcome_statements(context, revoked)?;
+    statements.extend(line);
+    statements.push(events::set_detail(workspace, id, &event, at, revocation::outcome_code(revoked)));
     statements.extend(refreshes::erase(&ended.workspace, &ended.id));
     statements.extend(removal.delete_statement(copies));
-    statements.push(context.event_statement(
-        &ended.workspace,
-        &ended.id,
-        EventType::Disconnected,
-        actor,
-        Some(revocation::outcome_code(revoked)),
-    )?);
     statements.extend(ended_events(context, &ended.workspace, &replaced.defaults, actor)?);
     context.db().batch(statements).await?;
     let retrying = revoked == RevocationOutcome::Failed && grant.is_retried();

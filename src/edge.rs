@@ -173,6 +173,8 @@ fn read_variables(env: &Env) -> EnvVariables {
         check_batch: text("CHECK_BATCH"),
         reseal_batch: text("RESEAL_BATCH"),
         erase_batch: text("ERASE_BATCH"),
+        audit_reads: text("AUDIT_READS"),
+        audit_days: text("AUDIT_DAYS"),
     }
 }
 

@@ -75,6 +75,14 @@ pub enum ErrorCode {
     Conflict,
     /// The app has hosts by now that a credential was not given for.
     AddressesChanged,
+    /// The same `Idempotency-Key` was used for another request.
+    IdempotencyConflict,
+    /// A request with the same `Idempotency-Key` is being handled.
+    IdempotencyInProgress,
+    /// The request was done before, and its answer is not shown again.
+    AlreadyDone,
+    /// The thing is not in the state that `If-Match` names.
+    PreconditionFailed,
     /// The key ring or a variable is missing, weak, or does not fit the data.
     Misconfigured,
     /// The database did not answer.
@@ -87,7 +95,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 36] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
         Self::AdminRequired,
@@ -116,6 +124,10 @@ impl ErrorCode {
         Self::LinkEnded,
         Self::Conflict,
         Self::AddressesChanged,
+        Self::IdempotencyConflict,
+        Self::IdempotencyInProgress,
+        Self::AlreadyDone,
+        Self::PreconditionFailed,
         Self::Misconfigured,
         Self::DatabaseUnavailable,
         Self::Maintenance,
@@ -153,6 +165,10 @@ impl ErrorCode {
             Self::LinkEnded => "link_ended",
             Self::Conflict => "conflict",
             Self::AddressesChanged => "addresses_changed",
+            Self::IdempotencyConflict => "idempotency_conflict",
+            Self::IdempotencyInProgress => "idempotency_in_progress",
+            Self::AlreadyDone => "already_done",
+            Self::PreconditionFailed => "precondition_failed",
             Self::Misconfigured => "misconfigured",
             Self::DatabaseUnavailable => "database_unavailable",
             Self::Maintenance => "maintenance",
@@ -238,6 +254,9 @@ pub struct Hints {
     /// The connections that could be meant, as far as the key sees them; the oldest ten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateConnection>,
+    /// The id of what the same request created before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// What a page says instead of the detail, where that speaks to programs.
     #[serde(skip)]
     pub for_people: Option<String>,

@@ -36,6 +36,8 @@ pub const REVOKED_TOKENS: SealedField = sealed("revocations", "sealed_tokens");
 pub const PKCE_VERIFIER: SealedField = sealed("authorizations", "sealed_verifier");
 /// `flows.sealed_grant`
 pub const PENDING_GRANT: SealedField = sealed("authorizations", "sealed_grant");
+/// `idempotent_requests.sealed_answer`
+pub const IDEMPOTENT_ANSWER: SealedField = sealed("idempotent_requests", "sealed_answer");
 /// `encryption_key_checks.sealed_constant`
 pub const KEY_CHECK: SealedField = sealed("key_checks", "sealed");
 /// The cache's entry of a connection.
@@ -165,6 +167,46 @@ pub mod event {
     pub const DEFAULT_CHANGED: &str = "default_changed";
     /// A connection was disconnected, and its grant revoked or not.
     pub const DISCONNECTED: &str = "disconnected";
+    /// An API key was made.
+    pub const KEY_CREATED: &str = "key_created";
+    /// A key got a new secret.
+    pub const KEY_ROTATED: &str = "key_rotated";
+    /// A key was revoked.
+    pub const KEY_REVOKED: &str = "key_revoked";
+    /// The workspace was made.
+    pub const WORKSPACE_CREATED: &str = "workspace_created";
+    /// Settings of the workspace were changed.
+    pub const WORKSPACE_CHANGED: &str = "workspace_changed";
+    /// A custom app was made.
+    pub const APP_CREATED: &str = "app_created";
+    /// The definition of a custom app was replaced.
+    pub const APP_CHANGED: &str = "app_changed";
+    /// A custom app was removed.
+    pub const APP_DELETED: &str = "app_deleted";
+    /// An OAuth client was put, or got a new secret.
+    pub const CLIENT_CHANGED: &str = "client_changed";
+    /// An OAuth client was deleted.
+    pub const CLIENT_DELETED: &str = "client_deleted";
+    /// A connect link was made.
+    pub const LINK_CREATED: &str = "link_created";
+    /// A connect link was ended.
+    pub const LINK_ENDED: &str = "link_ended";
+    /// A sign-in link was made.
+    pub const SIGN_IN_LINK_CREATED: &str = "sign_in_link_created";
+    /// A sign-in link was deleted.
+    pub const SIGN_IN_LINK_DELETED: &str = "sign_in_link_deleted";
+    /// A person signed in.
+    pub const SIGNED_IN: &str = "signed_in";
+    /// A person signed out.
+    pub const SIGNED_OUT: &str = "signed_out";
+    /// A session was ended by somebody else.
+    pub const SESSION_ENDED: &str = "session_ended";
+    /// A person got another role.
+    pub const ROLE_CHANGED: &str = "role_changed";
+    /// A credential was handed out.
+    pub const CREDENTIAL_RETURNED: &str = "credential_returned";
+    /// A key of the workspace was sent with a wrong secret, or after its end.
+    pub const AUTHENTICATION_REFUSED: &str = "authentication_refused";
 }
 
 #[cfg(test)]
@@ -182,6 +224,7 @@ mod tests {
             (REVOKED_TOKENS, "revocations", "sealed_tokens"),
             (PKCE_VERIFIER, "authorizations", "sealed_verifier"),
             (PENDING_GRANT, "authorizations", "sealed_grant"),
+            (IDEMPOTENT_ANSWER, "idempotent_requests", "sealed_answer"),
             (KEY_CHECK, "key_checks", "sealed"),
             (CACHED_CONNECTION, "cache", "connection"),
             (CACHED_KEY, "cache", "key"),
@@ -205,6 +248,26 @@ mod tests {
             event::DEFINITION_CHANGED,
             event::DEFAULT_CHANGED,
             event::DISCONNECTED,
+            event::KEY_CREATED,
+            event::KEY_ROTATED,
+            event::KEY_REVOKED,
+            event::WORKSPACE_CREATED,
+            event::WORKSPACE_CHANGED,
+            event::APP_CREATED,
+            event::APP_CHANGED,
+            event::APP_DELETED,
+            event::CLIENT_CHANGED,
+            event::CLIENT_DELETED,
+            event::LINK_CREATED,
+            event::LINK_ENDED,
+            event::SIGN_IN_LINK_CREATED,
+            event::SIGN_IN_LINK_DELETED,
+            event::SIGNED_IN,
+            event::SIGNED_OUT,
+            event::SESSION_ENDED,
+            event::ROLE_CHANGED,
+            event::CREDENTIAL_RETURNED,
+            event::AUTHENTICATION_REFUSED,
         ];
         assert_eq!(
             events,
@@ -221,6 +284,26 @@ mod tests {
                 "definition_changed",
                 "default_changed",
                 "disconnected",
+                "key_created",
+                "key_rotated",
+                "key_revoked",
+                "workspace_created",
+                "workspace_changed",
+                "app_created",
+                "app_changed",
+                "app_deleted",
+                "client_changed",
+                "client_deleted",
+                "link_created",
+                "link_ended",
+                "sign_in_link_created",
+                "sign_in_link_deleted",
+                "signed_in",
+                "signed_out",
+                "session_ended",
+                "role_changed",
+                "credential_returned",
+                "authentication_refused",
             ]
         );
     }

@@ -12,6 +12,9 @@ mod connections_page;
 mod consent_page;
 mod credentials;
 mod defaults;
+mod etags;
+mod events;
+mod idempotency;
 mod flows;
 mod input;
 mod keys;
@@ -34,7 +37,8 @@ mod workflows;
 
 use crate::api_keys;
 use crate::app::AppId;
-use crate::audit::Actor;
+use crate::audit::{Actor, RequestOrigin};
+use crate::audit_log;
 use crate::authorize::{self, Caller, LoadedResource, Resource, unauthorized};
 use crate::caller::{ApiKey, PresentedKey};
 use crate::config::Config;
@@ -43,6 +47,7 @@ use crate::egress::EgressPolicy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::maintenance;
 use crate::ports::Ports;
+use crate::preconditions::IfMatch;
 use crate::resolve::DeferredTask;
 use crate::store::connections::ListedConnection;
 use crate::store::links::Link;
@@ -54,16 +59,20 @@ use routes::{RequiredAuth, RouteEntry, RouteMatch};
 pub const BODY_LIMIT: u32 = 256 * 1024;
 
 /// The headers that are read of a request, in lower case. The platform is asked for no others.
-pub const READ_HEADERS: [&str; 11] = [
+pub const READ_HEADERS: [&str; 15] = [
     "accept",
     "authorization",
     "cf-connecting-ip",
     "content-type",
     "cookie",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
     "origin",
     "purpose",
     "sec-fetch-site",
     "sec-purpose",
+    "user-agent",
     "x-moz",
     "x-purpose",
 ];
@@ -151,6 +160,15 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         debug_assert!(READ_HEADERS.contains(&name), "{name} is not among the headers that are read");
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Where it came from, for the events of what it changes.
+    pub fn origin(&self) -> RequestOrigin {
+        RequestOrigin {
+            request: Some(self.id.clone()).filter(|id| !id.is_empty()),
+            address: limits::caller_address(self),
+            user_agent: self.header("user-agent").and_then(RequestOrigin::shorten_user_agent),
+        }
     }
 
     /// Whether nobody has opened the page yet: a HEAD, or a browser that loads a page in advance. Such a request must
@@ -286,6 +304,11 @@ impl Call<'_> {
         self.session.as_ref().ok_or_else(browser_session::not_signed_in_error)
     }
 
+    /// What the caller requires of the thing that it changes.
+    fn if_match(&self) -> Result<IfMatch> {
+        etags::parse_if_match(self.request)
+    }
+
     /// The connection in the path.
     fn path_connection(&self) -> Result<&ListedConnection> {
         match &self.subject {
@@ -331,7 +354,7 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
     let shard = shard::of_request(context, request, &found, presented.as_ref());
     // What names a shard that is not bound is unknown in the first one, too.
     // Boxed, so that the future of a request stays small.
-    let in_shard = context.in_shard(shard).map(Box::new);
+    let in_shard = context.in_shard(shard).map(|one| Box::new(one.with_origin(request.origin())));
     let context = in_shard.as_deref().unwrap_or(context);
     let mut call = Call {
         request,
@@ -345,14 +368,39 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
         Ok(()) => dispatch_request(context, &mut call, &found).await,
         Err(error) => Err(error),
     };
-    let mut response = answered.unwrap_or_else(|error| {
-        context.log_cause(&error);
-        access_log::write_refusal(context, &call, found.name().as_deref(), &error);
-        let csrf = browser_session::csrf_token(context, request);
-        error_response(request, &found, &error, &browser_session::page_context(call.session.as_ref(), csrf.as_deref()))
-    });
+    let mut response = answered.unwrap_or_else(|error| refuse(context, &call, &found, &error));
+    // In memory of its own: few installations want this.
+    if audit_log::has_durable_events(&response.deferred)
+        && let Err(error) = Box::pin(audit_log::write_durable_events(context, &mut response.deferred)).await
+    {
+        response = refuse(context, &call, &found, &error);
+    }
     limits::count_call(context, &found, call.presented_key, &mut response);
     finish_response(response, request, Some(&context.config))
+}
+
+/// The answer to a request that is refused or has failed.
+fn refuse<P: Ports>(context: &Context<P>, call: &Call<'_>, found: &RouteMatch, error: &Error) -> Response {
+    context.log_cause(error);
+    access_log::write_refusal(context, call, found.name().as_deref(), error);
+    let csrf = browser_session::csrf_token(context, call.request);
+    let shell = browser_session::page_context(call.session.as_ref(), csrf.as_deref());
+    let mut response = error_response(call.request, found, error, &shell);
+    response.deferred.extend(refusal_task(context, call, found, error));
+    response
+}
+
+/// The line of the audit log about a key whose authentication was refused.
+fn refusal_task<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    found: &RouteMatch,
+    error: &Error,
+) -> Option<DeferredTask> {
+    let RouteMatch::Matched { route, .. } = found else { return None };
+    let is_for_keys = matches!(route.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler);
+    let refused = call.presented_key.as_ref().filter(|_| is_for_keys && error.code == ErrorCode::Unauthorized);
+    audit_log::refusal_task(context, &refused?.id)
 }
 
 /// Answers a request while the configuration cannot be used: every route except the health check returns the error.
@@ -424,12 +472,18 @@ async fn run_route<P: Ports>(
 ) -> Result<Response> {
     authenticate_call(context, route.auth, call).await?;
     call.subject = authorize_call(context, route, call).await?;
+    etags::refuse_unknown_condition(route, call.request)?;
     // A resolve authenticates in its own round trip, and refuses such a body itself.
     if matches!(call.request.body, Body::TooLarge) && route.auth != RequiredAuth::KeyInHandler {
         return Err(body_too_large_error(context, route, call).await);
     }
     limits::count_costly_call(context, route, call).await?;
-    routes::dispatch(context, route.handler, call).await
+    if idempotency::is_asked_for(route, call) {
+        // In memory of its own: few requests can be repeated.
+        return Box::pin(idempotency::handle_once(context, route, call)).await;
+    }
+    let response = routes::dispatch(context, route.handler, call).await?;
+    Ok(etags::answer_if_changed(call.request, response))
 }
 
 /// Decides what a key or a person may do, from the route's declaration. Operators may use their routes, a link and a

@@ -59,6 +59,7 @@ pub mod context;
 // Shared steps: what several use cases take.
 pub mod attention;
 pub mod quotas;
+pub mod preconditions;
 pub mod authorize;
 pub mod cache;
 pub mod registry;
@@ -86,6 +87,8 @@ pub mod oauth_clients;
 pub mod app_list;
 pub mod connections;
 pub mod workflows;
+pub mod audit_log;
+pub mod idempotency;
 pub mod consent;
 pub mod flows;
 

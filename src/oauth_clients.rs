@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::app::{
     App, AuthMethod, AuthMethodId, CredentialKind, FieldPlacement, ValueFormat, strip_invisible, unwrap_pasted_value,
 };
+use crate::audit::{Actor, EventType};
 use crate::client::{Client, ClientSecret};
 use crate::connect::client_setup::{self, NewClient, NewSecret};
 use crate::connect::start::validate_scopes;
@@ -16,10 +17,12 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
+use crate::preconditions::{self, IfMatch, ReadState};
 use crate::secret::Secret;
 use crate::signing_key::SigningKey;
 use crate::store::clients::{self, WorkspaceClients};
 use crate::store::definition_moves;
+use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
 use crate::time::Timestamp;
 
 /// Longest name of a client's private key, in bytes.
@@ -94,10 +97,19 @@ pub async fn put_client<P: Ports>(
     workspace: &WorkspaceId,
     auth_method: &AuthMethod,
     entered: EnteredClient,
+    actor: &Actor,
+    if_match: &IfMatch,
 ) -> Result<Client> {
     let entered = entered.trim_pasted_text()?;
     entered.validate(context.now())?;
-    let client = client_setup::put(context, workspace, auth_method, entered.into_new_client()).await?;
+    let condition = if *if_match == IfMatch::Anything {
+        None
+    } else {
+        let current = clients::get_current(context.db(), workspace, auth_method.registration()).await?;
+        if_match.condition(current.as_ref().map(ReadState::of_client))?
+    };
+    let new = entered.into_new_client();
+    let client = client_setup::put_if(context, workspace, auth_method, new, actor, condition).await?;
     if auth_method.is_custom {
         // Connections that kept an earlier definition because there was no client may follow now.
         let due = context.now();
@@ -199,8 +211,22 @@ fn require_visible_ascii(field: &str, text: &str, remedy: &str) -> Result<()> {
 ///
 /// # Errors
 /// `client_in_use` where connections or revocations need it.
-pub async fn delete_client<P: Ports>(context: &Context<P>, client: &Client) -> Result<()> {
-    if clients::delete(context.db(), &client.workspace, &client.id).await? {
+pub async fn delete_client<P: Ports>(
+    context: &Context<P>,
+    auth_method: &AuthMethod,
+    client: &Client,
+    actor: &Actor,
+    if_match: &IfMatch,
+) -> Result<()> {
+    let condition = if_match.condition(Some(ReadState::of_client(client)))?;
+    let subject =
+        EventSubject { app: Some(&auth_method.app_id), target: Some(client.id.as_str()), ..EventSubject::default() };
+    let (deleted, detail) = (EventType::ClientDeleted, Some(client.client_id.as_str()));
+    let event = context.event_statement_about(&client.workspace, deleted, actor, subject, detail)?;
+    let is_conditional = condition.is_some();
+    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::First);
+    let deleted = clients::delete(&db, &client.workspace, &client.id).await;
+    if preconditions::map_error(is_conditional, deleted)? {
         return Ok(());
     }
     Err(Error::new(

@@ -252,6 +252,12 @@ pub trait Database {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError>;
 }
 
+impl<D: Database> Database for &D {
+    async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
+        (**self).batch(statements).await
+    }
+}
+
 /// The cache failed; whoever asked goes on without it. The text is for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the cache failed: {0}")]

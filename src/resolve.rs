@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::account::Account;
 use crate::app::{AuthMethod, CredentialKind};
+use crate::audit::AuditReads;
 use crate::authorize;
 use crate::caller::{ApiKey, PresentedKey};
 use crate::client::ClientProblem;
@@ -115,8 +116,14 @@ pub async fn resolve<P: Ports>(
     context: &Context<P>,
     presented: &PresentedKey,
     id: &ConnectionId,
-    request: Result<ResolveRequest>,
+    mut request: Result<ResolveRequest>,
 ) -> Result<ResolveResult> {
+    // An answer needs its line in the database, so nothing is gained by what the cache knows.
+    if context.config.audit_reads == AuditReads::Durable
+        && let Ok(request) = &mut request
+    {
+        request.consistency = Consistency::Strong;
+    }
     let consistency = request.as_ref().map_or(Consistency::Strong, |request| request.consistency);
     if consistency == Consistency::Edge
         && let Ok(request) = &request

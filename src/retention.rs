@@ -5,14 +5,19 @@
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
+/// Seconds of a day.
+pub const DAY: i64 = 24 * HOUR;
 
 /// Seconds that a flow is kept after its end, so that its page still says how it ended.
 pub const EXPIRED_FLOW_AGE: i64 = DAY;
 /// Seconds that a connect link is kept after its end.
 pub const EXPIRED_LINK_AGE: i64 = 7 * DAY;
-/// Seconds that a line of the audit log is kept.
-pub const EVENT_AGE: i64 = 90 * DAY;
+/// Days that a line of the audit log is kept, unless the operator says otherwise (`AUDIT_DAYS`).
+pub const EVENT_DAYS: i64 = 90;
+/// Most days that the operator may choose.
+pub const MAX_EVENT_DAYS: i64 = 3650;
+/// Seconds that the answer to a request with an `Idempotency-Key` is kept.
+pub const IDEMPOTENT_REQUEST_AGE: i64 = DAY;
 /// Seconds that the test of a client is kept that nobody repeats.
 pub const CLIENT_TEST_AGE: i64 = HOUR;
 /// Seconds after which the next test of the same client deletes an earlier one. None counts as long.
@@ -40,5 +45,7 @@ pub const USES_PER_CONNECTION: i64 = 500;
 
 /// Rows of each kind that a scheduled run deletes, at most. The next run deletes the rest.
 pub const PURGED_ROWS: i64 = 500;
+/// Lines of the audit log that a scheduled run deletes, at most, where every credential that is handed out has one.
+pub const PURGED_EVENTS: i64 = 5_000;
 /// Revisions that are deleted when another one is put, at most.
 pub const PRUNED_REVISIONS: i64 = 200;

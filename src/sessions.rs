@@ -3,16 +3,18 @@
 //! Owns how long a session lives, and that it ends with the key that made its link. A session is found by a token that
 //! only the browser has. Refuses to know cookies, and to answer what opens a session that is stored: only hashes are.
 
+use crate::audit::{Actor, EventType};
 use crate::caller::{CreatorKey, hash_secret};
 use crate::connect::complete::CHOICE_TTL;
 use crate::connect::start::FLOW_TTL;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::{WorkspaceId, random_token};
-use crate::ports::Ports;
+use crate::ports::{Ports, Statement};
 use crate::secret::Secret;
 use crate::sign_in_links::{find_usable_sign_in_link, sign_in_link_ended_error};
 use crate::store::Page;
+use crate::store::events::{ChangedBy, EventSubject};
 use crate::store::links::Link;
 use crate::store::sessions::{self, Session, SessionFilter, SessionKind};
 use crate::workspace::Role;
@@ -65,7 +67,9 @@ pub async fn sign_in<P: Ports>(
     };
     let opened = new.build_session(context, USER_SESSION_TTL)?;
     let before = token_before.map(hash_secret);
-    if !sessions::sign_in(context.db(), &link.hash, &opened.session, before.as_deref(), context.now()).await? {
+    let event = session_event(context, &opened.session, EventType::SignedIn, &session_actor(&opened.session))?;
+    let db = context.audited_db(event, ChangedBy::First);
+    if !sessions::sign_in(&db, &link.hash, &opened.session, before.as_deref(), context.now()).await? {
         return Err(sign_in_link_ended_error());
     }
     Ok((opened, link.return_to))
@@ -111,14 +115,39 @@ impl NewSession<'_> {
     }
 }
 
+/// Who a session is, for the audit log.
+fn session_actor(session: &Session) -> Actor {
+    match &session.kind {
+        SessionKind::User(user) => Actor::User(user.id.clone()),
+        SessionKind::Link(link) => Actor::Link(link.clone()),
+    }
+}
+
+fn session_event<P: Ports>(
+    context: &Context<P>,
+    session: &Session,
+    event: EventType,
+    actor: &Actor,
+) -> Result<Statement> {
+    let id = session.id();
+    let subject = EventSubject { target: Some(id.as_str()), ..EventSubject::default() };
+    let detail = format!("{} as {}", session_actor(session), session.role.as_str());
+    context.event_statement_about(&session.workspace, event, actor, subject, Some(&detail))
+}
+
 /// Ends a session for its own browser. Its flows go on, and end with their time.
 pub async fn close_session<P: Ports>(context: &Context<P>, session: &Session) -> Result<()> {
-    Ok(sessions::delete(context.db(), &session.hash).await?)
+    if session.user().is_none() {
+        return Ok(sessions::delete(context.db(), &session.hash).await?);
+    }
+    let event = session_event(context, session, EventType::SignedOut, &session_actor(session))?;
+    Ok(sessions::delete(&context.audited_db(event, ChangedBy::First), &session.hash).await?)
 }
 
 /// Ends a session, and what waits in its flows.
-pub async fn revoke_session<P: Ports>(context: &Context<P>, session: &Session) -> Result<()> {
-    Ok(sessions::revoke(context.db(), session, context.now()).await?)
+pub async fn revoke_session<P: Ports>(context: &Context<P>, session: &Session, actor: &Actor) -> Result<()> {
+    let event = session_event(context, session, EventType::SessionEnded, actor)?;
+    Ok(sessions::revoke(&context.audited_db(event, ChangedBy::Last), session, context.now()).await?)
 }
 
 /// Sessions that have not ended, newest first.

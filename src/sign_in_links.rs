@@ -3,15 +3,17 @@
 //! Owns that a link is used once, within ten minutes, and ends with the key that made it. Refuses to use a link up for a
 //! look at it: mail scanners open links, too. A person signs in by it in [`crate::sessions`].
 
+use crate::audit::{Actor, EventType};
 use crate::authorize::unauthorized;
 use crate::caller::{ApiKey, CreatorKey, hash_secret};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{WorkspaceId, random_token};
-use crate::ports::Ports;
+use crate::ports::{Ports, Statement};
 use crate::quotas::{self, Quota};
 use crate::secret::Secret;
 use crate::store::Page;
+use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
 use crate::store::sessions::{self, SessionFilter, SignInLink};
 use crate::store::workspaces;
 use crate::workspace::{Role, User, Workspace};
@@ -58,13 +60,23 @@ pub async fn create_sign_in_link<P: Ports>(
         used_at: None,
     };
     let quota = [Quota::SignInLinks(&link.user.id, now)];
-    let db = quotas::guard_database(context, &link.workspace, &quota);
+    let event = link_event(context, &link, EventType::SignInLinkCreated, &Actor::Key(creator.id.clone()))?;
+    let guarded = quotas::guard_database(context, &link.workspace, &quota);
+    let db = AuditedDatabase::new(guarded, event, ChangedBy::First);
     let inserted = sessions::insert_sign_in_link(&db, &link).await;
     if !quotas::map_insert_error(context, &link.workspace, &quota, inserted).await? {
         return Err(unauthorized());
     }
     let url = context.config.public_url.at(&format!("/sign-in/{}", token.expose()));
     Ok((link, url))
+}
+
+/// Whom a link is for, and with which role.
+fn link_event<P: Ports>(context: &Context<P>, link: &SignInLink, event: EventType, actor: &Actor) -> Result<Statement> {
+    let id = link.id();
+    let subject = EventSubject { target: Some(id.as_str()), ..EventSubject::default() };
+    let detail = format!("{} as {}", link.user.id, link.role.as_str());
+    context.event_statement_about(&link.workspace, event, actor, subject, Some(&detail))
 }
 
 /// The link that a token opens, if it can still be used.
@@ -96,6 +108,7 @@ pub async fn list_sign_in_links<P: Ports>(
 }
 
 /// Deletes a sign-in link: nobody can use it any more.
-pub async fn delete_sign_in_link<P: Ports>(context: &Context<P>, link: &SignInLink) -> Result<()> {
-    Ok(sessions::delete_sign_in_link(context.db(), &link.hash).await?)
+pub async fn delete_sign_in_link<P: Ports>(context: &Context<P>, link: &SignInLink, actor: &Actor) -> Result<()> {
+    let event = link_event(context, link, EventType::SignInLinkDeleted, actor)?;
+    Ok(sessions::delete_sign_in_link(&context.audited_db(event, ChangedBy::First), &link.hash).await?)
 }

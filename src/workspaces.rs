@@ -5,6 +5,7 @@
 
 use url::Url;
 
+use crate::audit::{Actor, EventType};
 use crate::cache;
 use crate::caller::{ApiKey, KeyScope, new_key};
 use crate::context::Context;
@@ -13,8 +14,10 @@ use crate::error::{Error, Result};
 use crate::ids::WorkspaceId;
 use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::ports::{Database, Ports};
+use crate::preconditions::{self, IfMatch, ReadState};
 use crate::secret::Secret;
 use crate::store::erasing::{self, ErasureProgress};
+use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
 use crate::store::{self, Page, keys};
 use crate::workspace::Workspace;
 
@@ -63,7 +66,10 @@ pub async fn create_workspace<P: Ports>(context: &Context<P>, name: &str) -> Res
         made_by: None,
         previous: None,
     };
-    context.db().batch(vec![store::workspaces::insert(&workspace), keys::insert(&key)]).await?;
+    let subject = EventSubject { target: Some(key.id.as_str()), ..EventSubject::default() };
+    let (made, by) = (EventType::WorkspaceCreated, Actor::Operator);
+    let event = context.event_statement_about(&workspace.id, made, &by, subject, Some(&workspace.name))?;
+    context.db().batch(vec![store::workspaces::insert(&workspace), keys::insert(&key), event]).await?;
     Ok(CreatedWorkspace { workspace, key, key_text })
 }
 
@@ -102,11 +108,36 @@ pub async fn update_workspace<P: Ports>(
     context: &Context<P>,
     id: &WorkspaceId,
     patch: WorkspacePatch,
+    actor: &Actor,
+    if_match: &IfMatch,
 ) -> Result<Workspace> {
     let name = patch.name.map(|name| parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
     let origins = patch.allowed_origins.map(|list| parse_origins(&list, context.config.egress)).transpose()?;
-    let updated = store::workspaces::update(context.db(), id, name.as_deref(), origins.as_deref()).await?;
+    let condition = if *if_match == IfMatch::Anything {
+        None
+    } else {
+        if_match.condition(Some(ReadState::of_workspace(&load_workspace(context, id).await?)))?
+    };
+    let detail = describe_changes(name.as_deref(), origins.as_deref());
+    let event = context.event_statement_about(
+        id,
+        EventType::WorkspaceChanged,
+        actor,
+        EventSubject::default(),
+        Some(&detail).filter(|text| !text.is_empty()).map(String::as_str),
+    )?;
+    let is_conditional = condition.is_some();
+    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::First);
+    let updated = store::workspaces::update(&db, id, name.as_deref(), origins.as_deref()).await;
+    let updated = preconditions::map_error(is_conditional, updated)?;
     updated.ok_or_else(workspace_not_found)
+}
+
+/// What a change says. Origins are no secrets, and who may be led to is worth a line.
+fn describe_changes(name: Option<&str>, origins: Option<&[String]>) -> String {
+    let origins = origins.map(|list| format!("allowed_origins: {}", list.join(" ")));
+    let all = [name.map(|name| format!("name: {name}")), origins];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn parse_origins(list: &[String], egress: EgressPolicy) -> Result<Vec<String>> {

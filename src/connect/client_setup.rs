@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::app::{AuthMethod, TemplateValues, VariableSource, read_variables};
+use crate::audit::{Actor, EventType};
 use crate::caller::constant_time_eq as equal;
 use crate::client::Client;
 use crate::client_auth;
@@ -14,10 +15,12 @@ use crate::context::Context;
 use crate::destinations::Destinations;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ClientId, WorkspaceId};
-use crate::ports::{DatabaseError, Ports};
+use crate::ports::{DatabaseError, Ports, Statement};
+use crate::preconditions;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::clients::{self, WorkspaceClients};
+use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
 use crate::time::Timestamp;
 
 /// A client as entered.
@@ -55,6 +58,22 @@ pub async fn put<P: Ports>(
     workspace: &WorkspaceId,
     auth_method: &AuthMethod,
     new: NewClient,
+    actor: &Actor,
+) -> Result<Client> {
+    put_if(context, workspace, auth_method, new, actor, None).await
+}
+
+/// The same, only under a condition.
+///
+/// # Errors
+/// Also `precondition_failed`.
+pub async fn put_if<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    auth_method: &AuthMethod,
+    new: NewClient,
+    actor: &Actor,
+    condition: Option<Statement>,
 ) -> Result<Client> {
     let variables =
         read_variables(auth_method, &VariableSource::Client, &new.variables).map_err(Error::from_field_problems)?;
@@ -126,8 +145,15 @@ pub async fn put<P: Ports>(
         created_at: same.map_or(now, |client| client.created_at),
         updated_at: now,
     };
-    match clients::put(context.db(), &client).await {
+    let subject =
+        EventSubject { app: Some(&auth_method.app_id), target: Some(client.id.as_str()), ..EventSubject::default() };
+    let (changed, detail) = (EventType::ClientChanged, Some(client.client_id.as_str()));
+    let event = context.event_statement_about(workspace, changed, actor, subject, detail)?;
+    let is_conditional = condition.is_some();
+    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::First);
+    match clients::put(&db, &client).await {
         Ok(()) => Ok(client),
+        Err(DatabaseError::Constraint) if is_conditional => Err(preconditions::precondition_failed()),
         Err(DatabaseError::Constraint) => Err(Error::new(
             ErrorCode::Conflict,
             "This client was set up elsewhere at the same moment. Read it again, then retry.",

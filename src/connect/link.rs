@@ -13,10 +13,12 @@ use crate::context::Context;
 use crate::defaults;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
-use crate::ports::Ports;
+use crate::ports::{Ports, Statement};
+use crate::preconditions::{self, IfMatch, ReadState};
 use crate::quotas::{self, Quota};
 use crate::registry;
 use crate::secret::Secret;
+use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
 use crate::store::links::{Link, LinkFilter, LinkStatus, OnDuplicate};
 use crate::store::{self, Page, authorizations, connections};
 use crate::workspace::User;
@@ -123,7 +125,10 @@ pub async fn create<P: Ports>(
         made_by: new.made_by,
     };
     let quota = [Quota::OpenLinks(now)];
-    let db = quotas::guard_database(context, workspace, &quota);
+    let actor = link.made_by.as_ref().map_or(Actor::Embedder, |maker| Actor::Key(maker.key.clone()));
+    let event = link_event(context, &link, EventType::LinkCreated, &actor)?;
+    let guarded = quotas::guard_database(context, workspace, &quota);
+    let db = AuditedDatabase::new(guarded, event, ChangedBy::First);
     let inserted = store::links::insert(&db, &link, &hash_secret(token.expose())).await;
     if !quotas::map_insert_error(context, workspace, &quota, inserted).await? {
         return Err(unauthorized());
@@ -143,6 +148,14 @@ fn settings_of_link(asked: ConnectionSettings, repaired: Option<&Connection>) ->
         }
     }
     Ok(ConnectionSettings { environment: connection.environment, shared: None })
+}
+
+/// The event of a link: for whom it is.
+fn link_event<P: Ports>(context: &Context<P>, link: &Link, event: EventType, actor: &Actor) -> Result<Statement> {
+    let subject =
+        EventSubject { connection: link.connection.as_ref(), app: Some(&link.app), target: Some(link.id.as_str()) };
+    let user = link.user.as_ref().map(|user| format!("for {}", user.id));
+    context.event_statement_about(&link.workspace, event, actor, subject, user.as_deref())
 }
 
 /// Only origins in the workspace's list: otherwise this would be an open redirector (RFC 9700, 4.11.1).
@@ -266,8 +279,13 @@ pub async fn confirm<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, id
 
 /// Ends a link that came to nothing yet: nobody can use or confirm it any more, and what waits in it is discarded. One that
 /// has ended before stays ended.
-pub async fn revoke<P: Ports>(context: &Context<P>, link: &Link) -> Result<Link> {
-    store::links::revoke(context.db(), &link.workspace, &link.id, context.now()).await?;
+pub async fn revoke<P: Ports>(context: &Context<P>, link: &Link, actor: &Actor, if_match: &IfMatch) -> Result<Link> {
+    let condition = if_match.condition(Some(ReadState::of_link(link)))?;
+    let event = link_event(context, link, EventType::LinkEnded, actor)?;
+    let is_conditional = condition.is_some();
+    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::Last);
+    let revoked = store::links::revoke(&db, &link.workspace, &link.id, context.now()).await;
+    preconditions::map_error(is_conditional, revoked)?;
     let now = store::links::get(context.db(), &link.workspace, &link.id).await?;
     let now = now.ok_or_else(|| Error::not_found("link"))?;
     if now.status == LinkStatus::Used {

@@ -36,14 +36,14 @@ export async function requestBody(request, limit) {
   return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
-/** An answer. Its headers are `name:value` lines; one name may come several times. A 204 has no body (Fetch, "null body status"). */
+/** An answer. Its headers are `name:value` lines; one name may come several times. A 204 and a 304 have no body (Fetch, "null body status"). */
 export function response(status, headers, body) {
   const all = new Headers();
   for (const line of headers.split("\n")) {
     const colon = line.indexOf(":");
     all.append(line.slice(0, colon), line.slice(colon + 1));
   }
-  return new Response(status === 204 ? null : body, { status, headers: all });
+  return new Response(status === 204 || status === 304 ? null : body, { status, headers: all });
 }
 
 /**

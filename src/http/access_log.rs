@@ -6,10 +6,11 @@
 use serde_json::{Value, json};
 
 use super::Call;
+use crate::audit_log;
 use crate::context::Context;
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, Result};
 use crate::ports::Ports;
-use crate::resolve::{ResolveRequest, ResolvedCredential};
+use crate::resolve::{DeferredTask, ResolveRequest, ResolvedCredential};
 
 /// Logs a caller who was refused authentication or authorization. A resource of another workspace looks like an unknown
 /// one, to the caller and so here.
@@ -35,13 +36,14 @@ pub(super) fn write_refusal<P: Ports>(context: &Context<P>, call: &Call<'_>, rou
     context.log("warn", event, &without_nulls(fields));
 }
 
-/// Logs a returned credential. `uses` counts by workflow and step; this event is written each time.
+/// Logs a returned credential. `uses` counts by workflow and step; this line is written each time. Also answers the line of the
+/// audit log, if there is one.
 pub(super) fn write_issued_credential<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
     request: Option<&ResolveRequest>,
     resolved: &ResolvedCredential,
-) {
+) -> Result<Option<DeferredTask>> {
     let (workflow, step) =
         (request.and_then(|request| request.workflow.as_deref()), request.and_then(|request| request.step.as_deref()));
     let fields = json!({
@@ -53,6 +55,7 @@ pub(super) fn write_issued_credential<P: Ports>(
         "request": call.request.id,
     });
     context.log("info", "credential_returned", &without_nulls(fields));
+    audit_log::event_of_issued_credential(context, &call.presented_key()?.id, request, resolved)
 }
 
 /// Logs a person who was signed in.

@@ -11,7 +11,9 @@ use crate::custom_apps;
 use crate::error::Result;
 use crate::oauth_clients;
 use crate::ports::Ports;
+use crate::preconditions::ReadState;
 use crate::registry::{self, AppRevision};
+use crate::store::apps::AppRow;
 
 pub(super) async fn load_registered_app<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<AppRevision> {
     registry::require_current_app(context, &call.caller_key()?.workspace, call.path_app()?).await
@@ -40,7 +42,9 @@ pub(super) async fn list_apps<P: Ports>(
 
 pub(super) async fn get_app<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<AppDetailsResponse>> {
     let one = load_registered_app(context, call).await?;
-    Ok(Json::ok(app_json(context, call, &one.app, one.revision > 0).await?))
+    let read = AppRow { id: one.app.id.clone(), revision: one.revision, definition: String::new() };
+    let state = ReadState::of_app(&call.caller_key()?.workspace, &read);
+    Ok(Json::ok(app_json(context, call, &one.app, one.revision > 0).await?).tagged(state))
 }
 
 async fn app_json<P: Ports>(
@@ -62,7 +66,8 @@ pub(super) async fn create_app<P: Ports>(
     call: &Call<'_>,
     body: Unread<'_, CustomAppRequest>,
 ) -> Result<Json<AppDetailsResponse>> {
-    let app = custom_apps::create_custom_app(context, &call.caller_key()?.workspace, body.text()?).await?;
+    let app = custom_apps::create_custom_app(context, &call.caller_key()?.workspace, body.text()?, &call.key_actor()?)
+        .await?;
     Ok(Json::created(app_json(context, call, &app, true).await?))
 }
 
@@ -75,7 +80,7 @@ pub(super) async fn update_app<P: Ports>(
     let current = custom_apps::load_custom_app(context, workspace, call.path_app()?).await?;
     let actor = call.key_actor()?;
     let (app, connections) =
-        custom_apps::replace_custom_app(context, workspace, &current, body.text()?, &actor).await?;
+        custom_apps::replace_custom_app(context, workspace, &current, body.text()?, &actor, &call.if_match()?).await?;
     Ok(Json::ok(UpdatedAppResponse::of(app_json(context, call, &app, true).await?, connections)))
 }
 
@@ -84,6 +89,7 @@ pub(super) async fn delete_app<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Json<DeletedResponse<AppId>>> {
     let id = call.path_app()?;
-    custom_apps::remove_custom_app(context, &call.caller_key()?.workspace, id).await?;
+    custom_apps::remove_custom_app(context, &call.caller_key()?.workspace, id, &call.key_actor()?, &call.if_match()?)
+        .await?;
     Ok(Json::ok(DeletedResponse::of(id.clone())))
 }

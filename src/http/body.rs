@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Request, Response, input};
 use crate::error::{Error, Result};
+use crate::preconditions::{ReadState, short_hash};
 use crate::resolve::DeferredTask;
 use crate::store::Page;
 
@@ -41,11 +42,14 @@ pub(super) struct Json<T> {
     status: u16,
     body: T,
     after: Vec<DeferredTask>,
+    as_text: Option<(&'static str, String)>,
+    headers: Vec<(String, String)>,
+    state: Option<ReadState>,
 }
 
 impl<T: Serialize> Json<T> {
     pub(super) fn new(status: u16, body: T) -> Self {
-        Self { status, body, after: vec![] }
+        Self { status, body, after: vec![], as_text: None, headers: vec![], state: None }
     }
 
     pub(super) fn ok(body: T) -> Self {
@@ -61,8 +65,35 @@ impl<T: Serialize> Json<T> {
         Self { after, ..self }
     }
 
+    /// The same, sent as another type of text.
+    pub(super) fn written_as(self, content_type: &'static str, text: String) -> Self {
+        Self { as_text: Some((content_type, text)), ..self }
+    }
+
+    /// The same, with an `ETag`: the state of the thing that is shown, and a hash of what is shown.
+    pub(super) fn tagged(self, state: ReadState) -> Self {
+        Self { state: Some(state), ..self }
+    }
+
+    /// The same, with a header.
+    pub(super) fn with_header(mut self, name: &str, value: String) -> Self {
+        self.headers.push((name.to_owned(), value));
+        self
+    }
+
     pub(super) fn into_response(self) -> Result<Response> {
-        respond(self.status, serde_json::to_value(&self.body), self.after)
+        let mut response = match self.as_text {
+            Some((content_type, text)) => {
+                Response { deferred: self.after, ..Response::new(self.status, content_type, text) }
+            }
+            None => respond(self.status, serde_json::to_value(&self.body), self.after)?,
+        };
+        response.headers.extend(self.headers);
+        if let Some(state) = self.state {
+            let etag = format!("\"{}-{}\"", state.tag, short_hash(&response.body));
+            response.headers.push(("etag".into(), etag));
+        }
+        Ok(response)
     }
 }
 

@@ -25,10 +25,12 @@ use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::{Ports, RefreshOutcome};
+use crate::preconditions::ReadState;
 use crate::resolve::{self, ResolveRequest};
 use crate::store::connections::{ConnectionFilter, ConnectionPatch, ListedConnection};
 use crate::store::events::Event;
 use crate::store::uses::Use;
+use crate::time::Timestamp;
 
 fn parse_path_id(call: &Call<'_>) -> Result<ConnectionId> {
     ConnectionId::parse(call.path_param(0)).ok_or_else(Error::connection_not_found)
@@ -48,26 +50,72 @@ pub(super) async fn list_connections<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Json<ListResponse<ConnectionResponse>>> {
     let key = call.caller_key()?;
-    let filters = QueryParams::parse_list_query(
-        call.request,
-        &["app", "status", "user", "environment", "workflow", "q", "attention"],
-    )?;
+    let filters = QueryParams::parse_list_query_with(call.request, &FILTERS, METADATA_PREFIX)?;
     let text = |name| filters.get(name).map(str::to_owned);
-    let statuses = "must be connected, awaiting_confirmation or needs_reconnect.";
+    let (status, statuses) = filters.get("status").map(parse_statuses).transpose()?.unwrap_or_default();
+    let without_user = filters.get("user") == Some(NO_USER);
+    let own = Caller::Key(key).connection_filter();
+    let asked = filters.get("ids").map(parse_ids).transpose()?;
+    let metadata = filters.with_prefix(METADATA_PREFIX);
     let filter = ConnectionFilter {
         app: filters.get_parsed("app", AppId::parse, "is not an app's id.")?,
-        status: filters.get_parsed("status", ConnectionStatus::parse, statuses)?,
-        user: text("user"),
+        status,
+        statuses,
+        user: text("user").filter(|_| !without_user),
+        without_user,
         environment: filters.environment()?,
+        metadata: Some(metadata).filter(|metadata| !metadata.is_empty()),
+        updated_since: filters.get_parsed("updated_since", Timestamp::parse, TIME)?,
+        connections: among(own.connections.as_deref(), asked),
         workflow: text("workflow"),
         text: text("q"),
         attention: filters.get("attention").map(parse_attention_code).transpose()?,
         after: filters.cursor(|text| input::parse_time_cursor(text, ConnectionId::parse))?,
         limit: filters.limit()?,
-        ..Caller::Key(key).connection_filter()
+        ..own
     };
     let page = connections::list_connections(context, &key.workspace, &filter).await?;
     Ok(Json::ok(ListResponse::of(page, |listed| ConnectionResponse::of(context, listed))))
+}
+
+/// The filters of a list of connections, beside those by metadata.
+const FILTERS: [&str; 9] =
+    ["app", "status", "user", "environment", "workflow", "q", "attention", "ids", "updated_since"];
+/// How a filter by metadata begins. The key follows.
+const METADATA_PREFIX: &str = "metadata.";
+/// The value of `user` for connections without an owner.
+const NO_USER: &str = "none";
+const TIME: &str = "must be a time such as 2026-11-22T12:00:00Z.";
+/// Ids that one request may name.
+const MAX_IDS: usize = 200;
+
+/// One status has an index. Several are looked for in all connections.
+fn parse_statuses(text: &str) -> Result<(Option<ConnectionStatus>, Option<Vec<ConnectionStatus>>)> {
+    let wrong = || {
+        let problem = "must be connected, awaiting_confirmation or needs_reconnect, or several of them with commas.";
+        Error::invalid_field("status", problem)
+    };
+    let all: Vec<_> =
+        text.split(',').map(|one| ConnectionStatus::parse(one).ok_or_else(wrong)).collect::<Result<_>>()?;
+    Ok(match all.as_slice() {
+        [one] => (Some(*one), None),
+        _ => (None, Some(all)),
+    })
+}
+
+fn parse_ids(text: &str) -> Result<Vec<ConnectionId>> {
+    let wrong = || Error::invalid_field("ids", "must be 1 to 200 ids of connections (con_…) with commas.");
+    let all: Vec<_> = text.split(',').map(|one| ConnectionId::parse(one).ok_or_else(wrong)).collect::<Result<_>>()?;
+    if all.len() <= MAX_IDS { Ok(all) } else { Err(wrong()) }
+}
+
+/// The ids that are asked for, among those that exist for the key.
+fn among(own: Option<&[ConnectionId]>, asked: Option<Vec<ConnectionId>>) -> Option<Vec<ConnectionId>> {
+    match (own, asked) {
+        (own, None) => own.map(<[_]>::to_vec),
+        (None, asked) => asked,
+        (Some(own), Some(asked)) => Some(asked.into_iter().filter(|id| own.contains(id)).collect()),
+    }
 }
 
 fn parse_attention_code(text: &str) -> Result<String> {
@@ -82,7 +130,9 @@ pub(super) async fn get_connection<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Json<ConnectionResponse>> {
-    Ok(Json::ok(ConnectionResponse::of(context, call.path_connection()?.clone())))
+    let listed = call.path_connection()?;
+    let state = ReadState::of_connection(&listed.connection);
+    Ok(Json::ok(ConnectionResponse::of(context, listed.clone())).tagged(state))
 }
 
 /// The changes of a connection.
@@ -132,9 +182,12 @@ pub(super) async fn update_connection<P: Ports>(
         shared: input.shared,
         environment: input.environment,
     };
-    let edited = connections::edit_connection(context, &listed.connection, patch, &call.key_actor()?).await?;
-    let shown = ConnectionResponse::of(context, load_connection(context, call, &listed.connection.id).await?);
-    Ok(Json::ok(UpdatedConnectionResponse::of(shown, edited)))
+    let (actor, if_match) = (call.key_actor()?, call.if_match()?);
+    let edited = connections::edit_connection(context, &listed.connection, patch, &actor, &if_match).await?;
+    let changed = load_connection(context, call, &listed.connection.id).await?;
+    let state = ReadState::of_connection(&changed.connection);
+    let shown = ConnectionResponse::of(context, changed);
+    Ok(Json::ok(UpdatedConnectionResponse::of(shown, edited)).tagged(state))
 }
 
 pub(super) async fn delete_connection<P: Ports>(
@@ -143,7 +196,9 @@ pub(super) async fn delete_connection<P: Ports>(
 ) -> Result<Json<DisconnectedResponse>> {
     let connection = &call.path_connection()?.connection;
     let actor = call.key_actor()?;
-    let (told, copies, ended) = disconnect::disconnect(context, &connection.workspace, &connection.id, &actor).await?;
+    let condition = call.if_match()?.condition(Some(ReadState::of_connection(connection)))?;
+    let (told, copies, ended) =
+        disconnect::disconnect_if(context, &connection.workspace, &connection.id, &actor, condition).await?;
     Ok(Json::ok(DisconnectedResponse::of(told, copies, ended)))
 }
 
@@ -175,8 +230,9 @@ pub(super) async fn resolve_connection<P: Ports>(
     let request = body.read().and_then(ResolveRequest::validated);
     let asked = request.as_ref().ok().cloned();
     let answered = resolve::resolve(context, presented, &id, request).await?;
-    access_log::write_issued_credential(context, call, asked.as_ref(), &answered.resolved);
-    Ok(Json::ok(answered.resolved.into()).then(answered.deferred))
+    let event = access_log::write_issued_credential(context, call, asked.as_ref(), &answered.resolved)?;
+    let deferred = answered.deferred.into_iter().chain(event).collect();
+    Ok(Json::ok(answered.resolved.into()).then(deferred))
 }
 
 pub(super) async fn list_connection_uses<P: Ports>(

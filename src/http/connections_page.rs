@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::{Health, Ports, RefreshOutcome};
+use crate::preconditions::IfMatch;
 use crate::revocation::RevocationOutcome;
 use crate::store::Page;
 use crate::store::clients::WorkspaceClients;
@@ -394,7 +395,8 @@ fn describe_actor(stored: &str, me: &str, keys: &BTreeMap<String, String>) -> St
         Some(Actor::ScheduledRun) => "by a regular check".to_owned(),
         Some(Actor::Refresh) => "when the access was renewed".to_owned(),
         Some(Actor::Embedder) => "by the program that made the link".to_owned(),
-        Some(Actor::UnknownUser | Actor::Check) | None => format!("by {stored}"),
+        Some(Actor::Operator) => "by the operator".to_owned(),
+        Some(Actor::UnknownUser | Actor::Check | Actor::Unauthenticated) | None => format!("by {stored}"),
     }
 }
 
@@ -406,7 +408,9 @@ pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_
     let listed = call.path_connection()?;
     let entered = input::form_field(call.request, "name").unwrap_or_default();
     let patch = ConnectionPatch { name: Some(entered.clone()), ..ConnectionPatch::default() };
-    match connections::edit_connection(context, &listed.connection, patch, &call.user_actor()?).await {
+    match connections::edit_connection(context, &listed.connection, patch, &call.user_actor()?, &IfMatch::Anything)
+        .await
+    {
         Ok(_) => Ok(redirect_to_connection(&listed.connection.id, "renamed")),
         Err(error) if error.code == ErrorCode::InvalidRequest => {
             rename_error_response(context, call, listed, entered, &error).await

@@ -128,12 +128,26 @@ impl QueryParams {
         Self::parse_known(request, &known)
     }
 
+    /// The same, also with parameters that begin with `prefix`. What follows is the caller's.
+    pub(super) fn parse_list_query_with(request: &Request, known: &[&str], prefix: &'static str) -> Result<Self> {
+        let known: Vec<_> = known.iter().chain(&["limit", "cursor"]).copied().collect();
+        Self::parse(request, &known, Some(prefix))
+    }
+
     /// Reads the query of another route, with the same rule for unknown parameters.
     pub(super) fn parse_known(request: &Request, known: &[&str]) -> Result<Self> {
+        Self::parse(request, known, None)
+    }
+
+    fn parse(request: &Request, known: &[&str], prefix: Option<&str>) -> Result<Self> {
         let given = all_query_params(request);
+        let has_prefix =
+            |name: &str| prefix.is_some_and(|prefix| name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()));
         let wrong = |name: &String, value: &String| {
-            let problem = if !known.contains(&name.as_str()) {
-                format!("is not known here; there are {}.", known.join(", "))
+            let problem = if !known.contains(&name.as_str()) && !has_prefix(name) {
+                let named = prefix.map(|prefix| format!("{prefix}KEY"));
+                let all: Vec<_> = known.iter().copied().chain(named.as_deref()).collect();
+                format!("is not known here; there are {}.", all.join(", "))
             } else if value.is_empty() {
                 "is empty. Give a value, or leave it out.".to_owned()
             } else if count_query_param(request, name) > 1 {
@@ -150,6 +164,12 @@ impl QueryParams {
     /// A filter, if it was given.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// The filters that begin with a prefix, without it.
+    pub(super) fn with_prefix(&self, prefix: &str) -> BTreeMap<String, String> {
+        let one = |(name, value): (&String, &String)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone()));
+        self.0.iter().filter_map(one).collect()
     }
 
     /// A filter, parsed with `read`, if it was given. `problem` says what it must be.
@@ -169,11 +189,16 @@ impl QueryParams {
 
     /// How many rows.
     pub(super) fn limit(&self) -> Result<i64> {
-        let Some(text) = self.get("limit") else { return Ok(DEFAULT_LIMIT) };
+        self.limit_up_to(DEFAULT_LIMIT, MAX_LIMIT)
+    }
+
+    /// The same with other numbers.
+    pub(super) fn limit_up_to(&self, usual: i64, most: i64) -> Result<i64> {
+        let Some(text) = self.get("limit") else { return Ok(usual) };
         text.parse()
             .ok()
-            .filter(|n| (1..=MAX_LIMIT).contains(n))
-            .ok_or_else(|| Error::invalid_field("limit", "must be a number from 1 to 200."))
+            .filter(|n| (1..=most).contains(n))
+            .ok_or_else(|| Error::invalid_field("limit", format!("must be a number from 1 to {most}.")))
     }
 
     /// Where the previous page ended, parsed with `read`.

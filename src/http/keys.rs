@@ -8,18 +8,21 @@ use super::responses::{self, ApiKeyResponse, DeletedKeyResponse, NewApiKeyRespon
 use super::{Call, sessions};
 use crate::api_keys::{self, NewApiKey};
 use crate::app::AppId;
-use crate::caller::{ApiKey, KeyScope};
+use crate::caller::KeyScope;
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ids::{ApiKeyId, ConnectionId};
 use crate::ports::Ports;
+use crate::preconditions::ReadState;
 use crate::time::Timestamp;
 use crate::workspace::Workspace;
 use crate::workspaces::{self, WorkspacePatch};
 
 pub(super) async fn get_own_workspace<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<Workspace>> {
-    Ok(Json::ok(workspaces::load_workspace(context, &call.caller_key()?.workspace).await?))
+    let workspace = workspaces::load_workspace(context, &call.caller_key()?.workspace).await?;
+    let state = ReadState::of_workspace(&workspace);
+    Ok(Json::ok(workspace).tagged(state))
 }
 
 /// The changes of the workspace. Absent or null members are unchanged.
@@ -42,7 +45,10 @@ pub(super) async fn update_own_workspace<P: Ports>(
 ) -> Result<Json<Workspace>> {
     let UpdateWorkspaceInput { name, allowed_origins } = body.read()?;
     let patch = WorkspacePatch { name, allowed_origins };
-    Ok(Json::ok(workspaces::update_workspace(context, &call.caller_key()?.workspace, patch).await?))
+    let (workspace, actor, if_match) = (&call.caller_key()?.workspace, call.key_actor()?, call.if_match()?);
+    let changed = workspaces::update_workspace(context, workspace, patch, &actor, &if_match).await?;
+    let state = ReadState::of_workspace(&changed);
+    Ok(Json::ok(changed).tagged(state))
 }
 
 /// An API key to create.
@@ -102,11 +108,11 @@ fn should_end_created_items(call: &Call<'_>) -> Result<bool> {
 }
 
 pub(super) async fn delete_key<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<DeletedKeyResponse>> {
-    let ApiKey { id, workspace, .. } = call.path_key()?;
+    let key = call.path_key()?;
     let end = should_end_created_items(call)?;
-    let (revoked, copies) = api_keys::revoke_key(context, workspace, id, end).await?;
+    let (revoked, copies) = api_keys::revoke_key(context, call.caller_key()?, key, end).await?;
     Ok(Json::ok(DeletedKeyResponse {
-        id: id.clone(),
+        id: key.id.clone(),
         deleted: true,
         ended: revoked.ended,
         made_keys: revoked.made_keys,
@@ -134,7 +140,7 @@ pub(super) async fn rotate_key<P: Ports>(
     let key = call.path_key()?;
     api_keys::require_newest_secret(call.caller_key()?, call.presented_key()?, key)?;
     let input = body.read()?;
-    let rotated = api_keys::rotate_key(context, key, input.overlap_seconds).await?;
+    let rotated = api_keys::rotate_key(context, call.caller_key()?, key, input.overlap_seconds).await?;
     let copies = Some(rotated.cache_entries);
     Ok(Json::ok(NewApiKeyResponse::of(rotated.key, &rotated.text, copies, context.now())))
 }

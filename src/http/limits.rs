@@ -59,20 +59,21 @@ fn presented_credential<'a>(route: &RouteEntry, call: &Call<'a>) -> Option<&'a s
     }
 }
 
-/// The caller's address. An IPv6 network of 64 bits is one caller, because it has too many addresses to count.
-fn caller_address(request: &Request) -> String {
-    match request.header("cf-connecting-ip").map(|text| text.trim().parse()) {
-        Some(Ok(IpAddr::V6(ip))) => match ip.to_ipv4_mapped() {
+/// The caller's address, if the platform provides it. An IPv6 network of 64 bits is one caller, because it has too many
+/// addresses to count.
+pub(super) fn caller_address(request: &Request) -> Option<String> {
+    match request.header("cf-connecting-ip")?.trim().parse() {
+        Ok(IpAddr::V6(ip)) => Some(match ip.to_ipv4_mapped() {
             Some(ip) => ip.to_string(),
             None => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).to_string(),
-        },
-        Some(Ok(ip)) => ip.to_string(),
-        Some(Err(_)) | None => UNKNOWN_ADDRESS.to_owned(),
+        }),
+        Ok(IpAddr::V4(ip)) => Some(ip.to_string()),
+        Err(_) => None,
     }
 }
 
 fn address_counter(request: &Request) -> String {
-    format!("address {}", caller_address(request))
+    format!("address {}", caller_address(request).unwrap_or_else(|| UNKNOWN_ADDRESS.to_owned()))
 }
 
 /// Refuses a caller that is over a limit, before its credential is compared.
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
     use crate::http::{Body, Method};
 
-    fn address_from_header(address: Option<&str>) -> String {
+    fn address_from_header(address: Option<&str>) -> Option<String> {
         let headers = address.map(|address| ("cf-connecting-ip".to_owned(), address.to_owned()));
         let request = Request {
             method: Method::Get,
@@ -208,8 +209,8 @@ mod tests {
 
     #[test]
     fn a_callers_address_is_its_ipv4_address_or_its_ipv6_network() {
-        assert_eq!(address_from_header(Some("192.0.2.7")), "192.0.2.7");
-        assert_eq!(address_from_header(Some("::ffff:192.0.2.7")), "192.0.2.7");
+        assert_eq!(address_from_header(Some("192.0.2.7")).as_deref(), Some("192.0.2.7"));
+        assert_eq!(address_from_header(Some("::ffff:192.0.2.7")).as_deref(), Some("192.0.2.7"));
         assert_eq!(
             address_from_header(Some("2001:db8:1:2:3:4:5:6")),
             address_from_header(Some("2001:db8:1:2:ffff::1"))

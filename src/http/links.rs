@@ -19,6 +19,7 @@ use crate::ids::{ConnectionId, LinkId};
 use crate::json::objects;
 use crate::names::parse_name;
 use crate::ports::Ports;
+use crate::preconditions::ReadState;
 use crate::sign_in_links::{self, NewSignInLink};
 use crate::store::links::{Link, LinkFilter, LinkState, OnDuplicate};
 use crate::workspace::{Role, User};
@@ -131,7 +132,8 @@ pub(super) fn parse_settings(
 }
 
 fn link_json<P: Ports>(context: &Context<P>, link: Link) -> Json<LinkResponse> {
-    Json::ok(LinkResponse::of(link, context.now()))
+    let state = ReadState::of_link(&link);
+    Json::ok(LinkResponse::of(link, context.now())).tagged(state)
 }
 
 pub(super) async fn get_link<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<LinkResponse>> {
@@ -159,7 +161,7 @@ pub(super) async fn list_links<P: Ports>(
 }
 
 pub(super) async fn delete_link<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<LinkResponse>> {
-    let link = link::revoke(context, call.path_link()?).await?;
+    let link = link::revoke(context, call.path_link()?, &call.key_actor()?, &call.if_match()?).await?;
     Ok(link_json(context, link))
 }
 

@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::ids::ClientId;
 use crate::oauth_clients::{self, EnteredClient};
 use crate::ports::Ports;
+use crate::preconditions::ReadState;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -37,7 +38,16 @@ async fn load_current_client<P: Ports>(context: &Context<P>, call: &Call<'_>) ->
 
 pub(super) async fn get_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<OAuthClientResponse>> {
     let (auth_method, client) = load_current_client(context, call).await?;
-    Ok(Json::ok(OAuthClientResponse::of(context, client, &auth_method)))
+    Ok(client_json(context, &auth_method, client))
+}
+
+fn client_json<P: Ports>(
+    context: &Context<P>,
+    auth_method: &Rc<AuthMethod>,
+    client: Client,
+) -> Json<OAuthClientResponse> {
+    let state = ReadState::of_client(&client);
+    Json::ok(OAuthClientResponse::of(context, client, auth_method)).tagged(state)
 }
 
 /// Tests the client at the app, before anybody connects.
@@ -114,15 +124,23 @@ pub(super) async fn put_client<P: Ports>(
         scopes: input.scopes,
         secret_expires_at: input.secret_expires_at,
     };
-    let client = oauth_clients::put_client(context, &call.caller_key()?.workspace, &auth_method, entered).await?;
-    Ok(Json::ok(OAuthClientResponse::of(context, client, &auth_method)))
+    let client = oauth_clients::put_client(
+        context,
+        &call.caller_key()?.workspace,
+        &auth_method,
+        entered,
+        &call.key_actor()?,
+        &call.if_match()?,
+    )
+    .await?;
+    Ok(client_json(context, &auth_method, client))
 }
 
 pub(super) async fn delete_client<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Json<DeletedResponse<ClientId>>> {
-    let (_, client) = load_current_client(context, call).await?;
-    oauth_clients::delete_client(context, &client).await?;
+    let (auth_method, client) = load_current_client(context, call).await?;
+    oauth_clients::delete_client(context, &auth_method, &client, &call.key_actor()?, &call.if_match()?).await?;
     Ok(Json::ok(DeletedResponse::of(client.id)))
 }

@@ -218,8 +218,9 @@ pub(super) async fn resolve_by_app<P: Ports>(
     let item = ResolveItem { target, request: request.validated() };
     let mut results = Box::pin(resolve::resolve_items(context, presented, vec![item])).await?;
     let answered = results.pop().ok_or_else(|| Error::internal("a resolve without a result"))??;
-    access_log::write_issued_credential(context, call, Some(&asked), &answered.resolved);
-    Ok(Json::ok(answered.resolved.into()).then(answered.deferred))
+    let event = access_log::write_issued_credential(context, call, Some(&asked), &answered.resolved)?;
+    let deferred = answered.deferred.into_iter().chain(event).collect();
+    Ok(Json::ok(answered.resolved.into()).then(deferred))
 }
 
 /// The cache has no defaults: what it answered could be another connection's credential than the default's.
@@ -268,7 +269,7 @@ pub(super) async fn resolve_batch<P: Ports>(
     for (result, asked) in results.into_iter().zip(&asked) {
         shown.push(match result {
             Ok(ResolveResult { resolved, deferred }) => {
-                access_log::write_issued_credential(context, call, asked.as_ref(), &resolved);
+                after.extend(access_log::write_issued_credential(context, call, asked.as_ref(), &resolved)?);
                 after.extend(deferred);
                 BatchResult::Ok(Box::new(resolved.into()))
             }
@@ -342,6 +343,7 @@ pub(super) async fn report_refused_token<P: Ports>(
     Box::pin(report::act_on_report(context, connection, status, &input.credential_version, &request)).await?;
     let asked = request.clone();
     let answered = Box::pin(resolve::resolve(context, call.presented_key()?, &connection.id, Ok(request))).await?;
-    access_log::write_issued_credential(context, call, Some(&asked), &answered.resolved);
-    Ok(Json::ok(answered.resolved.into()).then(answered.deferred))
+    let event = access_log::write_issued_credential(context, call, Some(&asked), &answered.resolved)?;
+    let deferred = answered.deferred.into_iter().chain(event).collect();
+    Ok(Json::ok(answered.resolved.into()).then(deferred))
 }

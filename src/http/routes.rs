@@ -12,8 +12,8 @@ use super::responses::{
     WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, connections, connections_page, credentials, defaults, flows, keys, links, oauth,
-    oauth_clients, operator, resolving, sessions, setup, sign_in, workflows,
+    Call, Method, Response, apps, connections, connections_page, credentials, defaults, events, flows, keys, links,
+    oauth, oauth_clients, operator, resolving, sessions, setup, sign_in, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::ids::{ClientId, SessionId, SignInLinkId};
 use crate::ports::Ports;
 use crate::resolve::ResolveRequest;
-use crate::store::events::Event;
+use crate::store::events::{AuditEvent, Event};
 use crate::store::uses::Use;
 use crate::workspace::Workspace;
 
@@ -197,6 +197,9 @@ routes! {
     Get    "/v1/workflows"                                key_with_scope(KeyScope::ConnectionsRead), List   Workflow     => ListWorkflows -> ListResponse<WorkflowResponse> = workflows::list_workflows;
     Get    "/v1/workflows/{workflow}"                     key_with_scope(KeyScope::ConnectionsRead), Read   Workflow     => GetWorkflow -> ListResponse<WorkflowUseResponse> = workflows::get_workflow;
     Get    "/v1/workflows/{workflow}/preflight"           key_with_scope(KeyScope::ConnectionsRead), Read   Workflow     => PreflightWorkflow -> PreflightResponse = workflows::preflight;
+
+    // Audit log
+    Get    "/v1/events"                                   key_with_scope(KeyScope::Events),          List   Event        => ListEvents -> ListResponse<AuditEvent> = events::list_events;
 
     // Links
     Post   "/v1/links"                                    key_with_scope(KeyScope::Links),           Create Link         => CreateLink(links::CreateLinkInput) -> CreatedLinkResponse = links::create_link;

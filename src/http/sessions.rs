@@ -52,7 +52,7 @@ pub(super) async fn delete_session<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Json<DeletedResponse<SessionId>>> {
     let LoadedResource::Session(session) = &call.subject else { return Err(super::undeclared_resource_error()) };
-    sessions::revoke_session(context, session).await?;
+    sessions::revoke_session(context, session, &call.key_actor()?).await?;
     Ok(Json::ok(DeletedResponse::of(session.id())))
 }
 
@@ -77,6 +77,6 @@ pub(super) async fn delete_sign_in_link<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Json<DeletedResponse<SignInLinkId>>> {
     let LoadedResource::SignInLink(link) = &call.subject else { return Err(super::undeclared_resource_error()) };
-    sign_in_links::delete_sign_in_link(context, link).await?;
+    sign_in_links::delete_sign_in_link(context, link, &call.key_actor()?).await?;
     Ok(Json::ok(DeletedResponse::of(link.id())))
 }

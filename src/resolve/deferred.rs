@@ -9,7 +9,7 @@ use crate::connection::{ChosenBy, Connection};
 use crate::context::Context;
 use crate::ids::{ConnectionId, Shard};
 use crate::isolate_cache::ThrottledTask;
-use crate::ports::{Ports, RateLimit, RateLimiter, RefreshReason, RefreshRunner};
+use crate::ports::{Database, Ports, RateLimit, RateLimiter, RefreshReason, RefreshRunner, Statement};
 use crate::store;
 use crate::store::uses::NewUse;
 
@@ -24,6 +24,15 @@ pub enum DeferredTask {
     WriteCacheEntry(Box<CacheWrite>),
     /// Count the call of a valid key.
     CountCall(PresentedKey),
+    /// Write a line of the audit log.
+    WriteEvent {
+        /// The shard of its workspace.
+        shard: Shard,
+        /// The statement that writes it.
+        statement: Statement,
+        /// Whether it must be written before the answer.
+        is_durable: bool,
+    },
 }
 
 impl DeferredTask {
@@ -34,6 +43,7 @@ impl DeferredTask {
             Self::WriteCacheEntry(write) => write.shard(),
             // It reads no database.
             Self::CountCall(_) => Shard::FIRST,
+            Self::WriteEvent { shard, .. } => *shard,
         }
     }
 
@@ -75,6 +85,12 @@ async fn record_uses<P: Ports>(context: &Context<P>, uses: Vec<NewUse>) {
     }
 }
 
+async fn write_event<P: Ports>(context: &Context<P>, statement: Statement) {
+    if let Err(error) = context.db().batch(vec![statement]).await {
+        context.log("error", "event_not_written", &json!({ "cause": format!("{error:?}") }));
+    }
+}
+
 /// Runs the task, in the shard that it is about. Failures are logged: the caller already has its answer.
 pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
     let shard = after.shard();
@@ -86,5 +102,6 @@ pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
         DeferredTask::RecordUses(uses) => record_uses(context, uses).await,
         DeferredTask::WriteCacheEntry(copy) => cache_entries::write_entries(context, &copy).await,
         DeferredTask::CountCall(key) => count_call(context, &key).await,
+        DeferredTask::WriteEvent { statement, .. } => write_event(context, statement).await,
     }
 }

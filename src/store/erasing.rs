@@ -61,7 +61,7 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
 /// The tables that are emptied first, in this order. A pending grant is revoked before its flow's row is deleted.
-const EMPTY_TABLES: [&str; 7] = [
+const EMPTY_TABLES: [&str; 8] = [
     "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
     "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
@@ -70,6 +70,7 @@ const EMPTY_TABLES: [&str; 7] = [
     "DELETE FROM app_defaults WHERE (workspace_id, app, user_id, environment) IN
       (SELECT workspace_id, app, user_id, environment FROM app_defaults WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM idempotent_requests WHERE id IN (SELECT id FROM idempotent_requests WHERE workspace_id = ?1 LIMIT ?2)",
 ];
 /// Connections that were created in a deleted workspace anyway: ended when nothing else is left of it.
 const END_LATE_CONNECTIONS: &str =
@@ -97,13 +98,14 @@ const ERASE_WORKSPACE: [&str; 3] = [
       AND NOT EXISTS (SELECT 1 FROM api_keys k WHERE k.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM app_defaults d WHERE d.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM events e WHERE e.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM idempotent_requests i WHERE i.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM oauth_clients c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1)",
 ];
 
 /// The tables with rows of a workspace: all of them are emptied when it is deleted. A test compares this list with the
 /// schema.
-pub const WORKSPACE_TABLES: [&str; 13] = [
+pub const WORKSPACE_TABLES: [&str; 14] = [
     "api_keys",
     "app_defaults",
     "apps",
@@ -111,6 +113,7 @@ pub const WORKSPACE_TABLES: [&str; 13] = [
     "connections",
     "events",
     "flows",
+    "idempotent_requests",
     "oauth_clients",
     "revocations",
     "sessions",
@@ -122,7 +125,7 @@ pub const WORKSPACE_TABLES: [&str; 13] = [
 /// Rows written to erase a connection: its own, and at most six index entries.
 pub const WRITES_PER_CONNECTION: i64 = 7;
 /// The same for a row of the other tables.
-const WRITES_PER_OTHER_ROW: i64 = 3;
+const WRITES_PER_OTHER_ROW: i64 = 4;
 
 /// An ended connection, with what decides how it is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]

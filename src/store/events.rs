@@ -1,17 +1,64 @@
-//! Rows of `events`: the audit log.
+//! Rows of `events`: the audit log. How it is searched is in `search`.
+
+mod search;
 
 use super::{Columns, FromRow, Page, StoreResult, cut_page, query_all};
-use crate::audit::{Actor, EventType};
-use crate::ids::{ConnectionId, EventId, WorkspaceId};
-use crate::ports::{Database, Statement};
+use crate::app::AppId;
+use crate::audit::{Actor, EventType, RequestOrigin};
+use crate::ids::{ApiKeyId, ConnectionId, EventId, WorkspaceId};
+use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-const INSERT: &str = "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+pub use search::{AuditEvent, EventFilter, MOST_EXAMINED, search};
+
+macro_rules! insert_columns {
+    () => {
+        "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail, app, connection_name, actor_name,
+      target, workflow, step, address, user_agent, request_id)
+    "
+    };
+}
+/// The names are those of now: a connection and a key may be gone when somebody reads the line.
+macro_rules! insert_values {
+    () => {
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7,
+      coalesce(?8, (SELECT app FROM connections WHERE id = ?2)), (SELECT name FROM connections WHERE id = ?2),
+      (SELECT name FROM api_keys WHERE id = ?9), ?10, NULL, NULL, ?11, ?12, ?13"
+    };
+}
+const INSERT: &str = concat!(insert_columns!(), "VALUES (", insert_values!(), ")");
 /// Only if the statement before it in the batch changed a row.
-const INSERT_IF_CHANGED: &str = "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE changes() > 0";
+const INSERT_IF_CHANGED: &str = concat!(insert_columns!(), "SELECT ", insert_values!(), " WHERE changes() > 0");
+const INSERT_READ: &str = concat!(
+    insert_columns!(),
+    "SELECT k.workspace_id, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT app FROM connections WHERE id = ?2),
+      (SELECT name FROM connections WHERE id = ?2), k.name, NULL, ?8, ?9, ?10, ?11, ?12 FROM api_keys k WHERE k.id = ?1"
+);
+/// Once in a while for each key, in all instances of the program together.
+const INSERT_REFUSAL: &str = concat!(
+    insert_columns!(),
+    "SELECT k.workspace_id, '', ?2, ?3, ?4, ?5, NULL, NULL, NULL, NULL, k.id, NULL, NULL, ?6, ?7, ?8
+    FROM api_keys k WHERE k.id = ?1 AND NOT EXISTS (SELECT 1 FROM events e
+      WHERE e.workspace_id = k.workspace_id AND e.connection_id = '' AND e.occurred_at > ?9 AND e.type = ?4 AND e.target = k.id)"
+);
+const SET_DETAIL: &str =
+    "UPDATE events SET detail = ?5 WHERE workspace_id = ?1 AND connection_id = ?2 AND occurred_at = ?3 AND id = ?4";
 const LIST: &str = "SELECT * FROM events WHERE workspace_id = ?1 AND connection_id = ?2 AND (occurred_at, seq) < (?3, ?4) ORDER BY occurred_at DESC, seq DESC LIMIT ?5";
+
+/// Seconds in which a key whose authentication is refused gets one line.
+const REFUSAL_INTERVAL: i64 = 60;
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EventSubject<'a> {
+    /// A connection.
+    pub connection: Option<&'a ConnectionId>,
+    /// An app; that of the connection is known without it.
+    pub app: Option<&'a AppId>,
+    /// The id of something else.
+    pub target: Option<&'a str>,
+}
 
 /// A line that is to be written to the audit trail.
 #[derive(Debug)]
@@ -22,10 +69,14 @@ pub struct NewEvent<'a> {
     pub at: Timestamp,
     /// What happened.
     pub event: EventType,
+    /// What it happened to.
+    pub subject: EventSubject<'a>,
     /// Who did it.
     pub actor: &'a Actor,
     /// A code or name with details, never a secret.
     pub detail: Option<&'a str>,
+    /// Where the request came from.
+    pub origin: &'a RequestOrigin,
 }
 
 /// One line of the audit log.
@@ -78,22 +129,140 @@ impl FromRow for NumberedEvent {
 }
 
 /// The statement that writes a line, in the batch of the change that it describes.
-pub fn insert(workspace: &WorkspaceId, connection: &ConnectionId, event: &NewEvent<'_>) -> Statement {
+pub fn insert(workspace: &WorkspaceId, new: &NewEvent<'_>) -> Statement {
+    let key = match new.actor {
+        Actor::Key(id) => Some(id),
+        _ => None,
+    };
     sql!(
         INSERT,
         workspace,
-        connection,
-        event.at,
-        &event.id,
-        event.event.as_str(),
-        event.actor.to_string(),
-        event.detail
+        new.subject.connection.map_or("", ConnectionId::as_str),
+        new.at,
+        &new.id,
+        new.event.as_str(),
+        new.actor.to_string(),
+        new.detail,
+        new.subject.app,
+        key,
+        new.subject.target,
+        new.origin.address.as_deref(),
+        new.origin.user_agent.as_deref(),
+        new.origin.request.as_deref()
     )
 }
 
 /// The line is written only if the statement before it in the batch changes something.
 pub fn insert_if_changed(insert: Statement) -> Statement {
     Statement { sql: INSERT_IF_CHANGED, ..insert }
+}
+
+/// A credential that was handed out to a key.
+#[derive(Debug)]
+pub struct NewRead<'a> {
+    /// The id of the line.
+    pub id: EventId,
+    /// When.
+    pub at: Timestamp,
+    /// The key.
+    pub key: &'a ApiKeyId,
+    /// The connection.
+    pub connection: &'a ConnectionId,
+    /// Where the credential came from.
+    pub source: &'a str,
+    /// For which workflow, if the caller says so.
+    pub workflow: Option<&'a str>,
+    /// For which of its steps.
+    pub step: Option<&'a str>,
+    /// Where the request came from.
+    pub origin: &'a RequestOrigin,
+}
+
+/// The statement that writes that a credential was handed out.
+pub fn insert_read(new: &NewRead<'_>) -> Statement {
+    sql!(
+        INSERT_READ,
+        new.key,
+        new.connection,
+        new.at,
+        &new.id,
+        EventType::CredentialReturned.as_str(),
+        Actor::Key(new.key.clone()).to_string(),
+        new.source,
+        new.workflow,
+        new.step,
+        new.origin.address.as_deref(),
+        new.origin.user_agent.as_deref(),
+        new.origin.request.as_deref()
+    )
+}
+
+/// The statement that writes that the authentication of a known key was refused. It writes nothing for a key that does not
+/// exist, or that has such a line of the last minute.
+pub fn insert_refusal(id: &EventId, key: &ApiKeyId, origin: &RequestOrigin, now: Timestamp) -> Statement {
+    sql!(
+        INSERT_REFUSAL,
+        key,
+        now,
+        id,
+        EventType::AuthenticationRefused.as_str(),
+        Actor::Unauthenticated.to_string(),
+        origin.address.as_deref(),
+        origin.user_agent.as_deref(),
+        origin.request.as_deref(),
+        now.plus(-REFUSAL_INTERVAL)
+    )
+}
+
+/// The statement that adds to a connection's event what is known only later.
+pub fn set_detail(
+    workspace: &WorkspaceId,
+    connection: &ConnectionId,
+    id: &EventId,
+    at: Timestamp,
+    detail: &str,
+) -> Statement {
+    sql!(SET_DETAIL, workspace, connection, at, id, detail)
+}
+
+/// Which statement of a batch makes the change that an event describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangedBy {
+    /// The first one.
+    First,
+    /// The last one.
+    Last,
+}
+
+/// A database whose batches also write an event, if they change something: a change and its event are one transaction. What
+/// the batch answers is what it would answer without the event.
+#[derive(Debug)]
+pub struct AuditedDatabase<D> {
+    db: D,
+    event: Statement,
+    changed_by: ChangedBy,
+}
+
+impl<D: Database> AuditedDatabase<D> {
+    /// Writes this event (a statement of [`insert`]) with each batch.
+    pub fn new(db: D, event: Statement, changed_by: ChangedBy) -> Self {
+        Self { db, event: insert_if_changed(event), changed_by }
+    }
+}
+
+impl<D: Database> Database for AuditedDatabase<D> {
+    async fn batch(&self, mut statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
+        let at = match self.changed_by {
+            ChangedBy::First => 1.min(statements.len()),
+            ChangedBy::Last => statements.len(),
+        };
+        statements.insert(at, self.event.clone());
+        let mut answers = self.db.batch(statements).await?;
+        if at < answers.len() {
+            answers.remove(at);
+        }
+        Ok(answers)
+    }
 }
 
 /// A connection's events, newest first, before a cursor.

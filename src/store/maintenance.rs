@@ -30,7 +30,10 @@ const PURGES: [(&str, i64); 9] = [
         0,
     ),
     ("DELETE FROM revocations WHERE id IN (SELECT id FROM revocations WHERE expires_at <= ?1 LIMIT ?2)", 0),
-    ("DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE occurred_at < ?1 LIMIT ?2)", retention::EVENT_AGE),
+    (
+        "DELETE FROM idempotent_requests WHERE id IN (SELECT id FROM idempotent_requests WHERE expires_at <= ?1 LIMIT ?2)",
+        0,
+    ),
     (
         "DELETE FROM client_tests WHERE (oauth_client, input_hash) IN (SELECT oauth_client, input_hash FROM client_tests WHERE started_at < ?1 LIMIT ?2)",
         retention::CLIENT_TEST_AGE,
@@ -45,6 +48,7 @@ const PURGES: [(&str, i64); 9] = [
         retention::CACHE_DELETE_AGE,
     ),
 ];
+const PURGE_EVENTS: &str = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE occurred_at < ?1 LIMIT ?2)";
 /// Sealed tokens of a connection that needs a reconnect are kept for a week, so that "check now" may restore it.
 const ERASE_REFUSED_CREDENTIALS: &str = concat!(
     "UPDATE connections SET sealed_credential = NULL, version = version + 1 WHERE id IN
@@ -80,16 +84,19 @@ const SEALED_UNDER: &str = "SELECT part, substr(sealed, 5, instr(substr(sealed, 
       UNION ALL SELECT 1, sealed_secret FROM (SELECT sealed_secret FROM oauth_clients ORDER BY id DESC LIMIT ?1)
       UNION ALL SELECT 2, sealed_tokens FROM (SELECT sealed_tokens FROM revocations ORDER BY id DESC LIMIT ?1)
       UNION ALL SELECT 3, sealed_verifier FROM (SELECT sealed_verifier FROM flows ORDER BY id DESC LIMIT ?1)
-      UNION ALL SELECT 4, sealed_grant FROM (SELECT sealed_grant FROM flows ORDER BY id DESC LIMIT ?1))
+      UNION ALL SELECT 4, sealed_grant FROM (SELECT sealed_grant FROM flows ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 5, sealed_answer FROM (SELECT sealed_answer FROM idempotent_requests ORDER BY id DESC LIMIT ?1))
     GROUP BY 1, 2 ORDER BY 1, 2";
 /// Rows of a table whose keys the status counts, at most.
 pub const SEALED_ROWS_COUNTED: i64 = 5_000;
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
-/// Deletes what has expired. Returns how many rows. Also wakes the next connections whose client was entered again.
-pub async fn purge(db: &impl Database, now: Timestamp) -> StoreResult<u64> {
+/// Deletes what has expired, and of the audit log what is older than so many days, at most so many lines. Returns how many
+/// rows. Also wakes the next connections whose client was entered again.
+pub async fn purge(db: &impl Database, now: Timestamp, (days, events): (i64, i64)) -> StoreResult<u64> {
     let purge = |(sql, age): &(&'static str, i64)| sql!(*sql, now.plus(-age), PURGED_ROWS);
     let mut statements: Vec<_> = PURGES.iter().map(purge).collect();
+    statements.push(sql!(PURGE_EVENTS, now.plus(-days * retention::DAY), events));
     let refused_before = now.plus(-retention::REFUSED_CREDENTIAL_AGE);
     statements.push(sql!(ERASE_REFUSED_CREDENTIALS, now, refused_before, PURGED_ROWS));
     let purges = statements.len();

@@ -27,11 +27,14 @@ pub enum SealedColumn {
     Verifier,
     /// The pending grant of a flow.
     Grant,
+    /// The answer to a request with an `Idempotency-Key`.
+    Answer,
 }
 
 impl SealedColumn {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 5] = [Self::Credential, Self::Secret, Self::Tokens, Self::Verifier, Self::Grant];
+    pub const ALL: [Self; 6] =
+        [Self::Credential, Self::Secret, Self::Tokens, Self::Verifier, Self::Grant, Self::Answer];
 
     /// The sealed field of its values.
     pub fn sealed_field(self) -> SealedField {
@@ -41,6 +44,7 @@ impl SealedColumn {
             Self::Tokens => frozen::REVOKED_TOKENS,
             Self::Verifier => frozen::PKCE_VERIFIER,
             Self::Grant => frozen::PENDING_GRANT,
+            Self::Answer => frozen::IDEMPOTENT_ANSWER,
         }
     }
 
@@ -55,6 +59,7 @@ impl SealedColumn {
             Self::Tokens => REPLACE_TOKENS,
             Self::Verifier => REPLACE_VERIFIER,
             Self::Grant => REPLACE_GRANT,
+            Self::Answer => REPLACE_ANSWER,
         }
     }
 }
@@ -106,6 +111,8 @@ const PAGE: &str = concat!(
     part!("3", "flows", "sealed_verifier", "0", "0"),
     " UNION ALL ",
     part!("4", "flows", "sealed_grant", "0", "0"),
+    " UNION ALL ",
+    part!("5", "idempotent_requests", "sealed_answer", "0", "0"),
     " ORDER BY id, number LIMIT ?3)) WHERE ahead < ?4 ORDER BY id, number"
 );
 
@@ -141,6 +148,7 @@ const REPLACE_SECRET: &str = replace!("oauth_clients", "sealed_secret", "");
 const REPLACE_TOKENS: &str = replace!("revocations", "sealed_tokens", "");
 const REPLACE_VERIFIER: &str = replace!("flows", "sealed_verifier", "");
 const REPLACE_GRANT: &str = replace!("flows", "sealed_grant", "");
+const REPLACE_ANSWER: &str = replace!("idempotent_requests", "sealed_answer", "");
 /// Counts what the statement before it changed, unless another run has done this page.
 const COUNT: &str = "UPDATE reseal_progress SET resealed = resealed + changes()
     WHERE key_id = ?1 AND pass = ?2 AND after_id = ?3 AND after_column = ?4";
@@ -306,9 +314,11 @@ fn replace_statement(column: SealedColumn, renewed: &[&ResealedValue<'_>], now: 
         renewed.iter().map(|(looked, new)| (&looked.id, looked.version, looked.sealed.as_deref(), new)).collect();
     match column {
         SealedColumn::Credential => sql!(column.replace_sql(), json_text(&list), now),
-        SealedColumn::Secret | SealedColumn::Tokens | SealedColumn::Verifier | SealedColumn::Grant => {
-            sql!(column.replace_sql(), json_text(&list))
-        }
+        SealedColumn::Secret
+        | SealedColumn::Tokens
+        | SealedColumn::Verifier
+        | SealedColumn::Grant
+        | SealedColumn::Answer => sql!(column.replace_sql(), json_text(&list)),
     }
 }
 

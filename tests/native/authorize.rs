@@ -243,8 +243,9 @@ fn lists_show_a_key_only_its_workspace_and_allow_lists() {
             let answer = answer.to_string();
             let everybodys_app = matches!(kind, KeyVariant::OtherWorkspace | KeyVariant::Limited { apps: false, .. });
             for (what, id) in &setting.others {
-                // A link names the key that created it. That grants no access.
-                let told = *what == "app" && everybodys_app || *what == "key" && line.resource == Resource::Link;
+                // A link names the key that created it, and an event the key that acted. That grants no access.
+                let names_keys = matches!(line.resource, Resource::Link | Resource::Event);
+                let told = *what == "app" && everybodys_app || *what == "key" && names_keys;
                 assert!(told || !answer.contains(id.as_str()), "{kind:?} {} shows {what} {id}", line.path);
             }
             // "acme" is also among the catalogue's examples.

@@ -84,7 +84,7 @@ fn a_filtered_list_never_returns_more_than_the_filter() {
             "/v1/connections",
             "metadata=a",
             "metadata",
-            "there are app, status, user, environment, workflow, q, attention, limit, cursor.",
+            "there are app, status, user, environment, workflow, q, attention, ids, updated_since, limit, cursor, metadata.KEY.",
         ),
         ("/v1/connections", "user=ann&user=bob", "user", "is duplicated; remove one."),
         ("/v1/connections", "limit=", "limit", "is empty"),

@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "shared with the simulation, which uses the rest")]
 mod support;
 
+mod audit;
 mod auth_methods;
 mod authorize;
 mod browser_flows;
@@ -17,11 +18,14 @@ mod definition_changes;
 mod destinations;
 mod disconnect;
 mod edge_memory;
+mod etags;
 mod faults;
 mod hostile_editor;
 mod http;
+mod idempotency;
 mod invalid_requests;
 mod layers;
+mod list_filters;
 mod malformed_input;
 mod manual_input;
 mod migrations;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use connections::audit::Actor;
 use connections::connect::callback::{CallbackParams, CallbackResult};
 use connections::connect::client_setup::{self, NewClient, NewSecret};
 use connections::connect::client_test::{self, ClientTest};
@@ -270,7 +271,7 @@ fn a_refused_replaced_client_leads_to_a_reconnect() {
             scopes: None,
             secret_expires_at: None,
         };
-        client_setup::put(&context, &fixture.workspace, &auth_method, new).await.unwrap();
+        client_setup::put(&context, &fixture.workspace, &auth_method, new, &Actor::Embedder).await.unwrap();
     });
     for _ in 0..2 {
         let error = resolve_error(&fixture, &id);

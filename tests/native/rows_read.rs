@@ -127,6 +127,16 @@ fn filters(fixture: &Fixture) -> Vec<(&'static str, ConnectionFilter)> {
         ("app without hits", ConnectionFilter { app: Some(other_app.clone()), ..all.clone() }),
         ("one connection", ConnectionFilter { connections: Some(vec![numbered_id(900)]), ..all.clone() }),
         ("other apps", ConnectionFilter { apps: Some(vec![other_app]), ..all.clone() }),
+        (
+            "several statuses",
+            ConnectionFilter {
+                statuses: Some(vec![ConnectionStatus::NeedsReconnect, ConnectionStatus::AwaitingConfirmation]),
+                ..all.clone()
+            },
+        ),
+        ("metadata", ConnectionFilter { metadata: Some([("no".into(), "no".into())].into()), ..all.clone() }),
+        ("updated since", ConnectionFilter { updated_since: Some(Timestamp::from_unix(9_000_000_000)), ..all.clone() }),
+        ("without a user", ConnectionFilter { without_user: true, text: text("none"), ..all.clone() }),
         ("missing_scopes", attention("missing_scopes")),
         ("duplicate", attention("duplicate")),
         ("client_misconfigured", attention("client_misconfigured")),

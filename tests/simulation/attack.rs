@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use connections::app::AppId;
+use connections::audit::Actor;
 use connections::caller::hash_secret;
 use connections::catalogue;
 use connections::connect::callback::{CallbackParams, CallbackResult, handle};
@@ -265,7 +266,7 @@ async fn put_client(
                 scopes: None,
                 secret_expires_at: None,
             };
-            client_setup::put(&context, &workspace, &auth_method, new).await.map(|_| true)
+            client_setup::put(&context, &workspace, &auth_method, new, &Actor::Embedder).await.map(|_| true)
         })
         .await;
     hostile.client_entry_times_ms.borrow_mut().push((begun, world.runtime.now_ms()));

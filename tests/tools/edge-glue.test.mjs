@@ -58,6 +58,7 @@ test("an answer keeps each cookie apart, and a 204 has no body", async () => {
   assert.equal(answer.headers.get("x"), "");
   assert.equal(await answer.text(), "text");
   assert.equal(response(204, "x:y", "").body, null);
+  assert.equal(response(304, "x:y", "").body, null);
   assert.throws(() => response(200, "x:a\rb", ""));
 });
 

@@ -7,6 +7,8 @@ use super::schemas::Schemas;
 use crate::authorize::Resource;
 use crate::caller::KeyScope;
 use crate::http::Method;
+use crate::http::etags::{has_etag, takes_if_match};
+use crate::http::idempotency::{is_repeatable, shows_secret};
 use crate::http::problem::ProblemResponse;
 use crate::http::routes::{ROUTES, RequiredAuth, RouteEntry, body_types};
 use crate::ids::{ApiKeyId, ClientId, ConnectionId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
@@ -22,6 +24,9 @@ pub(super) struct Operation {
     /// The texts of statuses, in addition to those of every such route; or statuses that not every such route has.
     refusals: Vec<(u16, &'static str)>,
 }
+
+/// What an `ETag` is.
+const ETAG: &str = "For `If-None-Match` and `If-Match`. Before the hyphen: what a change could overwrite. After it: all that is shown.";
 
 struct Answer {
     status: u16,
@@ -186,7 +191,13 @@ fn described(line: &RouteEntry, schemas: &mut Schemas) -> Value {
         put("x-scope", json!(scope.as_str()));
     }
     let has_query = !query.is_empty();
-    let parameters: Vec<_> = segments(line.path).map(|name| reference("parameters", name)).chain(query).collect();
+    let repeatable = is_repeatable(line);
+    let repeats = repeatable.then(|| reference("parameters", "idempotency_key"));
+    let if_match = takes_if_match(line.handler).then(|| reference("parameters", "if_match"));
+    let if_none_match = has_etag(line).then(|| reference("parameters", "if_none_match"));
+    let headers = repeats.into_iter().chain(if_match).chain(if_none_match);
+    let named = segments(line.path).map(|name| reference("parameters", name));
+    let parameters: Vec<_> = named.chain(query).chain(headers).collect();
     if !parameters.is_empty() {
         put("parameters", json!(parameters));
     }
@@ -202,9 +213,20 @@ fn described(line: &RouteEntry, schemas: &mut Schemas) -> Value {
     for answer in answers {
         all.insert(answer.status.to_string(), answered(line, &answer, types.response.as_ref()));
     }
+    if has_etag(line) {
+        all["200"]["headers"] = json!({ "ETag": header(ETAG, &json!({ "type": "string" })) });
+        all.insert("304".into(), json!({ "description": "`If-None-Match` has its `ETag`: nothing changed." }));
+    }
     let usual = usual_refusals(line, has_body, has_query);
     let statuses = usual.into_iter().map(|status| (status, ""));
-    for (status, text) in statuses.chain(refusals) {
+    let mut refusals: Vec<_> = statuses.chain(refusals).map(|(status, text)| (status, text.to_owned())).collect();
+    if takes_if_match(line.handler) {
+        refusals.push((412, String::new()));
+    }
+    if repeatable {
+        describe_repeated(line, &mut refusals);
+    }
+    for (status, text) in refusals {
         let mut refusal = reference("responses", &refusal_name(line, status));
         if !text.is_empty() {
             refusal["description"] = json!(text);
@@ -215,6 +237,18 @@ fn described(line: &RouteEntry, schemas: &mut Schemas) -> Value {
     }
     put("responses", Value::Object(all));
     Value::Object(members)
+}
+
+/// What a request with an `Idempotency-Key` is refused with.
+fn describe_repeated(line: &RouteEntry, refusals: &mut Vec<(u16, String)>) {
+    let shown = if shows_secret(line.handler) { "its answer showed a secret" } else { "its answer was not kept" };
+    let text = format!(
+        "With `Idempotency-Key`: `idempotency_conflict`: the key was used for another body. `idempotency_in_progress`: a request with the key is being handled; with `Retry-After`. `already_done`: it was done, and {shown}; `id` is what it created."
+    );
+    match refusals.iter_mut().rev().find(|(status, _)| *status == 409) {
+        Some((_, before)) => *before = format!("{before} {text}"),
+        None => refusals.push((409, text)),
+    }
 }
 
 /// A body may be omitted if all its members are optional.
@@ -263,7 +297,8 @@ fn usual_refusals(line: &RouteEntry, has_body: bool, has_query: bool) -> Vec<u16
     } else if line.auth != RequiredAuth::Public {
         all.extend(names.then_some(404));
         all.extend(has_body.then_some([413, 422]).into_iter().flatten());
-        all.extend(has_query.then_some(422));
+        // A change refuses an `If-Match` that it would not look at.
+        all.extend((has_query || changes).then_some(422));
     }
     all.push(503);
     all
@@ -280,6 +315,7 @@ fn refusal_name(line: &RouteEntry, status: u16) -> String {
         404 => "NotFound",
         409 => "Conflict",
         410 => "LinkEnded",
+        412 => "PreconditionFailed",
         413 => "BodyTooLarge",
         422 => "Invalid",
         429 => "RateLimited",
@@ -314,6 +350,28 @@ fn parameters(schemas: &mut Schemas) -> Value {
         "reason",
         "Any other word counts as `unknown`.",
         json!({ "type": "string", "enum": ["unknown", "expired", "begun-anew", "other-browser"] }),
+    );
+    all.insert(
+        "idempotency_key".into(),
+        parameter(
+            "header",
+            "Idempotency-Key",
+            "A text of your choice for this request, such as a UUID. A request that is repeated with it within a day, with the same key and body, creates nothing more: it gets the same answer again, with `Idempotency-Replayed: true`. A refused request (4xx) is not kept.",
+            json!({ "type": "string", "minLength": 1, "maxLength": 255 }),
+        ),
+    );
+    all.insert(
+        "if_match".into(),
+        parameter("header", "If-Match", "An `ETag` of the thing: the change is made only if nobody else has changed it since. Only the part before the hyphen is compared, so uses and checks do not matter. `*`: it exists.", json!({ "type": "string" })),
+    );
+    all.insert(
+        "if_none_match".into(),
+        parameter(
+            "header",
+            "If-None-Match",
+            "The `ETag` of what you have: 304 if it is the same.",
+            json!({ "type": "string" }),
+        ),
     );
     let mut query = |name: &str, text: &str, schema: Value| {
         all.insert(name.to_owned(), parameter("query", name, text, schema));

@@ -6,7 +6,6 @@ use super::document::{Operation, operation};
 use super::schemas::Schemas;
 use crate::app::{AppId, AuthMethodId};
 use crate::attention;
-use crate::connection::ConnectionStatus;
 use crate::environment::Environment;
 use crate::http::responses::SessionType;
 use crate::http::routes::Handler;
@@ -24,6 +23,7 @@ const LINKS: &str = "Links";
 const PEOPLE: &str = "People";
 const BROWSER: &str = "Connecting in a browser";
 const PAGE: &str = "Page";
+const AUDIT: &str = "Audit log";
 
 pub(super) fn tags() -> Vec<Value> {
     vec![
@@ -32,6 +32,7 @@ pub(super) fn tags() -> Vec<Value> {
         json!({ "name": APPS }),
         json!({ "name": CONNECTIONS }),
         json!({ "name": LINKS, "description": "Links with which a person connects an app." }),
+        json!({ "name": AUDIT, "description": "Who did what in the workspace." }),
         json!({ "name": PEOPLE, "description": "Sign-in links and sessions." }),
         json!({ "name": BROWSER, "description": "Pages and forms of a flow to an app and back." }),
         json!({ "name": PAGE, "description": "The Connections page for people." }),
@@ -78,6 +79,10 @@ pub(super) const REFUSALS: &[(&str, &str)] = &[
     ("MethodNotAllowed", "`method_not_allowed`: the address does not support the method."),
     ("Conflict", "`conflict`: not possible in the current state."),
     ("LinkEnded", "`link_ended`: the link was used, has expired, or never existed."),
+    (
+        "PreconditionFailed",
+        "`precondition_failed`: it was changed since you read it; `If-Match` names another state. Nothing was changed. Read it again.",
+    ),
     ("BodyTooLarge", "`body_too_large`: the body is over 256 KB."),
     (
         "RateLimited",
@@ -308,12 +313,15 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::ListConnections => operation(CONNECTIONS, "List connections")
             .about("A request looks at up to 1,000 connections if it has to look at each of them, for example for `q` and most values of `attention`. A page may then have fewer rows than `limit`, or none, although more follow: read on until `next_cursor` is null.")
             .query("app", "Of this app.", schemas.request::<AppId>())
-            .query("status", "With this stored status.", schemas.request::<ConnectionStatus>())
-            .query("user", "Of this user's id.", text())
+            .query("status", "With this stored status: `connected`, `awaiting_confirmation` or `needs_reconnect`, or one of several with commas.", text())
+            .query("user", "Of this user's id; `none`: without an owner.", text())
             .query("environment", "Of this environment.", schemas.request::<Environment>())
             .query("workflow", "Used by this workflow.", text())
             .query("attention", "With this attention code.", schemas.request::<attention::AttentionCode>())
             .query("q", "Part of the name, account label or app id.", text())
+            .query("ids", "Of these ids, with commas: 200 at most.", text())
+            .query("metadata.KEY", "With this value under KEY of the metadata. Several must all match.", text())
+            .query("updated_since", "With an event of this time or later: made, repaired, edited, marked, or another line of the audit log. Those that are gone are in the audit log alone.", json!({ "type": "string", "format": "date-time" }))
             .paged()
             .answers(200, "Connections, newest first."),
         Handler::CreateConnection => operation(CONNECTIONS, "Create a connection from a credential")
@@ -360,7 +368,21 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "Uses, by workflow and step."),
         Handler::ListConnectionEvents => operation(CONNECTIONS, "Read a connection's audit log")
             .paged()
-            .answers(200, "Events, newest first. They are kept for 90 days."),
+            .answers(200, "Events, newest first. They are kept for 90 days, or as the operator says (`AUDIT_DAYS`)."),
+
+        // Audit log
+        Handler::ListEvents => operation(AUDIT, "Search or export the audit log")
+            .about("Every change of the workspace, sign-ins, and refused authentication of its keys (once a minute for each key); also what happened to connections that are gone. Credentials that were handed out are in it if the operator set `AUDIT_READS`. With `Accept: text/csv` or `application/jsonl` it is an export, with up to 1,000 lines in an answer (`limit`, default 1,000) and the next page in `Link`. The first page of CSV alone has a line with the names, so the pages can be put one after another. A text that a table program would take for a formula begins with an apostrophe. A request looks at up to 1,000 events if it has to look at each of them: a page may have fewer than `limit`, or none, although more follow. Read on until `next_cursor` is null, or `Link` is missing. A key with allow-lists sees the events of its connections.")
+            .query("type", "Of this type, or of one of several with commas.", text())
+            .query("actor", "Done by this actor, as in the answer: `key:key_…`, `user:…`, `link:lnk_…`, `operator`, `schedule`.", text())
+            .query("connection", "About this connection. It may be gone.", schemas.request::<ConnectionId>())
+            .query("app", "About this app, or a connection of it.", schemas.request::<AppId>())
+            .query("workflow", "Credentials that were handed out for this workflow.", text())
+            .query("from", "Not before this time.", json!({ "type": "string", "format": "date-time" }))
+            .query("to", "Before this time.", json!({ "type": "string", "format": "date-time" }))
+            .paged()
+            .answers(200, "Events, newest first. They are kept for 90 days, or as the operator says (`AUDIT_DAYS`).")
+            .with_header("Link", "The next page (`rel=\"next\"`); absent on the last."),
 
         // Workflows
         Handler::ListWorkflows => operation(CONNECTIONS, "List workflows")

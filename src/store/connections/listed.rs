@@ -3,6 +3,8 @@
 //! Owns the filters, and what is shown of a connection in addition to its own columns. An unreadable row does not make
 //! the whole list fail.
 
+use std::collections::BTreeMap;
+
 use crate::app::AppId;
 use crate::client::{ClientProblem, SECRET_EXPIRY_WARNING};
 use crate::connection::{Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, UNUSED_AFTER};
@@ -69,6 +71,12 @@ macro_rules! listed {
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
         END)
+      AND (?24 IS NULL OR c.status IN (SELECT value FROM json_each(?24)))
+      AND (?25 IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(?25) w
+        WHERE NOT EXISTS (SELECT 1 FROM json_each(c.metadata) m WHERE m.key = w.key AND m.value = w.value)))
+      AND (?26 IS NULL OR EXISTS (SELECT 1 FROM events e
+        WHERE e.workspace_id = c.workspace_id AND e.connection_id = c.id AND e.occurred_at >= ?26))
+      AND (NOT ?27 OR c.user_id IS NULL)
       AND (c.created_at, c.id) < (coalesce(?13, 9e15), coalesce(?14, ''))
       AND (c.created_at, c.id) >= (?20, ?21)"
         )
@@ -99,6 +107,7 @@ const AMONG: &str =
     newest_first!(listed!("+c.workspace_id = ?1 AND ?2 IS NULL AND c.id IN (SELECT value FROM json_each(?9))"));
 const LIST: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL"));
 const OF_USER: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?5"));
+const OF_NOBODY: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id IS NULL"));
 /// A person's own connections and those that others share, each found in order by the index, and merged.
 const SEEN_BY: &str = newest_first!(
     listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?8"),
@@ -113,6 +122,8 @@ const WITH_OTHER_SCOPES: &str =
 
 const LAST_OF_LIST: &str = last_read!("c.workspace_id = ?1 AND ?5 IS NULL");
 const LAST_OF_USER: &str = last_read!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?5");
+const LAST_OF_NOBODY: &str =
+    last_read!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id IS NULL AND ?5 IS NULL");
 const LAST_SEEN_BY: &str = last_read!(
     "c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?5",
     "c.workspace_id = ?1 AND c.deleted_at IS NULL AND coalesce(c.is_shared, c.user_id IS NULL) AND c.user_id IS NOT ?5"
@@ -193,8 +204,16 @@ pub struct ConnectionFilter {
     pub app: Option<AppId>,
     /// Only this status.
     pub status: Option<ConnectionStatus>,
+    /// Only these statuses, where there are several.
+    pub statuses: Option<Vec<ConnectionStatus>>,
     /// Only this owner.
     pub user: Option<String>,
+    /// Only those without an owner.
+    pub without_user: bool,
+    /// Only those whose metadata has all these entries.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Only those that have an event of this time or later.
+    pub updated_since: Option<Timestamp>,
     /// Only those that this workflow used.
     pub workflow: Option<String>,
     /// Only names, labels and apps with this text.
@@ -243,6 +262,10 @@ impl ConnectionFilter {
             self.apps.is_some(),
             self.attention.is_some(),
             self.environment.is_some() || self.key_environment.is_some(),
+            self.statuses.is_some(),
+            self.without_user,
+            self.metadata.is_some(),
+            self.updated_since.is_some(),
         ];
         let is_partly_covered = set.iter().filter(|is_set| **is_set).count() > 1;
         let by_index = |select, last_read, value| ListPlan {
@@ -253,6 +276,9 @@ impl ConnectionFilter {
             Self { id: Some(_), .. } => ListPlan { select: FIND, last_read: None },
             Self { connections: Some(_), .. } => ListPlan { select: AMONG, last_read: None },
             Self { user: Some(user), .. } => by_index(OF_USER, LAST_OF_USER, user.as_str()),
+            Self { without_user: true, .. } => {
+                ListPlan { select: OF_NOBODY, last_read: is_partly_covered.then_some((LAST_OF_NOBODY, None)) }
+            }
             Self { visible_to: Some(user), .. } => by_index(SEEN_BY, LAST_SEEN_BY, user.as_str()),
             Self { status: Some(status), .. } if *status != ConnectionStatus::Connected => {
                 by_index(WITH_STATUS, LAST_WITH_STATUS, status.as_str())
@@ -348,7 +374,11 @@ pub async fn list(
         read_to_time,
         read_to_id,
         filter.environment.map(Environment::as_str),
-        filter.key_environment.map(Environment::as_str)
+        filter.key_environment.map(Environment::as_str),
+        filter.statuses.as_ref().map(|list| json_text(&list.iter().map(|one| one.as_str()).collect::<Vec<_>>())),
+        filter.metadata.as_ref().map(json_text),
+        filter.updated_since,
+        filter.without_user
     );
     let answer = run_statement(db, statement).await?;
     let rows = cut_page(answer.rows, filter.limit, row_cursor);

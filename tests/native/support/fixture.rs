@@ -422,5 +422,5 @@ pub(crate) async fn put_client(
         scopes: None,
         secret_expires_at: None,
     };
-    client_setup::put(context, workspace, auth_method, new).await.unwrap().id
+    client_setup::put(context, workspace, auth_method, new, &Actor::Embedder).await.unwrap().id
 }

@@ -215,6 +215,8 @@ pub(crate) struct World {
     pub(crate) random: Rc<SeededRandom>,
     /// `ERASE_BATCH`, if the operator has set it.
     pub(crate) erase_batch: Rc<Cell<Option<i64>>>,
+    /// `AUDIT_READS` and `AUDIT_DAYS`, if the operator has set them.
+    pub(crate) audit: Rc<Cell<(Option<&'static str>, Option<i64>)>>,
     /// The subrequest limit. `None`: that of the free plan.
     pub(crate) subrequest_limit: Rc<Cell<Option<u32>>>,
     /// How often each thing happened. A test switches it on.
@@ -244,6 +246,7 @@ impl World {
             check_batch: Rc::default(),
             reseal_batch: Rc::default(),
             erase_batch: Rc::default(),
+            audit: Rc::default(),
             subrequest_limit: Rc::default(),
             rate_counts: Rc::default(),
             random: Rc::new(SeededRandom::new(seed.unwrap_or(1))),
@@ -370,6 +373,8 @@ impl World {
             check_batch: self.check_batch.get().map(|number| number.to_string()),
             reseal_batch: self.reseal_batch.get().map(|number| number.to_string()),
             erase_batch: self.erase_batch.get().map(|number| number.to_string()),
+            audit_reads: self.audit.get().0.map(str::to_owned),
+            audit_days: self.audit.get().1.map(|number| number.to_string()),
             ..EnvVariables::default()
         })
         .unwrap()

@@ -1,0 +1,280 @@
+//! The audit log of a workspace, by filters and page by page.
+//!
+//! Owns how far one request reads. Refuses to look anything up: a line has the names of the time when it was written.
+
+use crate::app::AppId;
+use crate::audit::{Actor, EventType};
+use crate::environment::Environment;
+use crate::ids::{ConnectionId, EventId, WorkspaceId};
+use crate::ports::Database;
+use crate::sql;
+use crate::store::{Columns, FromRow, Page, StoreResult, json_text, query_all, run_statement};
+use crate::time::Timestamp;
+
+use super::{EventPosition, start_position};
+
+macro_rules! searched {
+    ($of:literal) => {
+        concat!(
+            "SELECT * FROM events WHERE ",
+            $of,
+            " AND (occurred_at, seq) < (?2, ?3) AND (occurred_at, seq) >= (?4, ?5)
+      AND (?6 IS NULL OR type IN (SELECT value FROM json_each(?6)))
+      AND (?7 IS NULL OR actor = ?7)
+      AND (?8 IS NULL OR app = ?8)
+      AND (?9 IS NULL OR workflow = ?9)
+      AND (?10 IS NULL OR connection_id IN (SELECT value FROM json_each(?10)))
+      AND (?11 IS NULL OR connection_id <> '' AND app IN (SELECT value FROM json_each(?11)))
+      AND (?14 IS NULL OR EXISTS (SELECT 1 FROM connections c WHERE c.id = events.connection_id AND c.environment = ?14))
+    ORDER BY occurred_at DESC, seq DESC LIMIT ?12"
+        )
+    };
+}
+/// The last of the `?5` rows after the position that a search reads.
+macro_rules! last_read {
+    ($of:literal) => {
+        concat!(
+            "SELECT occurred_at, seq FROM events WHERE ",
+            $of,
+            " AND (occurred_at, seq) < (?2, ?3) AND occurred_at >= ?4 ORDER BY occurred_at DESC, seq DESC LIMIT 1 OFFSET ?5"
+        )
+    };
+}
+const SEARCH: &str = searched!("workspace_id = ?1 AND ?13 IS NULL");
+const SEARCH_CONNECTION: &str = searched!("workspace_id = ?1 AND connection_id = ?13");
+const LAST_READ: &str = last_read!("workspace_id = ?1 AND ?6 IS NULL");
+const LAST_READ_OF_CONNECTION: &str = last_read!("workspace_id = ?1 AND connection_id = ?6");
+
+/// Lines that one request looks at, at most. The next page continues behind them.
+pub const MOST_EXAMINED: i64 = 1_000;
+
+/// One line of the audit log of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AuditEvent {
+    /// Its id.
+    pub id: EventId,
+    /// When.
+    pub at: Timestamp,
+    /// What happened.
+    pub r#type: String,
+    /// Who did it: `key:…`, `user:…`, `link:…`, `embedder`, `operator`, `schedule`, `refresh`, `check`, `unauthenticated`
+    /// (a credential that was refused), or `user` (a person whose id is not known).
+    pub actor: String,
+    /// The name of the key at that time.
+    pub actor_name: Option<String>,
+    /// The connection; null where the event is about something else. It may be gone.
+    pub connection: Option<ConnectionId>,
+    /// The name of the connection at that time.
+    pub connection_name: Option<String>,
+    /// The app's id.
+    pub app: Option<String>,
+    /// The id of what the event is about, where that is no connection: a key, a client, a link, a session, a person.
+    pub target: Option<String>,
+    /// The workflow that a credential was handed out for.
+    pub workflow: Option<String>,
+    /// The step of the workflow.
+    pub step: Option<String>,
+    /// A code or name with details, never a secret.
+    pub detail: Option<String>,
+    /// The address that the request came from; of IPv6 the network (64 bits).
+    pub address: Option<String>,
+    /// What the caller calls itself: the first 200 characters.
+    pub user_agent: Option<String>,
+    /// The id of the request, as in `X-Request-Id`.
+    pub request_id: Option<String>,
+}
+
+impl AuditEvent {
+    /// The names of its members, in order.
+    pub const MEMBERS: [&str; 15] = [
+        "id",
+        "at",
+        "type",
+        "actor",
+        "actor_name",
+        "connection",
+        "connection_name",
+        "app",
+        "target",
+        "workflow",
+        "step",
+        "detail",
+        "address",
+        "user_agent",
+        "request_id",
+    ];
+
+    /// The values of its members, in the same order.
+    pub fn values(&self) -> [Option<String>; 15] {
+        [
+            Some(self.id.to_string()),
+            Some(self.at.rfc3339()),
+            Some(self.r#type.clone()),
+            Some(self.actor.clone()),
+            self.actor_name.clone(),
+            self.connection.as_ref().map(ToString::to_string),
+            self.connection_name.clone(),
+            self.app.clone(),
+            self.target.clone(),
+            self.workflow.clone(),
+            self.step.clone(),
+            self.detail.clone(),
+            self.address.clone(),
+            self.user_agent.clone(),
+            self.request_id.clone(),
+        ]
+    }
+}
+
+/// How the scheduled run is called in a search. Its stored name is older.
+const SCHEDULE: &str = "schedule";
+
+/// A line with its number, because several can have the same second.
+struct NumberedEvent {
+    seq: i64,
+    event: AuditEvent,
+}
+
+impl FromRow for NumberedEvent {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
+        let actor = row.text("actor")?;
+        let is_schedule = actor == Actor::ScheduledRun.to_string();
+        let connection = row.text("connection_id")?;
+        Ok(Self {
+            seq: row.integer("seq")?,
+            event: AuditEvent {
+                id: row.id("id")?,
+                at: row.time("occurred_at")?,
+                r#type: row.text("type")?,
+                actor: if is_schedule { SCHEDULE.to_owned() } else { actor },
+                actor_name: row.optional_text("actor_name")?,
+                connection: if connection.is_empty() { None } else { Some(row.id("connection_id")?) },
+                connection_name: row.optional_text("connection_name")?,
+                app: row.optional_text("app")?,
+                target: row.optional_text("target")?,
+                workflow: row.optional_text("workflow")?,
+                step: row.optional_text("step")?,
+                detail: row.optional_text("detail")?,
+                address: row.optional_text("address")?,
+                user_agent: row.optional_text("user_agent")?,
+                request_id: row.optional_text("request_id")?,
+            },
+        })
+    }
+}
+
+/// The filters of a search.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Only these types.
+    pub types: Option<Vec<EventType>>,
+    /// Only this actor, as a line names it.
+    pub actor: Option<String>,
+    /// Only this connection.
+    pub connection: Option<ConnectionId>,
+    /// Only this app.
+    pub app: Option<AppId>,
+    /// Only credentials that were handed out for this workflow.
+    pub workflow: Option<String>,
+    /// Not before this time.
+    pub from: Option<Timestamp>,
+    /// Before this time.
+    pub to: Option<Timestamp>,
+    /// Only these connections (a key's allow-list).
+    pub connections: Option<Vec<ConnectionId>>,
+    /// Only connections of these apps (a key's allow-list).
+    pub apps: Option<Vec<AppId>>,
+    /// Only connections of this environment that are still there (a key's limit).
+    pub environment: Option<Environment>,
+    /// After this line, towards the older ones.
+    pub after: Option<EventPosition>,
+    /// Most lines.
+    pub limit: i64,
+}
+
+impl EventFilter {
+    /// Where the search begins.
+    fn start(&self) -> EventPosition {
+        let start = self.after.unwrap_or_else(start_position);
+        self.to.map_or(start, |to| start.min((to, 0)))
+    }
+
+    /// Whether each line that is read in order is one that is asked for.
+    fn is_whole(&self) -> bool {
+        self.types.is_none()
+            && self.actor.is_none()
+            && self.app.is_none()
+            && self.workflow.is_none()
+            && self.connections.is_none()
+            && self.apps.is_none()
+            && self.environment.is_none()
+    }
+
+    fn stored_actor(&self) -> Option<String> {
+        self.actor.as_ref().map(|text| match text.as_str() {
+            SCHEDULE => Actor::ScheduledRun.to_string(),
+            other => other.to_owned(),
+        })
+    }
+}
+
+/// The cursor of a page after this line.
+fn cursor((at, seq): EventPosition) -> String {
+    format!("{}.{seq}", at.unix())
+}
+
+/// The last line that a search may read; none where fewer are left.
+async fn find_last_read(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    filter: &EventFilter,
+) -> StoreResult<Option<EventPosition>> {
+    if filter.is_whole() {
+        return Ok(None);
+    }
+    let sql = if filter.connection.is_some() { LAST_READ_OF_CONNECTION } else { LAST_READ };
+    let (at, seq) = filter.start();
+    let from = filter.from.map_or(0, Timestamp::unix);
+    let most = MOST_EXAMINED.max(filter.limit + 1);
+    let found = run_statement(db, sql!(sql, workspace, at, seq, from, most - 1, filter.connection.as_ref())).await?;
+    let position = |row| Ok((Columns(row).time("occurred_at")?, Columns(row).integer("seq")?));
+    found.rows.first().map(position).transpose()
+}
+
+/// Lines of the audit log, newest first. A page may have fewer than asked for, or none, although more follow: a request
+/// looks at [`MOST_EXAMINED`] lines only.
+pub async fn search(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    filter: &EventFilter,
+) -> StoreResult<Page<AuditEvent>> {
+    let last_read = find_last_read(db, workspace, filter).await?;
+    let (at, seq) = filter.start();
+    let from = (filter.from.unwrap_or(Timestamp::from_unix(0)), 0);
+    let (to_at, to_seq) = last_read.map_or(from, |last| last.max(from));
+    let types: Option<Vec<_>> = filter.types.as_ref().map(|list| list.iter().map(|one| one.as_str()).collect());
+    let statement = sql!(
+        if filter.connection.is_some() { SEARCH_CONNECTION } else { SEARCH },
+        workspace,
+        at,
+        seq,
+        to_at,
+        to_seq,
+        types.as_ref().map(json_text),
+        filter.stored_actor(),
+        filter.app.as_ref(),
+        filter.workflow.as_deref(),
+        filter.connections.as_ref().map(json_text),
+        filter.apps.as_ref().map(json_text),
+        filter.limit + 1,
+        filter.connection.as_ref(),
+        filter.environment.map(Environment::as_str)
+    );
+    let rows: Vec<NumberedEvent> = query_all(db, statement).await?;
+    let page = super::cut_page(rows, filter.limit, |one| cursor((one.event.at, one.seq)));
+    Ok(Page {
+        data: page.data.into_iter().map(|one| one.event).collect(),
+        next: page.next.or_else(|| last_read.map(cursor)),
+    })
+}
