@@ -32,6 +32,7 @@ mod migrations;
 mod odd_responses;
 mod on_demand_check;
 mod outages;
+mod page_access;
 mod quotas;
 mod refresh;
 mod request_limits;
