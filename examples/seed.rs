@@ -27,7 +27,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// Apps of the catalogue that the connections are made for.
 const APPS: [&str; 3] = ["github", "slack", "notion"];
-const STEPS: i64 = 100;
+/// Connections that one workflow uses.
+const SHARING: i64 = 10;
 /// Characters of an access and of a refresh token: 900 together, as those of several large apps.
 const TOKEN_CHARS: usize = 450;
 const TRANSACTION: i64 = 1_000;
@@ -132,10 +133,11 @@ impl Seed {
         Ok(id)
     }
 
-    /// One connection with two uses and three events. Most work, one of fifty needs a reconnect.
+    /// The connection with this number in its workspace, with two uses and three events. Most work, one of fifty needs a reconnect.
     fn connection(&self, number: i64, workspace: &WorkspaceId, app: &str, client: &ClientId) -> Done {
         let id = ConnectionId::random(&self.random, Shard::FIRST)?;
-        let made = self.now.plus(-DAY - number * 7 % (300 * DAY));
+        // In the order of time, as they are made in life: the indexes by time are as full as theirs.
+        let made = self.now.plus(number * 7 % (59 * DAY) - 60 * DAY);
         let tokens = TokenSet {
             access_token: Secret::new(self.text(TOKEN_CHARS)?),
             token_type: "Bearer".to_owned(),
@@ -203,7 +205,7 @@ impl Seed {
         };
         self.db.run(&rows::insert(&connection))?;
         for (step, at) in [("fetch", made), ("send", made.plus(60))] {
-            let workflow = format!("workflow {}", number % STEPS);
+            let workflow = format!("workflow {}", number / SHARING);
             let mut insert = self.db.0.prepare_cached(
                 "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1)",
@@ -274,9 +276,10 @@ fn main() -> Done {
     for at in 0..number {
         let place = usize::try_from(at)?;
         let (workspace, clients) = workspaces.get(place % workspaces.len()).ok_or("no workspace")?;
-        let which = (place / workspaces.len()) % APPS.len();
+        let in_workspace = place / workspaces.len();
+        let which = in_workspace % APPS.len();
         let (app, client) = APPS.get(which).zip(clients.get(which)).ok_or("no app")?;
-        seed.connection(at, workspace, app, client)?;
+        seed.connection(i64::try_from(in_workspace)?, workspace, app, client)?;
         if (at + 1) % TRANSACTION == 0 {
             seed.db.0.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
             show_progress(at + 1, number)?;

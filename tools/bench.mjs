@@ -1,7 +1,7 @@
 // Owns `npm run bench`: measures the built Worker beside bare Workers in one run, round by round, so that a busy machine
 // disturbs both alike. Prints tables; with --write, writes them to docs/performance.md and the plot to
 // docs/performance.svg. Fails if one expiry of a token costs more than one request to the app. Uses no network, and ends
-// by itself.
+// by itself. With --scale, compares sizes of installations instead (bench/scale.mjs).
 
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
@@ -26,7 +26,25 @@ const USAGE = `npm run bench                      measures and prints tables, in
 npm run bench -- --quick           a few seconds for each case
 npm run bench -- --only TEXT       the cases whose name contains TEXT, and the bare Workers
 npm run bench -- --against FOLDER  this build beside the one in another dist/; both need the same database schema
-npm run bench -- --write           also writes docs/performance.md and docs/performance.svg`;
+npm run bench -- --write           also writes docs/performance.md and docs/performance.svg
+npm run bench -- --scale           installations of 1,000, 100,000 and 1,000,000 connections instead; --sizes 1000,100000 for
+                                   others. Needs 4 GB of memory for a million. With --write, writes docs/scale.md`;
+
+/** A new folder, which is deleted at the end. */
+function makeFolder() {
+  const folder = mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "connections-bench-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => process.exit(1));
+  return folder;
+}
+
+async function compareSizes({ sizes, quick, write: isWritten }) {
+  // Imported late: it needs the npm packages.
+  const { benchScale, SIZES } = await import("./bench/scale.mjs");
+  endAfter(60);
+  const settings = quick ? { rounds: 2, seconds: 0.5 } : { rounds: 5, seconds: 1 };
+  await benchScale({ sizes: sizes ?? SIZES, folder: makeFolder(), ...settings, write: isWritten, show: showProgress });
+}
 
 async function bench(options) {
   // Imported late: these need the npm packages.
@@ -35,9 +53,7 @@ async function bench(options) {
   );
   const chosen = CASES.filter(({ name, worker = "" }) => worker.startsWith("bare-") || name.includes(options.only));
   const cases = options.against ? casesAgainst(chosen) : chosen;
-  const folder = mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "connections-bench-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => process.exit(1));
+  const folder = makeFolder();
   endAfter(options.minutes);
 
   showProgress("preparing");
@@ -115,13 +131,21 @@ function endAfter(minutes) {
 
 const versionOf = (name) => JSON.parse(readFileSync(repoPath("node_modules", name, "package.json"), "utf8")).version;
 
+/** Numbers of connections, from the smallest. */
+function readSizes(text) {
+  const sizes = text?.split(",").map(Number);
+  if (sizes?.some((size) => !Number.isInteger(size) || size < 100)) throw new Error(`--sizes ${text} are no numbers of 100 or more, with commas between them.`);
+  return sizes?.sort((a, b) => a - b);
+}
+
 function readOptions() {
-  const flags = { quick: { type: "boolean" }, write: { type: "boolean" }, only: { type: "string", default: "" }, against: { type: "string" }, help: { type: "boolean" } };
+  const flags = { quick: { type: "boolean" }, write: { type: "boolean" }, only: { type: "string", default: "" }, against: { type: "string" }, scale: { type: "boolean" }, sizes: { type: "string" }, help: { type: "boolean" } };
   try {
     const { values } = parseArgs({ options: flags });
     if (values.write && (values.only || values.against)) throw new Error("--write needs all cases and the bare Workers.");
     if (values.against && !existsSync(join(values.against, "index.js"))) throw new Error(`${values.against} has no built Worker.`);
-    return { ...(values.quick ? QUICK : FULL), ...values };
+    if (values.sizes && !values.scale) throw new Error("--sizes is for --scale.");
+    return { ...(values.quick ? QUICK : FULL), ...values, sizes: readSizes(values.sizes) };
   } catch (error) {
     throw new Failure(`${error.message}\n\n${USAGE}`);
   }
@@ -138,5 +162,5 @@ await main(async () => {
   if (code !== undefined) return code;
   Object.assign(process.env, quietWrangler);
   await build();
-  await bench(options);
+  await (options.scale ? compareSizes(options) : bench(options));
 });

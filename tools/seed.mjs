@@ -1,7 +1,7 @@
 // Owns `npm run seed`: fills a database of this machine with connections whose credentials open, by examples/seed.rs.
 // Without --file, that of `npm start`, which must not run. Never reaches a database that is not a local file.
 
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ensureRust, Failure, main, repoPath, run, say } from "./bootstrap.mjs";
 
@@ -29,6 +29,27 @@ function findLocal() {
   const files = existsSync(LOCAL) ? readdirSync(LOCAL).filter((name) => /^[0-9a-f]{64}\.sqlite$/.test(name)) : [];
   if (files.length !== 1) throw new Failure(`${LOCAL} has ${files.length} databases, not one. Run npm start once, and stop it; or name a file with --file.`);
   return `${LOCAL}/${files[0]}`;
+}
+
+/** Whether a process has the file open, as a running Worker has. Only Linux tells. */
+function isInUse(file) {
+  const path = realpathSync(file);
+  const list = (folder) => {
+    try {
+      return readdirSync(folder);
+    } catch {
+      return [];
+    }
+  };
+  const opens = (link) => {
+    try {
+      return readlinkSync(link) === path;
+    } catch {
+      return false;
+    }
+  };
+  const processes = list("/proc").filter((name) => /^\d+$/.test(name));
+  return processes.some((id) => list(`/proc/${id}/fd`).some((fd) => opens(`/proc/${id}/fd/${fd}`)));
 }
 
 function readKeyRing() {
@@ -64,6 +85,7 @@ if (process.argv[1] === repoPath("tools/seed.mjs")) {
     const workspaces = readNumber("workspaces", options.workspaces, 10_000);
     const file = options.file ?? findLocal();
     if (!existsSync(file)) throw new Failure(`${file} does not exist.`);
+    if (isInUse(file)) throw new Failure(`Another process uses ${file}. Stop npm start first.`);
     await seed(file, { connections, workspaces, keyRing: readKeyRing() });
     say(`${connections} connections were added to ${file}.`);
     return 0;

@@ -74,7 +74,8 @@ export async function startInstallation(names, folder, otherBuild) {
   return Object.assign(installation, { listed });
 }
 
-async function migrate(db) {
+/** Applies all migrations to an empty database. */
+export async function migrate(db) {
   const { unstable_splitSqlQuery: split } = await import("wrangler");
   for (const file of readdirSync(repoPath("migrations")).sort()) {
     const statements = split(readFileSync(repoPath("migrations", file), "utf8"));
