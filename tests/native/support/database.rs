@@ -286,7 +286,7 @@ pub(crate) fn migrate(sqlite: &Connection, wanted: impl Fn(&str) -> bool) {
     }
 }
 
-pub(super) fn open_migrated() -> Connection {
+fn open_migrated() -> Connection {
     let sqlite = empty();
     migrate(&sqlite, |_| true);
     sqlite
