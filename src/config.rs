@@ -3,6 +3,8 @@
 //! Owns the variables' names and rules. What is missing or weak becomes `misconfigured`, naming the
 //! variable and never its value.
 
+use std::rc::Rc;
+
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::Url;
@@ -53,12 +55,12 @@ pub struct EnvVariables {
 }
 
 /// The parsed configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Base of redirect URIs and links; never taken from a request.
     pub public_url: PublicUrl,
     /// The key ring.
-    pub key_ring: KeyRing,
+    pub key_ring: Rc<KeyRing>,
     admin_key: [u8; 32],
     /// Which addresses may be reached.
     pub egress: EgressPolicy,
@@ -119,8 +121,20 @@ impl Config {
                 retention::MAX_EVENT_DAYS,
             )?,
             public_url,
-            key_ring,
+            key_ring: Rc::new(key_ring),
         })
+    }
+
+    /// The same with a part of what a scheduled run may do: so much of `CHECK_BATCH`, and one of so many parts of the others,
+    /// of each at least one.
+    pub(crate) fn with_share_of_batches(&self, check_batch: i64, parts: usize) -> Self {
+        let parts = i64::try_from(parts).unwrap_or(i64::MAX).max(1);
+        Self {
+            check_batch,
+            reseal_batch: (self.reseal_batch / parts).max(1),
+            erase_batch: (self.erase_batch / parts).max(1),
+            ..self.clone()
+        }
     }
 
     /// Whether a text is the operator's key, in a time that does not tell how much of it is right.

@@ -54,6 +54,18 @@ impl<P: Ports> Context<P> {
         Self { origin: Rc::new(origin), ..self }
     }
 
+    /// One for each database that is bound, in the order of their numbers.
+    pub fn all_shards(&self) -> Vec<Self> {
+        (0..Shard::MOST).map_while(|number| self.in_shard(Shard::new(number)?)).collect()
+    }
+
+    /// The same with a part of what a scheduled run may do: so much of `CHECK_BATCH`, and one of so many parts of the others.
+    #[must_use]
+    pub fn with_share_of_batches(self, check_batch: i64, parts: usize) -> Self {
+        let config = Rc::new(self.config.with_share_of_batches(check_batch, parts));
+        Self { config, ..self }
+    }
+
     /// The shard that it is in.
     pub fn shard(&self) -> Shard {
         self.shard

@@ -19,7 +19,6 @@ use std::rc::Rc;
 use worker::web_sys::{Request, Response};
 use worker::{Context as WorkerContext, Env, ScheduleContext, ScheduledEvent, event};
 
-use crate::check;
 use crate::config::{Config, EnvVariables};
 use crate::context::Context;
 use crate::error::Result;
@@ -29,6 +28,7 @@ use crate::isolate_cache::IsolateCache;
 use crate::maintenance;
 use crate::ports::Ports;
 use crate::resolve::deferred;
+use crate::scheduled_runs;
 use crate::time::Timestamp;
 use crate::timeout::Timeout;
 
@@ -226,12 +226,7 @@ async fn scheduled_event(event: ScheduledEvent, env: Env, _: ScheduleContext) {
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this era fit i64")]
     let scheduled_at = Timestamp::from_unix((event.schedule() / 1000.0) as i64);
     match build_context(&env, RefresherBinding::bind_without_context(&env), PendingWritesBinding::Unavailable) {
-        Ok(context) => {
-            if let Err(error) = check::run_scheduled(&context, scheduled_at).await {
-                context.log_cause(&error);
-                context.log("error", "scheduled_run_failed", &serde_json::json!({ "code": error.code.as_str() }));
-            }
-        }
+        Ok(context) => drop(scheduled_runs::run_all(&context, scheduled_at).await),
         Err(error) => system::log_config_error(&error),
     }
 }

@@ -77,6 +77,7 @@ pub mod definition_moves;
 pub mod reseal;
 mod cleanup;
 pub mod check;
+pub mod scheduled_runs;
 pub mod installation;
 pub mod workspaces;
 pub mod api_keys;

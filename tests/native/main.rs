@@ -40,6 +40,7 @@ mod reseal;
 mod resolve;
 mod rows_read;
 mod scheduled_run;
+mod scheduled_runs;
 mod security;
 mod shards;
 mod signed_assertions;

@@ -17,7 +17,7 @@ use connections::context::Context;
 use connections::credential::Credential;
 use connections::disconnect::{self, DisconnectResult};
 use connections::error::Result;
-use connections::ids::{ClientId, ConnectionId, Shard, WorkspaceId};
+use connections::ids::{ClientId, ConnectionId, WorkspaceId};
 use connections::ports::{Database as _, Ports as _, RefreshOutcome, RefreshReason, RefreshRunner as _};
 use connections::resolve::{self, ResolveRequest, ResolveResult, ResolvedCredential};
 use connections::secret::Secret;
@@ -374,7 +374,7 @@ pub(crate) fn access_token_of(resolved: &ResolvedCredential) -> &str {
 
 async fn create_workspace(world: &World) -> Fixture {
     let context = world.context();
-    let workspace = WorkspaceId::random(context.ports.random(), Shard::FIRST).unwrap();
+    let workspace = WorkspaceId::random(context.ports.random(), context.shard()).unwrap();
     let (key, key_text) = generate_key(&context, &workspace);
     let row = Workspace { id: workspace.clone(), name: "W".into(), allowed_origins: vec![], created_at: context.now() };
     context.db().batch(vec![store::workspaces::insert(&row), store::keys::insert(&key)]).await.unwrap();
@@ -384,7 +384,7 @@ async fn create_workspace(world: &World) -> Fixture {
         key,
         key_text,
         app: AppId::parse("acme").unwrap(),
-        client: ClientId::random(context.ports.random(), Shard::FIRST).unwrap(),
+        client: ClientId::random(context.ports.random(), context.shard()).unwrap(),
     }
 }
 

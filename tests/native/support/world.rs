@@ -203,6 +203,8 @@ pub(crate) struct World {
     pub(crate) db: Rc<TestDatabase>,
     /// The databases of the shards after the first.
     pub(crate) more_databases: Vec<Rc<TestDatabase>>,
+    /// The shard that invocations begin in.
+    pub(crate) shard: Shard,
     pub(crate) cache: Rc<TestCache>,
     pub(crate) acme: Rc<Acme>,
     pub(crate) log: Rc<LogLines>,
@@ -238,6 +240,7 @@ impl World {
         Self {
             db: Rc::new(TestDatabase::new()),
             more_databases: vec![],
+            shard: Shard::FIRST,
             cache: Rc::default(),
             acme: Rc::new(Acme::new(runtime.clone(), Rc::clone(&recorder))),
             log: Rc::default(),
@@ -262,6 +265,16 @@ impl World {
     /// The same over another database.
     pub(crate) fn over(self, db: TestDatabase) -> Self {
         Self { db: Rc::new(db), ..self }
+    }
+
+    /// The same with so many databases.
+    pub(crate) fn with_databases(self, count: usize) -> Self {
+        Self { more_databases: (1..count).map(|_| Rc::new(TestDatabase::new())).collect(), ..self }
+    }
+
+    /// The same world, whose invocations begin in another shard.
+    pub(crate) fn in_shard(&self, number: u16) -> Self {
+        Self { shard: Shard::new(number).unwrap(), ..self.clone() }
     }
 
     /// A second deployment over the same database: its own objects with their pending writes, its own way to refresh.
@@ -362,7 +375,8 @@ impl World {
                 .unwrap_or_default(),
             budget: meter,
         };
-        Rc::new(Context::new(ports, Rc::new(self.config())).unwrap())
+        let context = Context::new(ports, Rc::new(self.config())).unwrap();
+        Rc::new(context.in_shard(self.shard).unwrap())
     }
 
     pub(crate) fn config(&self) -> Config {
