@@ -12,6 +12,8 @@
 //!
 //! Refuses to read requests: what a body names is asked here by the handler, with the functions below.
 
+use percent_encoding::percent_decode_str;
+
 use crate::app::AppId;
 use crate::caller::{ApiKey, KeyScope};
 use crate::catalogue;
@@ -25,6 +27,7 @@ use crate::store;
 use crate::store::authorizations::Flow;
 use crate::store::connections::{self, ConnectionFilter, ListedConnection};
 use crate::store::links::{self, Link};
+use crate::store::people::{self, Person};
 use crate::store::sessions::{self, Session, SignInLink};
 use crate::store::workflows::UsedConnection;
 use crate::workspace::{Role, User};
@@ -65,6 +68,8 @@ pub enum Resource {
     SignInLink,
     /// A browser's session.
     Session,
+    /// A person of the workspace.
+    Person,
     /// One pending consent, which belongs to the browser that began it.
     Flow,
     /// A workflow of the callers. It exists for a key if it used a connection that exists for the key.
@@ -109,6 +114,8 @@ pub enum LoadedResource {
     Session(Box<Session>),
     /// A sign-in link.
     SignInLink(Box<SignInLink>),
+    /// A person.
+    Person(Box<Person>),
 }
 
 impl Caller<'_> {
@@ -239,7 +246,9 @@ async fn load_resource<P: Ports>(
             LoadedResource::Key(Box::new(found.filter(sees).ok_or_else(missing)?))
         }
         // Nobody who is limited gets as far as to learn whether there is such a one.
-        Resource::Session | Resource::SignInLink if is_limited_caller(caller) => LoadedResource::None,
+        Resource::Session | Resource::SignInLink | Resource::Person if is_limited_caller(caller) => {
+            LoadedResource::None
+        }
         Resource::Session => {
             let missing = || Error::not_found("session");
             let id = SessionId::parse(text).ok_or_else(missing)?;
@@ -251,6 +260,13 @@ async fn load_resource<P: Ports>(
             let id = SignInLinkId::parse(text).ok_or_else(missing)?;
             let found = sessions::get_sign_in_link_by_id(context.db(), workspace, &id, now).await?;
             LoadedResource::SignInLink(Box::new(found.ok_or_else(missing)?))
+        }
+        Resource::Person => {
+            let missing = || Error::not_found("person");
+            // An id is any text, so it is percent-encoded in the path.
+            let id = percent_decode_str(text).decode_utf8().map_err(|_| missing())?;
+            let found = people::get(context.db(), workspace, &id).await?;
+            LoadedResource::Person(Box::new(found.ok_or_else(missing)?))
         }
     })
 }
@@ -377,8 +393,8 @@ fn check_key(key: &ApiKey, action: Action, resource: Resource, subject: &LoadedR
         return Ok(());
     }
     match (resource, action) {
-        (Resource::Session | Resource::SignInLink, _) => Err(limited_key_error(
-            "A signed-in person sees all their connections. Use a key without allow-lists for sign-in links and sessions.",
+        (Resource::Session | Resource::SignInLink | Resource::Person, _) => Err(limited_key_error(
+            "A signed-in person sees all their connections. Use a key without allow-lists for people, sign-in links and sessions.",
         )),
         // Which link, its body says: see `new_link`.
         (Resource::Link, Action::Create) => Ok(()),
@@ -430,12 +446,20 @@ pub fn check_new_link(key: &ApiKey, repairs: Option<&ConnectionId>) -> Result<()
     Ok(())
 }
 
-/// Refuses a sign-in link for a role that a key may not give.
-pub fn check_sign_in_role(key: &ApiKey, role: Role) -> Result<()> {
-    match role {
-        Role::Member => Ok(()),
-        Role::Admin => require_scope(key, KeyScope::People),
+/// The role of a sign-in link: the one that is asked for, or else the person's. Only a key with `people` signs an admin
+/// in, or makes one: another key would get the rights of whom it signs in.
+pub async fn decide_sign_in_role<P: Ports>(
+    context: &Context<P>,
+    key: &ApiKey,
+    user: &User,
+    asked: Option<Role>,
+) -> Result<Role> {
+    let person = people::get(context.db(), &key.workspace, &user.id).await?;
+    let role = person.map_or(Role::Member, |person| person.role);
+    if [asked, Some(role)].contains(&Some(Role::Admin)) {
+        require_scope(key, KeyScope::People)?;
     }
+    Ok(asked.unwrap_or(role))
 }
 
 // ---- people ----

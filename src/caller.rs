@@ -53,7 +53,7 @@ pub enum KeyScope {
     /// Makes and revokes keys, and changes the workspace.
     #[serde(rename = "keys")]
     Keys,
-    /// Beside `links` signs admins in; sees and ends sign-in links and sessions.
+    /// Beside `links` signs admins in; sees and changes people; sees and ends sign-in links and sessions.
     #[serde(rename = "people")]
     People,
     /// Reads the audit trail.

@@ -24,6 +24,7 @@ mod oauth;
 mod oauth_clients;
 mod openapi;
 mod operator;
+mod people;
 pub mod page;
 mod problem;
 mod resolving;

@@ -83,6 +83,7 @@ pub mod workspaces;
 pub mod api_keys;
 pub mod sign_in_links;
 pub mod sessions;
+pub mod people;
 pub mod custom_apps;
 pub mod oauth_clients;
 pub mod app_list;

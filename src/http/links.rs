@@ -190,9 +190,9 @@ pub(super) async fn confirm_link<P: Ports>(
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateSignInLinkInput {
     user: SignInUserInput,
-    /// The role of the session. `admin` also needs the scope `people`.
-    #[serde(default)]
-    role: Role,
+    /// The role of the session. Absent or null: the person's, and `member` for a new person. `admin` makes an admin of the
+    /// person. For `admin`, and for a person who is an admin, the key also needs the scope `people`.
+    role: Option<Role>,
     /// The page after the sign-in: the path of one of our pages for people, such as `/connections/con_…` or
     /// `/oauth/start/acme`, with its query. Absent or null: the list of connections.
     #[cfg_attr(test, schemars(length(max = 2048)))]
@@ -222,11 +222,11 @@ pub(super) async fn create_sign_in_link<P: Ports>(
 ) -> Result<Json<CreatedSignInLinkResponse>> {
     let key = call.caller_key()?;
     let input = body.read()?;
-    authorize::check_sign_in_role(key, input.role)?;
     let return_to = input.return_to.map(|text| parse_own_page_path(context, &text)).transpose()?;
     // An e-mail address identifies a person as well as a name.
     let user = parse_user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
-    let new = NewSignInLink { user, role: input.role, return_to };
+    let role = authorize::decide_sign_in_role(context, key, &user, input.role).await?;
+    let new = NewSignInLink { user, role, return_to };
     let (link, url) = sign_in_links::create_sign_in_link(context, key, new).await?;
     Ok(Json::created(CreatedSignInLinkResponse { id: link.id(), url, role: link.role, expires_at: link.expires_at }))
 }

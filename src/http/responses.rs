@@ -10,6 +10,7 @@ mod connection;
 mod defaults;
 mod installation;
 mod workflows;
+mod people;
 
 pub(super) use access::{
     ApiKeyResponse, CreatedLinkResponse, CreatedSignInLinkResponse, DeletedKeyResponse, LinkResponse,
@@ -25,6 +26,7 @@ pub(super) use defaults::{ChangedDefaultResponse, DefaultResponse, EndedDefaults
 pub(super) use installation::{
     CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
 };
+pub(super) use people::{DeletedPersonResponse, PersonResponse};
 pub(super) use workflows::{PreflightResponse, WorkflowResponse, WorkflowUseResponse};
 
 use crate::cache::CacheRemovalStatus;

@@ -6,14 +6,14 @@ use super::openapi;
 use super::responses::{
     ApiKeyResponse, AppDetailsResponse, ChangedDefaultResponse, CheckedConnectionResponse, ConnectionResponse,
     CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse, DeletedKeyResponse,
-    DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse, LinkResponse, NewApiKeyResponse,
-    OAuthClientResponse, PreflightResponse, ResolvedCredentialResponse, SessionResponse, SignInLinkResponse,
-    StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, WorkflowResponse, WorkflowUseResponse,
-    WorkspaceStateResponse,
+    DeletedPersonResponse, DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse, LinkResponse,
+    NewApiKeyResponse, OAuthClientResponse, PersonResponse, PreflightResponse, ResolvedCredentialResponse,
+    SessionResponse, SignInLinkResponse, StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse,
+    WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
 };
 use super::{
     Call, Method, Response, apps, connections, connections_page, credentials, defaults, events, flows, keys, links,
-    oauth, oauth_clients, operator, resolving, sessions, setup, sign_in, workflows,
+    oauth, oauth_clients, operator, people, resolving, sessions, setup, sign_in, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -212,6 +212,9 @@ routes! {
     Delete "/v1/sign-in-links/{sign_in_link}"             key_with_scope(KeyScope::People),          Change SignInLink   => DeleteSignInLink -> DeletedResponse<SignInLinkId> = sessions::delete_sign_in_link;
     Get    "/v1/sessions"                                 key_with_scope(KeyScope::People),          List   Session      => ListSessions -> ListResponse<SessionResponse> = sessions::list_sessions;
     Delete "/v1/sessions/{session}"                       key_with_scope(KeyScope::People),          Change Session      => DeleteSession -> DeletedResponse<SessionId> = sessions::delete_session;
+    Get    "/v1/people"                                   key_with_scope(KeyScope::People),          List   Person       => ListPeople -> ListResponse<PersonResponse> = people::list_people;
+    Patch  "/v1/people/{person}"                          key_with_scope(KeyScope::People),          Change Person       => UpdatePerson(people::UpdatePersonInput) -> PersonResponse = people::update_person;
+    Delete "/v1/people/{person}"                          key_with_scope(KeyScope::People),          Change Person       => DeletePerson -> DeletedPersonResponse = people::delete_person;
 
     // Connecting in a browser
     Get    "/connect/{token}"                             Browser,                     Read   Link         => ShowConnectLinkPage = oauth::show_connect_link_page;
@@ -368,6 +371,7 @@ mod tests {
                 Some("sign_in_link") => &[Resource::SignInLink],
                 Some("session") => &[Resource::Session],
                 Some("workflow") => &[Resource::Workflow],
+                Some("person") => &[Resource::Person],
                 Some("token") => &[Resource::Link, Resource::SignInLink],
                 Some("client" | "authorization") => &[Resource::Flow],
                 Some("reason") => &[Resource::Installation],

@@ -83,6 +83,7 @@ pub mod keys;
 pub mod links;
 pub mod maintenance;
 pub mod preconditions;
+pub mod people;
 pub mod quotas;
 pub mod refreshes;
 pub mod reseals;

@@ -80,7 +80,7 @@ fn expected_access(kind: KeyVariant, line: &RouteEntry, listed: bool) -> Expecte
         KeyVariant::OtherWorkspace if named && (listed || !app) => Missing,
         KeyVariant::OtherWorkspace | KeyVariant::Unlimited => Allowed,
         KeyVariant::Limited { connections, .. } => match (line.resource, line.action) {
-            (Resource::SignInLink | Resource::Session, _) => Forbidden,
+            (Resource::SignInLink | Resource::Session | Resource::Person, _) => Forbidden,
             _ if named && !listed => Missing,
             (Resource::Link, Action::Create) => Allowed,
             (_, Action::Create) | (Resource::App | Resource::Workspace, Action::Change) => Forbidden,
@@ -116,6 +116,9 @@ impl AccessFixture {
         let link = |connection: &str| id(&make("/v1/links", json!({ "connection": connection })));
         let sign_in = || id(&make("/v1/sign-in-links", json!({ "user": { "id": "ann" } })));
         TestBrowser::new(&fixture).sign_in();
+        for id in ["leaving", "staying"] {
+            TestBrowser::new(&fixture).sign_in_as(&json!({ "user": { "id": id } }));
+        }
         let (_, sessions) = call(&fixture, &first, Method::Get, "/v1/sessions", &Value::Null);
         let session = id(&sessions["data"][0]);
         let limits = |key: &mut ApiKey| {
@@ -153,6 +156,7 @@ impl AccessFixture {
             ("key", key_id(&narrow)),
             ("session", session.clone()),
             ("sign_in_link", sign_in()),
+            ("person", "leaving".to_owned()),
         ]);
         let others = BTreeMap::from([
             ("connection", telegram.clone()),
@@ -163,6 +167,7 @@ impl AccessFixture {
             ("key", if matches!(kind, KeyVariant::OneScope(_)) { key_id(&narrow) } else { key_id(&first) }),
             ("session", session),
             ("sign_in_link", sign_in()),
+            ("person", "staying".to_owned()),
         ]);
         let key = if kind == KeyVariant::OtherWorkspace { other_workspace_key(&fixture) } else { mine };
         Self { fixture, key, listed, others }

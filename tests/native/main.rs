@@ -33,6 +33,7 @@ mod odd_responses;
 mod on_demand_check;
 mod outages;
 mod page_access;
+mod people;
 mod quotas;
 mod refresh;
 mod request_limits;

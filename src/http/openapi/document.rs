@@ -343,6 +343,7 @@ fn parameters(schemas: &mut Schemas) -> Value {
         "The workflow's name, as the resolves named it, with percent-encoding.",
         json!({ "type": "string", "minLength": 1, "maxLength": 128 }),
     );
+    path("person", "The person's id, percent-encoded.", json!({ "type": "string", "minLength": 1 }));
     path("client", "The client's id.", schemas.request::<ClientId>());
     path("authorization", "The flow's id.", schemas.request::<FlowId>());
     path("token", "The link's secret.", json!({ "type": "string" }));

@@ -13,7 +13,7 @@ use crate::ids::{ApiKeyId, ConnectionId};
 use crate::store::links::LinkState;
 
 /// The text for all routes.
-pub(super) const ABOUT: &str = "JSON in UTF-8; times RFC 3339 in UTC; ids are opaque. Every answer has `X-Request-Id` and, but for the stylesheet, `Cache-Control: no-store`. Errors of the API are `application/problem+json`, those of the pages are pages. Every address answers 405 `method_not_allowed` with `Allow` to a method it does not know; HEAD is answered as GET, without a body. A body over 256 KB gets 413. Calls are limited: 429 `rate_limited` comes with `Retry-After` and `RateLimit-Policy`. Where as many things exist as may, creating one more gets 409 `limit_reached`. Another workspace's thing is 404, never 403. `x-scope` is the scope a key needs; a key with `*` has every scope. Where a key has allow-lists (`connections`, `apps`), what is outside them does not exist for it: 404 on every route. Such a limited key makes nothing new but links that repair its own connections, changes neither apps nor the workspace, and has no access to sign-in links and sessions: 403 `insufficient_key_scope`.";
+pub(super) const ABOUT: &str = "JSON in UTF-8; times RFC 3339 in UTC; ids are opaque. Every answer has `X-Request-Id` and, but for the stylesheet, `Cache-Control: no-store`. Errors of the API are `application/problem+json`, those of the pages are pages. Every address answers 405 `method_not_allowed` with `Allow` to a method it does not know; HEAD is answered as GET, without a body. A body over 256 KB gets 413. Calls are limited: 429 `rate_limited` comes with `Retry-After` and `RateLimit-Policy`. Where as many things exist as may, creating one more gets 409 `limit_reached`. Another workspace's thing is 404, never 403. `x-scope` is the scope a key needs; a key with `*` has every scope. Where a key has allow-lists (`connections`, `apps`), what is outside them does not exist for it: 404 on every route. Such a limited key makes nothing new but links that repair its own connections, changes neither apps nor the workspace, and has no access to people, sign-in links and sessions: 403 `insufficient_key_scope`.";
 
 const OPERATOR: &str = "Operator";
 const WORKSPACE: &str = "Workspace and keys";
@@ -33,7 +33,7 @@ pub(super) fn tags() -> Vec<Value> {
         json!({ "name": CONNECTIONS }),
         json!({ "name": LINKS, "description": "Links with which a person connects an app." }),
         json!({ "name": AUDIT, "description": "Who did what in the workspace." }),
-        json!({ "name": PEOPLE, "description": "Sign-in links and sessions." }),
+        json!({ "name": PEOPLE, "description": "People, sign-in links and sessions." }),
         json!({ "name": BROWSER, "description": "Pages and forms of a flow to an app and back." }),
         json!({ "name": PAGE, "description": "The Connections page for people." }),
     ]
@@ -432,7 +432,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::CreateSignInLink => operation(PEOPLE, "Create a link that signs a person in to the Connections page")
             .about("Its session ends when the key that creates the link expires or is revoked.")
             .answers(201, "The link. It works once, within ten minutes.")
-            .refuses(403, "`insufficient_key_scope`: the key lacks `links`, or `people` for an admin, or has allow-lists: a signed-in person sees all their connections.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks `links`, or `people` for an admin (also if the person is one already), or has allow-lists: a signed-in person sees all their connections.")
             .refuses(409, "`limit_reached`: this user has 1,000 valid sign-in links. Use one of them, or wait until they expire."),
         Handler::ListSignInLinks => operation(PEOPLE, "List sign-in links")
             .query("user", "Only this person's.", user_text())
@@ -451,6 +451,23 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::DeleteSession => operation(PEOPLE, "End a session")
             .about("Takes effect at once. Its pending grants are discarded.")
             .answers(200, "The browser is signed out."),
+
+        Handler::ListPeople => operation(PEOPLE, "List the people of the workspace")
+            .about("Everybody who has signed in or owns a connection.")
+            .query("q", "Only people whose id or name contains this text. A page looks at 1,000 people, so it can be short and have a next page.", json!({ "type": "string", "minLength": 1, "maxLength": 100 }))
+            .query("role", "Only people with this role.", schemas.request::<crate::workspace::Role>())
+            .paged()
+            .answers(200, "People, in the order of their ids."),
+        Handler::UpdatePerson => operation(PEOPLE, "Make a person an admin or a member")
+            .about("A new member loses the rights of an admin in all sessions at once, and unused sign-in links as an admin end. A new admin has the role from the next sign-in on.")
+            .answers(200, "The person.")
+            .refuses(409, "`conflict`: the person is the only admin. Make somebody else an admin first, or send `leave_without_admin`."),
+        Handler::DeletePerson => operation(PEOPLE, "Remove a person")
+            .about("Ends the person's sessions, sign-in links and open connect links at once. The person's connections go to `transfer_to`. Without it they belong to nobody: the shared ones stay shared, and the others are seen by admins and keys alone. The person's defaults end. Whoever signs in again with the same id is a new person.")
+            .query("transfer_to", "The id of the person who gets the connections. Absent: nobody.", user_text())
+            .query("leave_without_admin", "Whether the workspace may be left without an admin.", json!({ "type": "boolean", "default": false }))
+            .answers(200, "The person is removed.")
+            .refuses(409, "`conflict`: the person is the only admin, or owns more than one request moves (5,000): send it again."),
 
         // Connecting in a browser
         Handler::ShowConnectLinkPage => {

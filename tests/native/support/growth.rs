@@ -29,7 +29,7 @@ const MOST_ROWS: i64 = 4;
 const MOST_PAGES: i64 = 500;
 
 /// Statements that read more where there is more, by how they begin, and why they may.
-pub(crate) const GROWING: [(&str, &str); 20] = [
+pub(crate) const GROWING: [(&str, &str); 23] = [
     (
         "SELECT c.*, k.misconfigured_at",
         "has a bound of its own, which `rows_read` measures; an unfiltered list passes disconnected rows until they are erased",
@@ -67,10 +67,17 @@ pub(crate) const GROWING: [(&str, &str); 20] = [
         "SELECT *, (SELECT max(expires_at) FROM flows",
         "a filter of the list of connect links: those of the workspace, until they are purged",
     ),
+    ("UPDATE sessions SET role = 'member' WHERE workspace_id", ENDS_PERSON),
+    ("DELETE FROM sign_in_links WHERE workspace_id = ?1 AND user_id", ENDS_PERSON),
+    (
+        "UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND status = 'open'",
+        ENDS_PERSON,
+    ),
     ("UPDATE flows SET expires_at = ?1", "a test's own way to let time pass"),
 ];
 const DELETES_WORKSPACE: &str = "a workspace is deleted: nothing in it may work any more";
 const ENDS_KEY: &str = "a key is revoked: what it made ends with it";
+const ENDS_PERSON: &str = "an admin becomes a member, or a person is removed: what lets them in ends at once. The quotas bound it: 100 sessions and 1,000 sign-in links of a person, 10,000 open links of the workspace";
 const ENDS_CLIENT: &str = "a client is deleted: the flows of the last day that use it";
 
 static MEASURED: LazyLock<Mutex<HashMap<&'static str, u32>>> = LazyLock::new(Mutex::default);

@@ -1,0 +1,181 @@
+//! The people of a workspace: who they are, what role they have, and what happens when somebody leaves.
+
+use connections::caller::KeyScope;
+use connections::http::Method;
+use serde_json::{Value, json};
+
+use crate::http::{TestBrowser, call, first_key, make_key};
+use crate::support::Fixture;
+
+fn sign_in<'a>(fixture: &'a Fixture, body: &Value) -> TestBrowser<'a> {
+    let mut browser = TestBrowser::new(fixture);
+    browser.sign_in_as(body);
+    browser
+}
+
+fn ask(fixture: &Fixture, method: Method, path: &str, body: &Value) -> (u16, Value) {
+    call(fixture, &first_key(fixture), method, path, body)
+}
+
+fn list(fixture: &Fixture, query: &str) -> Vec<Value> {
+    let (status, body) = ask(fixture, Method::Get, &format!("/v1/people{query}"), &Value::Null);
+    assert_eq!(status, 200, "{body}");
+    body["data"].as_array().unwrap().clone()
+}
+
+fn ids(people: &[Value]) -> Vec<&str> {
+    people.iter().map(|one| one["id"].as_str().unwrap()).collect()
+}
+
+fn connect_for(fixture: &Fixture, user: Option<&str>, token: char) -> String {
+    let token = format!("123456789:{}", token.to_string().repeat(35));
+    let user = user.map(|id| json!({ "id": id }));
+    let body = json!({ "app": "telegram", "user": user, "credential": { "type": "bot_token", "token": token }, "check": false });
+    let (status, made) = ask(fixture, Method::Post, "/v1/connections", &body);
+    assert_eq!(status, 201, "{made}");
+    made["id"].as_str().unwrap().to_owned()
+}
+
+fn owner(fixture: &Fixture, connection: &str) -> Value {
+    ask(fixture, Method::Get, &format!("/v1/connections/{connection}"), &Value::Null).1["user"]["id"].clone()
+}
+
+#[test]
+fn people_are_who_signed_in_or_owns_a_connection() {
+    let fixture = Fixture::new();
+    let stranger = fixture.other_workspace();
+    sign_in(&stranger, &json!({ "user": { "id": "zoe" } }));
+    sign_in(&fixture, &json!({ "user": { "id": "bob", "name": "Bob B" }, "role": "admin" }));
+    sign_in(&fixture, &json!({ "user": { "id": "bob" } }));
+    connect_for(&fixture, Some("u/17 ü"), 'a');
+    connect_for(&fixture, None, 'b');
+    let people = list(&fixture, "");
+    assert_eq!(ids(&people), ["bob", "u/17 ü"]);
+    assert_eq!((&people[0]["name"], &people[0]["role"]), (&json!("Bob B"), &json!("admin")));
+    assert!(people[0]["last_signed_in_at"].is_string() && people[1]["last_signed_in_at"].is_null());
+    assert_eq!(ids(&list(&fixture, "?role=admin")), ["bob"]);
+    assert_eq!(ids(&list(&fixture, "?q=OB%20b")), ["bob"]);
+    assert_eq!(ids(&list(&fixture, "?q=%25")), Vec::<&str>::new(), "no wildcard");
+    let (status, person) = ask(&fixture, Method::Patch, "/v1/people/u%2F17%20%C3%BC", &json!({ "role": "admin" }));
+    assert_eq!((status, &person["role"]), (200, &json!("admin")));
+    for path in ["/v1/people/zoe", "/v1/people/%FF", "/v1/people/nobody"] {
+        assert_eq!(ask(&fixture, Method::Patch, path, &json!({ "role": "admin" })).0, 404, "{path}");
+        assert_eq!(ask(&fixture, Method::Delete, path, &Value::Null).0, 404, "{path}");
+    }
+}
+
+#[test]
+fn a_page_ends_with_a_cursor_and_the_pages_have_everybody_once() {
+    let fixture = Fixture::new();
+    let all: Vec<_> = (0..7).map(|n| format!("u{n}")).collect();
+    for id in &all {
+        sign_in(&fixture, &json!({ "user": { "id": id } }));
+    }
+    let (mut seen, mut query) = (Vec::new(), "?limit=3".to_owned());
+    for _ in 0..5 {
+        let (_, body) = ask(&fixture, Method::Get, &format!("/v1/people{query}"), &Value::Null);
+        seen.extend(ids(body["data"].as_array().unwrap()).into_iter().map(str::to_owned));
+        let Some(next) = body["next_cursor"].as_str() else { break };
+        query = format!("?limit=3&cursor={next}");
+    }
+    assert_eq!(seen, all);
+}
+
+/// A key that makes links for members could otherwise get the rights of whoever is an admin.
+#[test]
+fn only_a_key_with_people_signs_an_admin_in() {
+    let fixture = Fixture::new();
+    let links = make_key(&fixture, |key| key.scopes = vec![KeyScope::Links]);
+    let people = make_key(&fixture, |key| key.scopes = vec![KeyScope::Links, KeyScope::People]);
+    let make = |key: &str, body: &Value| call(&fixture, key, Method::Post, "/v1/sign-in-links", body);
+    let ann = |role: Option<&str>| json!({ "user": { "id": "ann" }, "role": role });
+    for (role, status) in [(None, 201), (Some("member"), 201), (Some("admin"), 403)] {
+        assert_eq!(make(&links, &ann(role)).0, status, "{role:?}");
+    }
+    // The link that was made while ann was a member stays one of a member.
+    let (_, before) = make(&links, &ann(None));
+    sign_in(&fixture, &ann(Some("admin")));
+    for role in [None, Some("member"), Some("admin")] {
+        assert_eq!(make(&links, &ann(role)).0, 403, "{role:?}");
+    }
+    assert_eq!(make(&people, &ann(None)).1["role"], "admin");
+    assert_eq!(make(&people, &ann(Some("member"))).1["role"], "member");
+    let path = crate::http::link_path(&before);
+    assert_eq!(TestBrowser::new(&fixture).press(&path).status, 303);
+    let (_, sessions) = ask(&fixture, Method::Get, "/v1/sessions?user=ann", &Value::Null);
+    let mut roles: Vec<_> =
+        sessions["data"].as_array().unwrap().iter().map(|one| one["role"].as_str().unwrap()).collect();
+    roles.sort_unstable();
+    assert_eq!(roles, ["admin", "member"]);
+    assert_eq!(list(&fixture, "?role=admin").len(), 1, "a sign-in as a member takes no role away");
+}
+
+#[test]
+fn a_demoted_admin_loses_the_rights_at_once_and_a_promoted_member_gets_them_at_the_next_sign_in() {
+    let fixture = Fixture::new();
+    let shared = connect_for(&fixture, None, 'a');
+    let mut ann = sign_in(&fixture, &json!({ "user": { "id": "ann" }, "role": "admin" }));
+    let mut bob = sign_in(&fixture, &json!({ "user": { "id": "bob" } }));
+    let rename = |browser: &mut TestBrowser<'_>| {
+        let page = format!("/connections/{shared}");
+        browser.post(&page, &format!("{page}/rename"), "name=New").status
+    };
+    assert_eq!((rename(&mut ann), rename(&mut bob)), (303, 403));
+    let (_, unused) = ask(&fixture, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }));
+    let set = |id: &str, body: Value| ask(&fixture, Method::Patch, &format!("/v1/people/{id}"), &body);
+    let (status, refused) = set("ann", json!({ "role": "member" }));
+    assert_eq!((status, refused["code"].as_str()), (409, Some("conflict")), "the last admin");
+    assert_eq!(set("bob", json!({ "role": "admin" })).0, 200);
+    assert_eq!(rename(&mut bob), 403, "a session of a member stays one");
+    assert_eq!(set("ann", json!({ "role": "member" })).0, 200);
+    assert_eq!(rename(&mut ann), 403);
+    let path = crate::http::link_path(&unused);
+    assert_eq!(TestBrowser::new(&fixture).press(&path).status, 410, "the link of an admin ended");
+    assert_eq!(rename(&mut sign_in(&fixture, &json!({ "user": { "id": "bob" } }))), 303);
+    assert_eq!(set("bob", json!({ "role": "member", "leave_without_admin": true })).0, 200);
+    assert_eq!(list(&fixture, "?role=admin"), Vec::<Value>::new());
+}
+
+#[test]
+fn whoever_leaves_is_signed_out_and_their_connections_go_to_somebody() {
+    let fixture = Fixture::new();
+    let (own, shared) = (connect_for(&fixture, Some("ann"), 'a'), connect_for(&fixture, None, 'b'));
+    let mut ann = sign_in(&fixture, &json!({ "user": { "id": "ann" } }));
+    sign_in(&fixture, &json!({ "user": { "id": "bob" } }));
+    let (_, unused) = ask(&fixture, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }));
+    let (_, connect) = ask(&fixture, Method::Post, "/v1/links", &json!({ "app": "acme", "user": { "id": "ann" } }));
+    let remove = |query: &str| ask(&fixture, Method::Delete, &format!("/v1/people/ann{query}"), &Value::Null);
+    assert_eq!(remove("").0, 409, "ann owns a connection");
+    for to in ["ann", "nobody"] {
+        assert_eq!(remove(&format!("?transfer_to={to}")).0, 422, "{to}");
+    }
+    assert_eq!((ann.get("/").status, owner(&fixture, &own)), (200, json!("ann")), "nothing was done");
+    let (status, removed) = remove("?transfer_to=bob");
+    assert_eq!((status, &removed["connections_transferred"]), (200, &json!(1)), "{removed}");
+    assert_eq!((owner(&fixture, &own), owner(&fixture, &shared)), (json!("bob"), Value::Null));
+    let (_, events) = ask(&fixture, Method::Get, &format!("/v1/connections/{own}/events"), &Value::Null);
+    assert_eq!((&events["data"][0]["type"], &events["data"][0]["detail"]), (&json!("edited"), &json!("owner: bob")));
+    assert_eq!(ann.get("/").status, 401);
+    for made in [unused, connect] {
+        assert_eq!(TestBrowser::new(&fixture).press(&crate::http::link_path(&made)).status, 410);
+    }
+    assert_eq!(ids(&list(&fixture, "")), ["bob"]);
+    // Whoever gets the id again gets nothing of what ann had.
+    let mut again = sign_in(&fixture, &json!({ "user": { "id": "ann" } }));
+    assert_eq!(again.get(&format!("/connections/{own}")).status, 404);
+}
+
+#[test]
+fn the_last_admin_is_removed_only_if_the_caller_says_so_and_keeps_the_connections_until_then() {
+    let fixture = Fixture::new();
+    let own = connect_for(&fixture, Some("ann"), 'a');
+    sign_in(&fixture, &json!({ "user": { "id": "ann" }, "role": "admin" }));
+    sign_in(&fixture, &json!({ "user": { "id": "bob" } }));
+    let remove =
+        |query: &str| ask(&fixture, Method::Delete, &format!("/v1/people/ann?transfer_to=bob{query}"), &Value::Null);
+    assert_eq!(remove("").0, 409);
+    assert_eq!(owner(&fixture, &own), json!("ann"));
+    assert_eq!(remove("&leave_without_admin=maybe").0, 422);
+    assert_eq!(remove("&leave_without_admin=true").0, 200);
+    assert_eq!(owner(&fixture, &own), json!("bob"));
+}
