@@ -71,6 +71,8 @@ pub enum EventType {
     SessionEnded,
     /// A person got another role.
     RoleChanged,
+    /// A person was removed from the workspace.
+    PersonRemoved,
     /// A credential was handed out.
     CredentialReturned,
     /// A key of the workspace was sent with a wrong secret, or after its end.
@@ -79,7 +81,7 @@ pub enum EventType {
 
 impl EventType {
     /// All types.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
@@ -110,6 +112,7 @@ impl EventType {
         Self::SignedOut,
         Self::SessionEnded,
         Self::RoleChanged,
+        Self::PersonRemoved,
         Self::CredentialReturned,
         Self::AuthenticationRefused,
     ];
@@ -147,6 +150,7 @@ impl EventType {
             Self::SignedOut => frozen::event::SIGNED_OUT,
             Self::SessionEnded => frozen::event::SESSION_ENDED,
             Self::RoleChanged => frozen::event::ROLE_CHANGED,
+            Self::PersonRemoved => frozen::event::PERSON_REMOVED,
             Self::CredentialReturned => frozen::event::CREDENTIAL_RETURNED,
             Self::AuthenticationRefused => frozen::event::AUTHENTICATION_REFUSED,
         }

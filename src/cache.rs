@@ -15,7 +15,7 @@ use crate::ids::{ApiKeyId, ConnectionId, WorkspaceId};
 use crate::ports::{Cache, CacheError, Clock, Ports};
 
 pub use removal::{CacheRemoval, CacheRemovalStatus, latest_entry_expiry};
-pub(crate) use removal::{delete_outdated_entry, schedule_connection_removal};
+pub(crate) use removal::{delete_outdated_entry, schedule_connection_removal, schedule_connection_removals};
 
 /// Seconds an entry is kept at most: what a deletion that failed could cost.
 pub(crate) const MAX_TTL: i64 = 3600;

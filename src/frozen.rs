@@ -203,6 +203,8 @@ pub mod event {
     pub const SESSION_ENDED: &str = "session_ended";
     /// A person got another role.
     pub const ROLE_CHANGED: &str = "role_changed";
+    /// A person was removed.
+    pub const PERSON_REMOVED: &str = "person_removed";
     /// A credential was handed out.
     pub const CREDENTIAL_RETURNED: &str = "credential_returned";
     /// A key of the workspace was sent with a wrong secret, or after its end.
@@ -266,6 +268,7 @@ mod tests {
             event::SIGNED_OUT,
             event::SESSION_ENDED,
             event::ROLE_CHANGED,
+            event::PERSON_REMOVED,
             event::CREDENTIAL_RETURNED,
             event::AUTHENTICATION_REFUSED,
         ];
@@ -302,6 +305,7 @@ mod tests {
                 "signed_out",
                 "session_ended",
                 "role_changed",
+                "person_removed",
                 "credential_returned",
                 "authentication_refused",
             ]

@@ -1,16 +1,18 @@
 //! The people of a workspace: listed, made admin or member, and removed when they leave.
 //!
 //! Owns two rules. A workspace loses its last admin only if the caller says so. What somebody owns goes to somebody else
-//! before they are removed. A new admin has the role from their next sign-in on: a session that a weaker key opened for
+//! before they are removed, or to nobody: then what was private is seen by admins alone. A new admin has the role from their next sign-in on: a session that a weaker key opened for
 //! them does not grow with it.
 
-use crate::audit::Actor;
+use crate::audit::{Actor, EventType};
+use crate::cache;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
-use crate::ports::Ports;
+use crate::ports::{Database, Ports, Statement};
 use crate::store::Page;
-use crate::store::people::{self, PeopleFilter, Person};
+use crate::store::events::{ChangedBy, EventSubject};
+use crate::store::people::{self, PeopleFilter, Person, Transfer};
 use crate::workspace::{Role, User};
 
 /// Connections that change their owner in one transaction.
@@ -39,6 +41,18 @@ fn last_admin_error() -> Error {
     )
 }
 
+fn person_event<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    person: &str,
+    event: EventType,
+    actor: &Actor,
+    detail: Option<&str>,
+) -> Result<Statement> {
+    let subject = EventSubject { target: Some(person), ..EventSubject::default() };
+    context.event_statement_about(workspace, event, actor, subject, detail)
+}
+
 /// Gives a person a role. A member loses the rights of an admin in all sessions at once; an admin has them from the next
 /// sign-in on.
 ///
@@ -50,17 +64,25 @@ pub async fn set_role<P: Ports>(
     person: &Person,
     role: Role,
     without_admin: bool,
+    actor: &Actor,
 ) -> Result<Person> {
-    let (db, id) = (context.db(), person.user.id.as_str());
+    if person.role == role {
+        return Ok(person.clone());
+    }
+    let id = person.user.id.as_str();
+    let event = person_event(context, workspace, id, EventType::RoleChanged, actor, Some(role.as_str()))?;
+    let db = context.audited_db(event, ChangedBy::First);
     let changed = match role {
-        Role::Admin => people::make_admin(db, workspace, id).await?,
-        Role::Member => people::make_member(db, workspace, id, without_admin).await?,
+        Role::Admin => people::make_admin(&db, workspace, id).await?,
+        Role::Member => people::make_member(&db, workspace, id, without_admin).await?,
     };
     if changed {
         return Ok(Person { role, ..person.clone() });
     }
-    match people::get(db, workspace, id).await? {
+    match people::get(context.db(), workspace, id).await? {
         None => Err(Error::not_found("person")),
+        // Somebody else has done it.
+        Some(now) if now.role == role => Ok(now),
         Some(_) => Err(last_admin_error()),
     }
 }
@@ -68,17 +90,17 @@ pub async fn set_role<P: Ports>(
 /// How a person is removed.
 #[derive(Debug)]
 pub struct Removal {
-    /// The id of who gets their connections.
+    /// The id of who gets their connections. None: nobody does, and those that are not shared are seen by admins alone.
     pub transfer_to: Option<String>,
     /// Whether the workspace may be left without an admin.
     pub without_admin: bool,
 }
 
-/// Removes a person: their sessions, sign-in links and open connect links end, and their connections go to somebody else.
-/// Returns how many connections did.
+/// Removes a person: their sessions, sign-in links, open connect links and defaults end, and their connections go to
+/// somebody else or lose their owner. Returns how many connections did.
 ///
 /// # Errors
-/// `conflict` where it would leave the workspace without an admin, or connections without an owner.
+/// `conflict` where it would leave the workspace without an admin, or there are more connections than one request moves.
 pub async fn remove<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
@@ -92,15 +114,22 @@ pub async fn remove<P: Ports>(
     if is_last && !removal.without_admin {
         return Err(last_admin_error());
     }
-    let moved = match &removal.transfer_to {
-        None => 0,
-        Some(to) => transfer(context, workspace, id, &load_heir(context, workspace, id, to).await?, actor).await?,
+    let heir = match &removal.transfer_to {
+        None => None,
+        Some(to) => Some(load_heir(context, workspace, id, to).await?),
     };
-    if people::delete(db, workspace, id, removal.without_admin, context.now()).await? {
+    let moved = transfer(context, workspace, id, heir.as_ref(), actor).await?;
+    let detail = heir.as_ref().map(|to| format!("connections to {}", to.id));
+    let event = person_event(context, workspace, id, EventType::PersonRemoved, actor, detail.as_deref())?;
+    let audited = context.audited_db(event, ChangedBy::First);
+    if people::delete(&audited, workspace, id, removal.without_admin, context.now()).await? {
         return Ok(moved);
     }
     if !people::list_owned(db, workspace, id, 1).await?.is_empty() {
-        return Err(still_owner_error(removal.transfer_to.is_some()));
+        return Err(Error::new(
+            ErrorCode::Conflict,
+            "This person owns more connections than one request moves. Send the same request again to move the next ones.",
+        ));
     }
     match people::get(db, workspace, id).await? {
         None => Err(Error::not_found("person")),
@@ -122,7 +151,7 @@ async fn transfer<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
     from: &str,
-    to: &User,
+    to: Option<&User>,
     actor: &Actor,
 ) -> Result<usize> {
     let mut moved = 0;
@@ -131,19 +160,15 @@ async fn transfer<P: Ports>(
         if ids.is_empty() {
             break;
         }
+        // The entries show the earlier owner's connection; the scheduled run removes them.
+        let entries = cache::schedule_connection_removals(context, &ids)?;
         let named = |id: ConnectionId| Ok((id, EventId::random(context.ports.random(), workspace.shard())?));
-        let named = ids.into_iter().map(named).collect::<Result<Vec<_>>>()?;
-        people::transfer(context.db(), workspace, from, to, &named, (actor, context.now())).await?;
-        moved += named.len();
+        let connections = ids.into_iter().map(named).collect::<Result<Vec<_>>>()?;
+        let (origin, now) = (&*context.origin, context.now());
+        let new = Transfer { from, to, connections: &connections, actor, origin, now };
+        let statements = people::transfer(workspace, &new).into_iter().chain(entries).collect();
+        context.db().batch(statements).await?;
+        moved += connections.len();
     }
     Ok(moved)
-}
-
-fn still_owner_error(moved_some: bool) -> Error {
-    let detail = if moved_some {
-        "This person owns more connections than one request moves. Send the same request again to move the next ones."
-    } else {
-        "This person owns connections. Name in `transfer_to` the person who gets them, or disconnect them first."
-    };
-    Error::new(ErrorCode::Conflict, detail)
 }

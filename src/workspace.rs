@@ -32,7 +32,17 @@ pub struct User {
     pub name: Option<String>,
 }
 
+/// How the ids of people begin whom an identity provider vouches for. Nobody else gives such an id: it would be theirs.
+pub const OIDC_ID_PREFIX: &str = "oidc:";
+/// The same for Cloudflare Access.
+pub const ACCESS_ID_PREFIX: &str = "access:";
+
 impl User {
+    /// Whether an identity provider vouches for whoever has this id.
+    pub fn is_of_identity_provider(&self) -> bool {
+        self.id.starts_with(OIDC_ID_PREFIX) || self.id.starts_with(ACCESS_ID_PREFIX)
+    }
+
     /// Whether the person sees a connection with this owner as a member: their own, and what is shared.
     pub fn sees_owned_by(&self, owner: Option<&Self>, is_shared: bool) -> bool {
         is_shared || owner.is_some_and(|owner| owner.id == self.id)

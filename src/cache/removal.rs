@@ -160,3 +160,13 @@ pub(crate) fn schedule_connection_removal<P: Ports>(
     let removal = CacheRemoval::of_connection(context, id)?;
     Ok(removal.is_needed.then(|| cache_deletes::insert(&removal.cache_delete, removal.cache_delete.noted_at)))
 }
+
+/// The same for many connections, in one statement.
+pub(crate) fn schedule_connection_removals<P: Ports>(
+    context: &Context<P>,
+    ids: &[ConnectionId],
+) -> Result<Option<Statement>> {
+    let removals = ids.iter().map(|id| CacheRemoval::of_connection(context, id)).collect::<Result<Vec<_>>>()?;
+    let notes: Vec<_> = removals.into_iter().filter(|one| one.is_needed).map(|one| one.cache_delete).collect();
+    Ok((!notes.is_empty()).then(|| cache_deletes::insert_all(&notes, context.now())))
+}

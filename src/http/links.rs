@@ -225,6 +225,12 @@ pub(super) async fn create_sign_in_link<P: Ports>(
     let return_to = input.return_to.map(|text| parse_own_page_path(context, &text)).transpose()?;
     // An e-mail address identifies a person as well as a name.
     let user = parse_user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
+    if user.is_of_identity_provider() {
+        return Err(Error::invalid_field(
+            "user.id",
+            "begins with `oidc:` or `access:`, so this person signs in at the identity provider and not by a link.",
+        ));
+    }
     let role = authorize::decide_sign_in_role(context, key, &user, input.role).await?;
     let new = NewSignInLink { user, role, return_to };
     let (link, url) = sign_in_links::create_sign_in_link(context, key, new).await?;

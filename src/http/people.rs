@@ -59,7 +59,7 @@ pub(super) async fn update_person<P: Ports>(
     let person = path_person(call)?;
     let UpdatePersonInput { role, leave_without_admin } = body.read()?;
     let workspace = &call.caller_key()?.workspace;
-    let person = people::set_role(context, workspace, person, role, leave_without_admin).await?;
+    let person = people::set_role(context, workspace, person, role, leave_without_admin, &call.key_actor()?).await?;
     Ok(Json::ok(PersonResponse::from(person)))
 }
 
@@ -77,5 +77,11 @@ pub(super) async fn delete_person<P: Ports>(
     let removal = Removal { transfer_to: params.get("transfer_to").map(str::to_owned), without_admin };
     let workspace = &call.caller_key()?.workspace;
     let moved = people::remove(context, workspace, person, &removal, &call.key_actor()?).await?;
-    Ok(Json::ok(DeletedPersonResponse { id: person.user.id.clone(), deleted: true, connections_transferred: moved }))
+    let (transferred, left) = if removal.transfer_to.is_some() { (moved, 0) } else { (0, moved) };
+    Ok(Json::ok(DeletedPersonResponse {
+        id: person.user.id.clone(),
+        deleted: true,
+        connections_transferred: transferred,
+        connections_without_owner: left,
+    }))
 }

@@ -6,6 +6,8 @@ use crate::sql;
 use crate::time::Timestamp;
 
 const INSERT: &str = "INSERT INTO cache_deletes (id, cache_key, created_at, next_attempt_at) VALUES (?1, ?2, ?3, ?4)";
+const INSERT_ALL: &str = "INSERT INTO cache_deletes (id, cache_key, created_at, next_attempt_at)
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ?2, ?2 FROM json_each(?1)";
 /// Only if the statement before it in the batch changed a row.
 const INSERT_IF_CHANGED: &str = "INSERT INTO cache_deletes (id, cache_key, created_at, next_attempt_at)
     SELECT ?1, ?2, ?3, ?4 WHERE changes() > 0";
@@ -40,7 +42,13 @@ pub fn insert(note: &CacheDelete, next_attempt_at: Timestamp) -> Statement {
     sql!(INSERT, note.id.as_str(), note.name.as_str(), note.noted_at, next_attempt_at)
 }
 
-/// The same, only if the statement before it changed a row.
+/// The same for many, which the next scheduled run deletes.
+pub fn insert_all(notes: &[CacheDelete], now: Timestamp) -> Statement {
+    let pairs: Vec<_> = notes.iter().map(|note| (&note.id, &note.name)).collect();
+    sql!(INSERT_ALL, json_text(&pairs), now)
+}
+
+/// The same as [`insert`], only if the statement before it changed a row.
 pub fn insert_if_changed(note: &CacheDelete, next_attempt_at: Timestamp) -> Statement {
     sql!(INSERT_IF_CHANGED, note.id.as_str(), note.name.as_str(), note.noted_at, next_attempt_at)
 }

@@ -1,15 +1,15 @@
 //! Rows of `people`: who has signed in to a workspace, or owns a connection in it.
 //!
-//! Triggers insert the rows, whichever statement opens a session or makes a connection (`migrations/0019_people.sql`).
+//! Triggers insert the rows, whichever statement opens a session or makes a connection (`migrations/0024_people.sql`).
 //! Owns how a person's role changes and how a person is removed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Columns, FromRow, Page, StoreResult, all_or_nothing, json_text, query_first, read_all, run_statement};
-use crate::audit::{Actor, EventType};
+use crate::audit::{Actor, EventType, RequestOrigin};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
-use crate::ports::{Database, DatabaseError};
+use crate::ports::{Database, DatabaseError, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::{Role, User};
@@ -26,7 +26,8 @@ const LAST_EXAMINED: &str =
     "SELECT user_id FROM people WHERE workspace_id = ?1 AND user_id > ?2 ORDER BY user_id LIMIT 1 OFFSET ?3";
 const OTHER_ADMIN: &str =
     "SELECT 1 AS n FROM people WHERE workspace_id = ?1 AND role = 'admin' AND user_id <> ?2 LIMIT 1";
-const MAKE_ADMIN: &str = "UPDATE people SET role = 'admin' WHERE workspace_id = ?1 AND user_id = ?2";
+const MAKE_ADMIN: &str =
+    "UPDATE people SET role = 'admin' WHERE workspace_id = ?1 AND user_id = ?2 AND role <> 'admin'";
 /// `?3`: also if nobody else is an admin.
 const MAKE_MEMBER: &str =
     "UPDATE people SET role = 'member' WHERE workspace_id = ?1 AND user_id = ?2 AND (role <> 'admin' OR ?3
@@ -38,12 +39,18 @@ const END_ADMIN_SIGN_IN_LINKS: &str =
 
 const CONNECTIONS: &str =
     "SELECT id FROM connections WHERE workspace_id = ?1 AND user_id = ?2 AND deleted_at IS NULL LIMIT ?3";
-/// The pluses make `SQLite` look up the ids, and not read all that the person owns once for each batch.
-const TRANSFER: &str = "UPDATE connections SET user_id = ?4, user_name = ?5
+/// What had an owner and says nothing of sharing is private: it stays so, also without an owner. The pluses make `SQLite`
+/// look up the ids, and not read all that the person owns once for each batch.
+const TRANSFER: &str = "UPDATE connections SET user_id = ?4, user_name = ?5, is_shared = coalesce(is_shared, 0)
     WHERE id IN (SELECT value FROM json_each(?3)) AND +workspace_id = ?1 AND +user_id = ?2 AND deleted_at IS NULL";
-/// One line for each connection; `?2` has pairs of connection and event.
-const TRANSFERRED: &str = "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail)
-    SELECT ?1, json_extract(j.value, '$[0]'), ?3, json_extract(j.value, '$[1]'), ?4, ?5, ?6 FROM json_each(?2) j";
+/// One line for each connection; `?2` has pairs of connection and event. Before the transfer, so that only what moves has one.
+const TRANSFERRED: &str =
+    "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail, app, connection_name,
+      actor_name, address, user_agent, request_id)
+    SELECT ?1, c.id, ?3, json_extract(j.value, '$[1]'), ?4, ?5, ?6, c.app, c.name,
+      (SELECT name FROM api_keys WHERE id = ?7), ?8, ?9, ?10
+    FROM json_each(?2) j CROSS JOIN connections c ON c.id = json_extract(j.value, '$[0]')
+      AND +c.workspace_id = ?1 AND +c.user_id = ?11 AND c.deleted_at IS NULL";
 const DELETE: &str = "DELETE FROM people WHERE workspace_id = ?1 AND user_id = ?2 AND (role <> 'admin' OR ?3
     OR EXISTS (SELECT 1 FROM people o WHERE o.workspace_id = ?1 AND o.role = 'admin' AND o.user_id <> ?2))
     AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1 AND c.user_id = ?2 AND c.deleted_at IS NULL)";
@@ -54,6 +61,7 @@ const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE +workspace_id = 
 const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2";
 const END_SIGN_IN_LINKS: &str =
     "DELETE FROM sign_in_links WHERE workspace_id = ?1 AND user_id = ?2 AND used_at IS NULL";
+const END_DEFAULTS: &str = "DELETE FROM app_defaults WHERE workspace_id = ?1 AND user_id = ?2 AND user_id <> ''";
 const END_CONNECT_LINKS: &str = "UPDATE connect_links SET status = 'ended', used_at = ?3
     WHERE workspace_id = ?1 AND status = 'open' AND expires_at > ?3 AND user_id = ?2";
 
@@ -134,9 +142,9 @@ pub async fn has_other_admin(db: &impl Database, workspace: &WorkspaceId, user: 
     Ok(!run_statement(db, sql!(OTHER_ADMIN, workspace, user)).await?.rows.is_empty())
 }
 
-/// Makes an admin of somebody, from their next sign-in on. Returns whether there is such a person.
+/// Makes an admin of a member, from their next sign-in on. Returns whether there is such a member.
 pub async fn make_admin(db: &impl Database, workspace: &WorkspaceId, user: &str) -> StoreResult<bool> {
-    Ok(run_statement(db, sql!(MAKE_ADMIN, workspace, user)).await?.changes > 0)
+    all_or_nothing(db, vec![sql!(MAKE_ADMIN, workspace, user)], vec![]).await
 }
 
 /// Makes a member of somebody, in all their sessions at once. Returns whether it did: not if there is no such person, and
@@ -163,30 +171,55 @@ pub async fn list_owned(
     rows.rows.iter().map(|row| Columns(row).id("id")).collect()
 }
 
-/// Gives connections to another person, each with a line in the audit log, in one transaction.
-pub async fn transfer(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    from: &str,
-    to: &User,
-    connections: &[(ConnectionId, EventId)],
-    (actor, now): (&Actor, Timestamp),
-) -> StoreResult<()> {
-    let ids: Vec<_> = connections.iter().map(|(id, _)| id).collect();
-    let detail = format!("owner: {}", to.id);
-    let statements = vec![
-        sql!(TRANSFER, workspace, from, json_text(&ids), to.id.as_str(), to.name.as_deref()),
+/// Connections that get another owner, or none.
+#[derive(Debug)]
+pub struct Transfer<'a> {
+    /// Who owns them.
+    pub from: &'a str,
+    /// Who gets them. None: nobody, and those that are not shared stay so.
+    pub to: Option<&'a User>,
+    /// They, each with the id of its event.
+    pub connections: &'a [(ConnectionId, EventId)],
+    /// Who wants it.
+    pub actor: &'a Actor,
+    /// From where.
+    pub origin: &'a RequestOrigin,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// The statements that give connections to another owner, each with a line in the audit log.
+pub fn transfer(workspace: &WorkspaceId, new: &Transfer<'_>) -> [Statement; 2] {
+    let ids: Vec<_> = new.connections.iter().map(|(id, _)| id).collect();
+    let detail = format!("owner: {}", new.to.map_or("nobody", |to| to.id.as_str()));
+    let key = match new.actor {
+        Actor::Key(id) => Some(id),
+        _ => None,
+    };
+    [
         sql!(
             TRANSFERRED,
             workspace,
-            json_text(connections),
-            now,
+            json_text(new.connections),
+            new.now,
             EventType::Edited.as_str(),
-            actor.to_string(),
-            detail
+            new.actor.to_string(),
+            detail,
+            key,
+            new.origin.address.as_deref(),
+            new.origin.user_agent.as_deref(),
+            new.origin.request.as_deref(),
+            new.from
         ),
-    ];
-    db.batch(statements).await.map(|_| ())
+        sql!(
+            TRANSFER,
+            workspace,
+            new.from,
+            json_text(&ids),
+            new.to.map(|to| to.id.as_str()),
+            new.to.and_then(|to| to.name.as_deref())
+        ),
+    ]
 }
 
 /// Removes a person with all that lets them in. Returns whether it did: not if they are the last admin (unless the
@@ -204,6 +237,7 @@ pub async fn delete(
         sql!(END_SESSIONS, workspace, user),
         sql!(END_SIGN_IN_LINKS, workspace, user),
         sql!(END_CONNECT_LINKS, workspace, user, now),
+        sql!(END_DEFAULTS, workspace, user),
     ];
     all_or_nothing(db, must, then).await
 }

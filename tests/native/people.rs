@@ -145,13 +145,16 @@ fn whoever_leaves_is_signed_out_and_their_connections_go_to_somebody() {
     let (_, unused) = ask(&fixture, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }));
     let (_, connect) = ask(&fixture, Method::Post, "/v1/links", &json!({ "app": "acme", "user": { "id": "ann" } }));
     let remove = |query: &str| ask(&fixture, Method::Delete, &format!("/v1/people/ann{query}"), &Value::Null);
-    assert_eq!(remove("").0, 409, "ann owns a connection");
     for to in ["ann", "nobody"] {
         assert_eq!(remove(&format!("?transfer_to={to}")).0, 422, "{to}");
     }
     assert_eq!((ann.get("/").status, owner(&fixture, &own)), (200, json!("ann")), "nothing was done");
     let (status, removed) = remove("?transfer_to=bob");
-    assert_eq!((status, &removed["connections_transferred"]), (200, &json!(1)), "{removed}");
+    assert_eq!(
+        (status, &removed["connections_transferred"], &removed["connections_without_owner"]),
+        (200, &json!(1), &json!(0)),
+        "{removed}"
+    );
     assert_eq!((owner(&fixture, &own), owner(&fixture, &shared)), (json!("bob"), Value::Null));
     let (_, events) = ask(&fixture, Method::Get, &format!("/v1/connections/{own}/events"), &Value::Null);
     assert_eq!((&events["data"][0]["type"], &events["data"][0]["detail"]), (&json!("edited"), &json!("owner: bob")));
@@ -178,4 +181,88 @@ fn the_last_admin_is_removed_only_if_the_caller_says_so_and_keeps_the_connection
     assert_eq!(remove("&leave_without_admin=maybe").0, 422);
     assert_eq!(remove("&leave_without_admin=true").0, 200);
     assert_eq!(owner(&fixture, &own), json!("bob"));
+}
+
+fn events(fixture: &Fixture, query: &str) -> Vec<Value> {
+    let (status, body) = ask(fixture, Method::Get, &format!("/v1/events{query}"), &Value::Null);
+    assert_eq!(status, 200, "{body}");
+    body["data"].as_array().unwrap().clone()
+}
+
+#[test]
+fn without_an_heir_private_connections_are_seen_by_admins_alone_and_shared_ones_stay_shared() {
+    let fixture = Fixture::new();
+    let (private, shared) = (connect_for(&fixture, Some("ann"), 'a'), connect_for(&fixture, Some("ann"), 'b'));
+    let patch = |id: &str, body: Value| ask(&fixture, Method::Patch, &format!("/v1/connections/{id}"), &body);
+    assert_eq!(patch(&shared, json!({ "shared": true })).0, 200);
+    // A row of an earlier version says nothing of sharing.
+    fixture.world.db.tamper(&format!("UPDATE connections SET is_shared = NULL WHERE id = '{private}'"));
+    let put = json!({ "connection": private, "user": "ann" });
+    assert_eq!(ask(&fixture, Method::Put, "/v1/apps/telegram/default", &put).0, 200);
+    let (status, removed) = ask(&fixture, Method::Delete, "/v1/people/ann", &Value::Null);
+    assert_eq!((status, &removed["connections_without_owner"]), (200, &json!(2)), "{removed}");
+    for (id, is_shared) in [(&private, false), (&shared, true)] {
+        let (_, one) = ask(&fixture, Method::Get, &format!("/v1/connections/{id}"), &Value::Null);
+        assert_eq!((&one["user"], &one["shared"]), (&Value::Null, &json!(is_shared)), "{one}");
+    }
+    let defaults = ask(&fixture, Method::Get, "/v1/defaults?app=telegram", &Value::Null).1;
+    assert!(defaults["data"].as_array().unwrap().iter().all(|one| one["user"].is_null()), "{defaults}");
+    let mut bob = sign_in(&fixture, &json!({ "user": { "id": "bob" } }));
+    let mut zoe = sign_in(&fixture, &json!({ "user": { "id": "zoe" }, "role": "admin" }));
+    let see =
+        |browser: &mut TestBrowser<'_>| [&private, &shared].map(|id| browser.get(&format!("/connections/{id}")).status);
+    assert_eq!((see(&mut bob), see(&mut zoe)), ([404, 200], [200, 200]));
+    let lines = events(&fixture, "?type=edited,person_removed");
+    let told: Vec<_> = lines.iter().map(|one| (one["type"].as_str().unwrap(), one["detail"].as_str())).collect();
+    assert_eq!(told.iter().filter(|one| **one == ("edited", Some("owner: nobody"))).count(), 2, "{told:?}");
+    assert!(told.contains(&("person_removed", None)), "{told:?}");
+    assert!(lines.iter().all(|one| one["type"] != "edited" || one["connection_name"].is_string()));
+}
+
+#[test]
+fn a_changed_role_has_a_line_and_an_unchanged_one_has_none() {
+    let fixture = Fixture::new();
+    for id in ["ann", "bob"] {
+        sign_in(&fixture, &json!({ "user": { "id": id } }));
+    }
+    let set =
+        |id: &str, role: &str| ask(&fixture, Method::Patch, &format!("/v1/people/{id}"), &json!({ "role": role })).0;
+    assert_eq!(
+        [set("ann", "admin"), set("ann", "admin"), set("bob", "member"), set("ann", "member")],
+        [200, 200, 200, 409]
+    );
+    let lines = events(&fixture, "?type=role_changed");
+    let told: Vec<_> = lines.iter().map(|one| (one["target"].as_str(), one["detail"].as_str())).collect();
+    assert_eq!(told, [(Some("ann"), Some("admin"))]);
+}
+
+#[test]
+fn whoever_gets_a_connection_is_in_the_list() {
+    let fixture = Fixture::new();
+    let id = connect_for(&fixture, None, 'a');
+    let body = json!({ "owner": { "id": "eve", "name": "Eve" } });
+    assert_eq!(ask(&fixture, Method::Patch, &format!("/v1/connections/{id}"), &body).0, 200);
+    let people = list(&fixture, "");
+    assert_eq!((ids(&people), &people[0]["name"]), (vec!["eve"], &json!("Eve")));
+}
+
+/// Otherwise a key with `links` would get the rights of whoever the identity provider vouches for.
+#[test]
+fn a_link_signs_nobody_in_whom_an_identity_provider_vouches_for() {
+    let fixture = Fixture::new();
+    for id in ["oidc:https://id.example:1", " oidc:x", "access:team.example:1"] {
+        let (status, refused) =
+            ask(&fixture, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": id }, "role": "admin" }));
+        assert_eq!((status, &refused["errors"][0]["field"]), (422, &json!("user.id")), "{id}");
+    }
+}
+
+#[test]
+fn copies_of_connections_that_got_another_owner_are_removed() {
+    let fixture = Fixture::new();
+    connect_for(&fixture, Some("ann"), 'a');
+    connect_for(&fixture, Some("bob"), 'b');
+    assert_eq!(ask(&fixture, Method::Delete, "/v1/people/ann?transfer_to=bob", &Value::Null).0, 200);
+    let (_, status) = call(&fixture, "abcdefghijklmnopqrstuvwxyz0123456789", Method::Get, "/v1/status", &Value::Null);
+    assert_eq!(status["cache_entries_left"], json!(1), "{status}");
 }

@@ -44,4 +44,6 @@ pub(crate) struct DeletedPersonResponse {
     pub(crate) deleted: bool,
     /// Connections that belong to `transfer_to` now.
     pub(crate) connections_transferred: usize,
+    /// Connections that belong to nobody now: there was no `transfer_to`.
+    pub(crate) connections_without_owner: usize,
 }
