@@ -32,6 +32,8 @@ const LEASE: i64 = 120;
 const START_WITHIN: i64 = 80;
 /// Checks under way at once: the platform opens six connections per request.
 const MAX_CONCURRENT: usize = 6;
+/// Connections that are taken at once: what a run has no time for waits until its lease has ended.
+const PORTION: i64 = 120;
 /// Ended connections that a run looks at, at most.
 const MAX_ENDED: i64 = 1000;
 
@@ -78,19 +80,21 @@ pub async fn run_scheduled<P: Ports>(context: &Context<P>, scheduled_at: Timesta
     };
     let mut left = maintenance::load_unfinished_work(context.db(), now, share).await?;
     let definition = left.definition_move.take();
-    // A share is for leftovers, so that neither starves the other; what the checks leave over is for them too.
+    let is_erasing = left.disconnected.iter().any(|one| one.workspace_deleted);
+    let leftovers = if is_erasing { budget * 3 / 4 } else { budget / 4 };
+    // A share is for leftovers, so that neither starves the other; what the checks leave over is for them too. Of a deleted
+    // workspace all has to end within days, so it gets the larger share, and what is nearest to being lost is checked first.
     let (mut spent, mut work) = cleanup::begin(context, left, LEASE, now.plus(START_WITHIN)).await;
-    spent += work.run_at_least_one(context, (budget / 4) - spent).await;
+    spent += work.run_at_least_one(context, leftovers - spent).await;
     let cost = context.ports.refresher().subrequest_cost();
     let (moved, moving) = run_definition_move(context, definition).await;
     spent += moving;
-    let batch = ((budget - spent) / cost).max(1);
+    let most = context.config.checks_beside_erasing.filter(|_| is_erasing).unwrap_or(budget);
+    let batch = ((budget - spent) / cost).min(most).max(1);
     // By the clock as it is now: the leftovers took their time.
     let taken_at = context.now();
-    let due = refreshes::lease_due(context.db(), scheduled_at, taken_at.plus(LEASE), batch).await?;
-    let mut summary = check_connections(context, &due, taken_at.plus(START_WITHIN)).await;
-    let used = spent + i64::try_from(due.len()).unwrap_or(batch) * cost;
-    work.run_within_budget(context, budget - used).await;
+    let (mut summary, used) = check_due(context, scheduled_at, taken_at.plus(START_WITHIN), batch).await?;
+    work.run_within_budget(context, budget - spent - used).await;
     summary.moved = moved;
     (summary.erased, summary.revoked, summary.copies_removed) =
         (work.done.erased, work.done.revoked, work.done.cache_entries_deleted);
@@ -129,9 +133,42 @@ async fn run_reseal<P: Ports>(context: &Context<P>) -> u64 {
     })
 }
 
+/// Takes what is due in portions and checks it, as long as there is time and there are subrequests for so many checks.
+/// Answers what it cost in subrequests too, but for the first portion's look-up.
+async fn check_due<P: Ports>(
+    context: &Context<P>,
+    scheduled_at: Timestamp,
+    until: Timestamp,
+    batch: i64,
+) -> Result<(RunSummary, i64)> {
+    let cost = context.ports.refresher().subrequest_cost();
+    let (mut summary, mut used, mut left) = (RunSummary::default(), 0, batch);
+    while left > 0 {
+        let now = context.now();
+        let portion = left.min(PORTION);
+        let due = refreshes::lease_due(context.db(), scheduled_at, now.plus(LEASE), portion).await?;
+        let taken = i64::try_from(due.len()).unwrap_or(portion);
+        check_connections(context, &due, until, &mut summary).await;
+        used += taken * cost;
+        left -= taken;
+        if taken < portion || context.now() >= until {
+            break;
+        }
+        // Another look costs what a check costs, or less.
+        used += 1;
+        left -= 1;
+    }
+    Ok((summary, used))
+}
+
 /// Checks what was taken, as long as there is time: the next run takes what is left when the lease has ended.
-async fn check_connections<P: Ports>(context: &Context<P>, due: &[ConnectionId], until: Timestamp) -> RunSummary {
-    stream::iter(due)
+async fn check_connections<P: Ports>(
+    context: &Context<P>,
+    due: &[ConnectionId],
+    until: Timestamp,
+    summary: &mut RunSummary,
+) {
+    let outcomes = stream::iter(due)
         .map(|id| async move {
             if context.now() < until {
                 Some(context.ports.refresher().run(id, RefreshReason::ScheduledCheck).await)
@@ -140,10 +177,8 @@ async fn check_connections<P: Ports>(context: &Context<P>, due: &[ConnectionId],
             }
         })
         .buffer_unordered(MAX_CONCURRENT)
-        .fold(RunSummary::default(), |summary, outcome| async move {
-            outcome.as_ref().map_or(summary, |outcome| summary.with_outcome(outcome))
-        })
-        .await
+        .filter_map(|outcome| async move { outcome });
+    *summary = outcomes.fold(*summary, |summary, outcome| async move { summary.with_outcome(&outcome) }).await;
 }
 
 impl RunSummary {

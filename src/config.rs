@@ -18,16 +18,26 @@ use crate::vault::KeyRing;
 
 /// The shortest `ADMIN_KEY`, in characters.
 const SHORTEST_ADMIN_KEY: usize = 32;
-/// Connections a run of the clock takes: with one subrequest each, the free plan's 50 suffice.
-const DEFAULT_CHECK_BATCH: i64 = 40;
+/// Subrequests of an invocation on the free plan.
+const FREE_SUBREQUESTS: i64 = 50;
+/// Subrequests that a paid plan allows at most, unless it was raised further: more than a run has time for.
+const MOST_SUBREQUESTS: i64 = 10_000;
+/// With more subrequests than this, the plan is a paid one: it has other limits of CPU time and of rows written too.
+const PAID_FROM: i64 = 500;
 /// Sealed places a run of the clock looks at: opening and sealing share the free plan's 10 ms with the checks of
 /// the run, and a run that exceeds them gets nowhere.
-const DEFAULT_RESEAL_BATCH: i64 = 40;
-/// The largest batch of either kind.
-const LARGEST_BATCH: i64 = 500;
-/// Rows that a run of the clock writes to erase what was deleted, entries of indexes among them: at 288 runs a day 69,120, of
-/// the free plan's 100,000.
-const DEFAULT_ERASE_BATCH: i64 = 240;
+const FREE_RESEAL_BATCH: i64 = 40;
+/// The most checks of a run: six at a time, no run has time for more.
+const MOST_CHECKS: i64 = 1_600;
+/// The most sealed places of a run.
+const MOST_RESEALED: i64 = 500;
+/// Rows that a run of the clock writes to erase what was deleted, new entries of indexes among them: at 288 runs a day
+/// 69,120, of the free plan's 100,000.
+const FREE_ERASE_BATCH: i64 = 240;
+/// Of 100,000 rows a day and 288 runs, 347 are a run's: what erasing leaves over, at four for a check.
+const FREE_CHECKS_BESIDE_ERASING: i64 = 26;
+/// The same on a paid plan: 10,000 connections in two hours, and no statement that holds up others.
+const PAID_ERASE_BATCH: i64 = 6_000;
 /// The most of these: what the database takes in a few statements without holding up others.
 const LARGEST_ERASE_BATCH: i64 = 20_000;
 
@@ -42,6 +52,8 @@ pub struct EnvVariables {
     pub admin_key: Option<String>,
     /// `DEV_LOOPBACK`
     pub dev_loopback: Option<String>,
+    /// `SUBREQUESTS`
+    pub subrequests: Option<String>,
     /// `CHECK_BATCH`
     pub check_batch: Option<String>,
     /// `RESEAL_BATCH`
@@ -74,6 +86,9 @@ pub struct Config {
     pub audit_reads: AuditReads,
     /// Days that a line of the audit log is kept.
     pub audit_days: i64,
+    /// Checks that a run of the clock makes at most while something is erased, so that both together write no more rows than
+    /// the plan allows in a day. None: the plan has no such limit.
+    pub checks_beside_erasing: Option<i64>,
 }
 
 /// The address people and apps reach this installation at, without a trailing slash.
@@ -92,25 +107,34 @@ impl Config {
             Error::misconfigured("The secret ENCRYPTION_KEYS is not set: put id:base64 of 32 random bytes.")
         })?;
         let key_ring = KeyRing::parse(ring).map_err(|error| Error::misconfigured(error.0))?;
+        let subrequests = parse_number(
+            "SUBREQUESTS",
+            variables.subrequests.as_deref(),
+            FREE_SUBREQUESTS,
+            FREE_SUBREQUESTS,
+            MOST_SUBREQUESTS,
+        )?;
+        let is_paid = subrequests >= PAID_FROM;
         Ok(Self {
             egress: parse_egress(variables.dev_loopback.as_deref(), &public_url)?,
             admin_key: hash_admin_key(variables.admin_key.as_deref().unwrap_or_default())?,
             check_batch: parse_batch_size(
                 "CHECK_BATCH",
                 variables.check_batch.as_deref(),
-                DEFAULT_CHECK_BATCH,
-                LARGEST_BATCH,
+                // The others are for what a run does beside.
+                (subrequests * 4 / 5).min(MOST_CHECKS),
+                MOST_CHECKS,
             )?,
             reseal_batch: parse_batch_size(
                 "RESEAL_BATCH",
                 variables.reseal_batch.as_deref(),
-                DEFAULT_RESEAL_BATCH,
-                LARGEST_BATCH,
+                if is_paid { MOST_RESEALED } else { FREE_RESEAL_BATCH },
+                MOST_RESEALED,
             )?,
             erase_batch: parse_batch_size(
                 "ERASE_BATCH",
                 variables.erase_batch.as_deref(),
-                DEFAULT_ERASE_BATCH,
+                if is_paid { PAID_ERASE_BATCH } else { FREE_ERASE_BATCH },
                 LARGEST_ERASE_BATCH,
             )?,
             audit_reads: parse_audit_reads(variables.audit_reads.as_deref())?,
@@ -120,6 +144,7 @@ impl Config {
                 retention::EVENT_DAYS,
                 retention::MAX_EVENT_DAYS,
             )?,
+            checks_beside_erasing: (!is_paid).then_some(FREE_CHECKS_BESIDE_ERASING),
             public_url,
             key_ring: Rc::new(key_ring),
         })
@@ -180,11 +205,15 @@ fn parse_audit_reads(text: Option<&str>) -> Result<AuditReads> {
 }
 
 fn parse_batch_size(name: &str, text: Option<&str>, usual: i64, largest: i64) -> Result<i64> {
+    parse_number(name, text, usual, 1, largest)
+}
+
+fn parse_number(name: &str, text: Option<&str>, usual: i64, smallest: i64, largest: i64) -> Result<i64> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(usual) };
     text.parse()
         .ok()
-        .filter(|n| (1..=largest).contains(n))
-        .ok_or_else(|| Error::misconfigured(format!("{name} must be a number from 1 to {largest}.")))
+        .filter(|n| (smallest..=largest).contains(n))
+        .ok_or_else(|| Error::misconfigured(format!("{name} must be a number from {smallest} to {largest}.")))
 }
 
 impl PublicUrl {
@@ -252,7 +281,7 @@ mod tests {
     #[test]
     fn names_invalid_settings_without_their_values() {
         type Change = fn(&mut EnvVariables);
-        let cases: [(&str, Change); 13] = [
+        let cases: [(&str, Change); 14] = [
             ("PUBLIC_URL", |v| v.public_url = None),
             ("PUBLIC_URL", |v| v.public_url = Some("http://c.example.com".into())),
             ("PUBLIC_URL", |v| v.public_url = Some("https://c.example.com/path".into())),
@@ -261,6 +290,7 @@ mod tests {
             ("ADMIN_KEY", |v| v.admin_key = Some("hunter2hunter2".into())),
             ("ADMIN_KEY", |v| v.admin_key = Some("a".repeat(40))),
             ("DEV_LOOPBACK", |v| v.dev_loopback = Some("1".into())),
+            ("SUBREQUESTS", |v| v.subrequests = Some("49".into())),
             ("CHECK_BATCH", |v| v.check_batch = Some("0".into())),
             ("RESEAL_BATCH", |v| v.reseal_batch = Some("501".into())),
             ("ERASE_BATCH", |v| v.erase_batch = Some("20001".into())),
@@ -275,6 +305,23 @@ mod tests {
             assert!(error.detail.contains(name), "{name}: {}", error.detail);
             assert!(!error.detail.contains("hunter2"));
         }
+    }
+
+    #[test]
+    fn batches_follow_the_plan_unless_they_are_set() {
+        let batches = |subrequests: Option<&str>, check: Option<&str>| {
+            let config = Config::parse(&EnvVariables {
+                subrequests: subrequests.map(str::to_owned),
+                check_batch: check.map(str::to_owned),
+                ..valid_variables()
+            });
+            let config = config.unwrap();
+            (config.check_batch, config.reseal_batch, config.erase_batch)
+        };
+        assert_eq!(batches(None, None), (40, 40, 240));
+        assert_eq!(batches(Some("1000"), None), (800, 500, 6_000));
+        assert_eq!(batches(Some("10000"), None), (1_600, 500, 6_000));
+        assert_eq!(batches(Some("1000"), Some("115")), (115, 500, 6_000));
     }
 
     #[test]

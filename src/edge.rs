@@ -170,6 +170,7 @@ fn read_variables(env: &Env) -> EnvVariables {
         encryption_keys: text("ENCRYPTION_KEYS"),
         admin_key: text("ADMIN_KEY"),
         dev_loopback: text("DEV_LOOPBACK"),
+        subrequests: text("SUBREQUESTS"),
         check_batch: text("CHECK_BATCH"),
         reseal_batch: text("RESEAL_BATCH"),
         erase_batch: text("ERASE_BATCH"),

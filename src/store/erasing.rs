@@ -125,10 +125,11 @@ pub const WORKSPACE_TABLES: [&str; 15] = [
     "workspaces",
 ];
 
-/// Rows written to erase a connection: its own, and at most six index entries.
-pub const WRITES_PER_CONNECTION: i64 = 7;
-/// The same for a row of the other tables.
-const WRITES_PER_OTHER_ROW: i64 = 4;
+/// Rows written for a connection, as D1 counts them: its own and an index entry when it is ended or taken; its own, a use and
+/// its workspace's counter when it is erased. Index entries that go are not counted.
+pub const WRITES_PER_CONNECTION: i64 = 5;
+/// The same for a row of the other tables, and as much again for those of which a row is changed and not deleted.
+const WRITES_PER_OTHER_ROW: i64 = 2;
 
 /// An ended connection, with what decides how it is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -94,8 +94,25 @@ const MARK_DELETED: &str = "UPDATE connections SET deleted_at = ?3, generation =
     WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL RETURNING *";
 const ERASE: &str = "DELETE FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NOT NULL";
 const ERASE_USES: &str = "DELETE FROM uses WHERE workspace_id = ?1 AND connection_id = ?2";
+/// From when a connection is due and its refresh token is within three days of its end: the expression of its index.
+macro_rules! ending_since {
+    () => {
+        "max(next_check_at, min(coalesce(refresh_expires_at, refresh_idle_until), coalesce(refresh_idle_until, refresh_expires_at)) - 259200)"
+    };
+}
+const LEASE_ENDING: &str = concat!(
+    "UPDATE connections SET next_check_at = ?2 WHERE id IN (SELECT id FROM connections
+      WHERE next_check_at IS NOT NULL AND refreshable = 1 AND coalesce(refresh_expires_at, refresh_idle_until) IS NOT NULL AND ",
+    ending_since!(),
+    " <= ?1 ORDER BY ",
+    ending_since!(),
+    " LIMIT ?3)
+    RETURNING id, min(coalesce(refresh_expires_at, refresh_idle_until), coalesce(refresh_idle_until, refresh_expires_at)) AS ends_at"
+);
+/// What the statement before it, in the same batch, leaves of the limit. A negative limit would be none.
 const LEASE_DUE: &str = "UPDATE connections SET next_check_at = ?2 WHERE id IN
-      (SELECT id FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1 ORDER BY next_check_at LIMIT ?3)
+      (SELECT id FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1
+      ORDER BY next_check_at LIMIT max(?3 - changes(), 0))
     RETURNING id";
 
 /// A connection with everything that a refresh or check needs.
@@ -448,17 +465,27 @@ pub fn erase(workspace: &WorkspaceId, id: &ConnectionId) -> [Statement; 2] {
     [sql!(ERASE_USES, workspace, id), sql!(ERASE, workspace, id)]
 }
 
-/// Takes up to `limit` due connections, so that no other run takes them before `lease_until`.
+/// Takes connections whose check is due, at most `limit`, so that no other run does until `lease_until`: first those whose
+/// refresh token ends soon, nearest first, then those that have been due for longest.
 pub async fn lease_due(
     db: &impl Database,
     due: Timestamp,
     lease_until: Timestamp,
     limit: i64,
 ) -> StoreResult<Vec<ConnectionId>> {
-    run_statement(db, sql!(LEASE_DUE, due, lease_until, limit))
-        .await?
-        .rows
-        .iter()
-        .map(|row| Columns(row).id("id"))
-        .collect()
+    let answers =
+        db.batch(vec![sql!(LEASE_ENDING, due, lease_until, limit), sql!(LEASE_DUE, due, lease_until, limit)]).await?;
+    let [ending, others] = answers.as_slice() else {
+        return Err(DatabaseError::Unavailable("a batch answered too little".into()));
+    };
+    let mut nearest = Vec::new();
+    for row in ending.rows.iter().map(Columns) {
+        nearest.push((row.time("ends_at")?, row.id("id")?));
+    }
+    nearest.sort_by_key(|(ends_at, _)| *ends_at);
+    let mut taken: Vec<ConnectionId> = nearest.into_iter().map(|(_, id)| id).collect();
+    for row in others.rows.iter().map(Columns) {
+        taken.push(row.id("id")?);
+    }
+    Ok(taken)
 }

@@ -578,3 +578,73 @@ fn a_large_workspace_is_deleted_while_every_run_is_full() {
     }
     assert_eq!(count_rows(&neighbour, "connections"), 45);
 }
+
+/// The ids in the order in which a run takes them.
+fn take_due(fixture: &Fixture, limit: i64) -> Vec<ConnectionId> {
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        let now = fixture.world.now();
+        store::refreshes::lease_due(context.db(), now, now.plus(120), limit).await.unwrap()
+    })
+}
+
+fn set_columns(fixture: &Fixture, id: &ConnectionId, columns: &str) {
+    assert_eq!(fixture.world.db.tamper(&format!("UPDATE connections SET {columns} WHERE id = '{id}'")), 1);
+}
+
+#[test]
+fn a_refresh_token_near_its_end_is_taken_before_what_has_waited_longest() {
+    let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 6);
+    make_all_due(&fixture);
+    let now = fixture.world.now().unix();
+    let ends = |id: usize, seconds: i64, since: i64| {
+        let (end, due) = (now + seconds, now - since);
+        set_columns(&fixture, &ids[id], &format!("refresh_expires_at = {end}, next_check_at = {due}"));
+    };
+    ends(1, 3600, 10);
+    ends(3, 86_400, 60);
+    ends(4, 7200, -600);
+    ends(5, 30 * 86_400, 5);
+    assert_eq!(take_due(&fixture, 2), [ids[1].clone(), ids[3].clone()]);
+    // One is not due, and one has a month: that takes its turn.
+    let rest = take_due(&fixture, 2);
+    assert!(rest.len() == 2 && rest.contains(&ids[0]) && rest.contains(&ids[2]), "{rest:?}");
+    assert_eq!(take_due(&fixture, 2), [ids[5].clone()]);
+}
+
+#[test]
+fn a_daily_probe_that_waited_until_the_end_is_near_is_taken_first() {
+    let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 3);
+    make_all_due(&fixture);
+    let end = fixture.world.now().unix() + 90 * 86_400;
+    set_columns(&fixture, &ids[2], &format!("refresh_idle_until = {end}, next_check_at = 2"));
+    fixture.world.advance_clock(88 * 86_400);
+    assert_eq!(take_due(&fixture, 1), [ids[2].clone()]);
+}
+
+#[test]
+fn what_is_refreshed_by_use_is_not_checked_and_what_is_only_used_is() {
+    let (fixture, mut ids) = fixture_with_connections(RefreshMode::Object, None, 1);
+    let usual = fixture.world.acme.expires_in.replace(Some(400 * 86_400));
+    ids.push(fixture.connect("long"));
+    fixture.world.acme.expires_in.set(usual);
+    let mut checked = 0;
+    for _ in 0..24 * 5 {
+        fixture.world.advance_clock(3601);
+        for id in &ids {
+            fixture.resolve_and_finish(id, ResolveRequest::default()).unwrap();
+        }
+        checked += fixture.run_scheduled().checked;
+    }
+    assert!((4..=6).contains(&checked), "once a day the one whose app nobody asked: {checked}");
+    assert_eq!(fixture.world.acme.received_refreshes().len(), 24 * 5);
+}
+
+#[test]
+fn a_run_goes_on_with_further_portions_where_the_plan_allows_it() {
+    let (fixture, _) = fixture_with_connections(RefreshMode::Object, None, 300);
+    fixture.world.subrequests.set(Some(1000));
+    fixture.world.subrequest_limit.set(Some(1000));
+    make_all_due(&fixture);
+    assert_eq!(fixture.run_scheduled().checked, 300);
+}

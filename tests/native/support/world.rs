@@ -210,6 +210,8 @@ pub(crate) struct World {
     pub(crate) log: Rc<LogLines>,
     pub(crate) kept_writes: Rc<KeptWrites>,
     pub(crate) encryption_keys: Rc<RefCell<String>>,
+    /// `SUBREQUESTS`, if the operator has set it.
+    pub(crate) subrequests: Rc<Cell<Option<i64>>>,
     /// `CHECK_BATCH`, if the operator has set it.
     pub(crate) check_batch: Rc<Cell<Option<i64>>>,
     /// `RESEAL_BATCH`, if the operator has set it.
@@ -246,6 +248,7 @@ impl World {
             log: Rc::default(),
             kept_writes: Rc::default(),
             encryption_keys: Rc::new(RefCell::new(ENCRYPTION_KEYS.to_owned())),
+            subrequests: Rc::default(),
             check_batch: Rc::default(),
             reseal_batch: Rc::default(),
             erase_batch: Rc::default(),
@@ -384,6 +387,7 @@ impl World {
             public_url: Some("https://c.example.com".into()),
             encryption_keys: Some(self.encryption_keys.borrow().clone()),
             admin_key: Some("abcdefghijklmnopqrstuvwxyz0123456789".into()),
+            subrequests: self.subrequests.get().map(|number| number.to_string()),
             check_batch: self.check_batch.get().map(|number| number.to_string()),
             reseal_batch: self.reseal_batch.get().map(|number| number.to_string()),
             erase_batch: self.erase_batch.get().map(|number| number.to_string()),
