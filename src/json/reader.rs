@@ -6,7 +6,10 @@
 use std::fmt;
 
 use serde::de::value::StringDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Error as _, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+    Visitor,
+};
 use serde::{Deserializer, forward_to_deserialize_any};
 
 use super::is_json;
@@ -196,19 +199,64 @@ impl fmt::Debug for ReadError {
 
 /// The numbers and booleans that the name of a member can stand for.
 macro_rules! from_names {
-    ($($method:ident $type:ty => $visit:ident),+ $(,)?) => {$(
+    ($($method:ident $type:ty => $visit:ident or $other:ident),+ $(,)?) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
             match &self {
                 Node::Name(name) => match name.parse::<$type>() {
                     Ok(value) => visitor.$visit(value),
-                    Err(_) => self.deserialize_any(visitor),
+                    Err(_) => Err(self.mismatch(&visitor)),
                 },
-                _ => self.deserialize_any(visitor),
+                _ => self.$other(visitor),
             }
         }
     )+};
 }
 
+impl Node {
+    /// What serde says where a type takes none of this kind. Compiled once, not for each type.
+    #[inline(never)]
+    fn mismatch(&self, expected: &dyn Expected) -> ReadError {
+        let found = match self {
+            Self::Null => Unexpected::Unit,
+            Self::Bool(value) => Unexpected::Bool(*value),
+            Self::Unsigned(value) => Unexpected::Unsigned(*value),
+            Self::Signed(value) => Unexpected::Signed(*value),
+            Self::Float(value) => Unexpected::Float(*value),
+            Self::Text(value) | Self::Name(value) => Unexpected::Str(value),
+            Self::List(_) => Unexpected::Seq,
+            Self::Object(_) => Unexpected::Map,
+        };
+        ReadError::invalid_type(found, expected)
+    }
+
+    fn read_bool<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self {
+            Self::Bool(value) => visitor.visit_bool(value),
+            other => Err(other.mismatch(&visitor)),
+        }
+    }
+
+    fn read_number<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self {
+            Self::Unsigned(value) => visitor.visit_u64(value),
+            Self::Signed(value) => visitor.visit_i64(value),
+            Self::Float(value) => visitor.visit_f64(value),
+            other => Err(other.mismatch(&visitor)),
+        }
+    }
+}
+
+fn read_list<'de, V: Visitor<'de>>(nodes: Vec<Node>, visitor: V) -> Result<V::Value, ReadError> {
+    let mut entries = Entries { nodes: nodes.into_iter(), index: 0 };
+    let value = visitor.visit_seq(&mut entries)?;
+    if entries.nodes.len() == 0 { Ok(value) } else { Err(ReadError::custom("trailing characters")) }
+}
+
+fn read_members<'de, V: Visitor<'de>>(members: Vec<(String, Node)>, visitor: V) -> Result<V::Value, ReadError> {
+    visitor.visit_map(Members { members: members.into_iter(), value: None })
+}
+
+/// A type says what it takes. What it does not take is refused here, so that the reader of a text has no code for lists.
 impl<'de> Deserializer<'de> for Node {
     type Error = ReadError;
 
@@ -220,13 +268,59 @@ impl<'de> Deserializer<'de> for Node {
             Self::Signed(value) => visitor.visit_i64(value),
             Self::Float(value) => visitor.visit_f64(value),
             Self::Text(value) | Self::Name(value) => visitor.visit_string(value),
-            Self::List(nodes) => {
-                let mut entries = Entries { nodes: nodes.into_iter(), index: 0 };
-                let value = visitor.visit_seq(&mut entries)?;
-                if entries.nodes.len() == 0 { Ok(value) } else { Err(ReadError::custom("trailing characters")) }
-            }
-            Self::Object(members) => visitor.visit_map(Members { members: members.into_iter(), value: None }),
+            Self::List(nodes) => read_list(nodes, visitor),
+            Self::Object(members) => read_members(members, visitor),
         }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self {
+            Self::Text(value) | Self::Name(value) => visitor.visit_string(value),
+            other => Err(other.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.deserialize_string(visitor)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self {
+            Self::List(nodes) => read_list(nodes, visitor),
+            other => Err(other.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        match self {
+            Self::Object(members) => read_members(members, visitor),
+            other => Err(other.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
+        match self {
+            Self::List(nodes) => read_list(nodes, visitor),
+            Self::Object(members) => read_members(members, visitor),
+            other => Err(other.mismatch(&visitor)),
+        }
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.read_number(visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        visitor.visit_unit()
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
@@ -257,20 +351,19 @@ impl<'de> Deserializer<'de> for Node {
     }
 
     from_names! {
-        deserialize_bool bool => visit_bool,
-        deserialize_i8 i8 => visit_i8,
-        deserialize_i16 i16 => visit_i16,
-        deserialize_i32 i32 => visit_i32,
-        deserialize_i64 i64 => visit_i64,
-        deserialize_u8 u8 => visit_u8,
-        deserialize_u16 u16 => visit_u16,
-        deserialize_u32 u32 => visit_u32,
-        deserialize_u64 u64 => visit_u64,
+        deserialize_bool bool => visit_bool or read_bool,
+        deserialize_i8 i8 => visit_i8 or read_number,
+        deserialize_i16 i16 => visit_i16 or read_number,
+        deserialize_i32 i32 => visit_i32 or read_number,
+        deserialize_i64 i64 => visit_i64 or read_number,
+        deserialize_u8 u8 => visit_u8 or read_number,
+        deserialize_u16 u16 => visit_u16 or read_number,
+        deserialize_u32 u32 => visit_u32 or read_number,
+        deserialize_u64 u64 => visit_u64 or read_number,
     }
 
     forward_to_deserialize_any! {
-        i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier
-        ignored_any
+        i128 u128 f32 char bytes byte_buf unit unit_struct tuple tuple_struct
     }
 }
 
