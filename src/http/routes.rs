@@ -1,5 +1,7 @@
 //! The routes, as a table that reads as documentation. `/openapi.json` and docs/api.md are made of it and of its types.
 
+use futures_util::future::LocalBoxFuture;
+
 use super::body::{DeletedResponse, Json, ListResponse, Unread};
 #[cfg(test)]
 use super::openapi;
@@ -112,13 +114,19 @@ macro_rules! routes {
             },)*
         ];
 
-        pub(super) async fn dispatch<P: Ports>(context: &Context<P>, handler: Handler, call: &Call<'_>) -> Result<Response> {
+        /// What answers a call. In memory of its own, and behind a pointer: otherwise all handlers are one function, which
+        /// every request would have to set up and the platform to compile before it answers its first.
+        pub(super) fn dispatch<'a, P: Ports>(
+            context: &'a Context<P>,
+            handler: Handler,
+            call: &'a Call<'a>,
+        ) -> LocalBoxFuture<'a, Result<Response>> {
             match handler {
-                $(Handler::$handler => {
+                $(Handler::$handler => Box::pin(async move {
                     let answer: answer!($($response)?) =
                         $function(context, call $(, Unread::<$request>::of(call.request))?).await?;
                     respond!(answer $($response)?)
-                })*
+                }),)*
             }
         }
 
