@@ -13,6 +13,7 @@
 mod app;
 mod egress;
 mod environment;
+mod gather;
 mod json;
 mod secret;
 #[path = "catalogue/validate.rs"]
@@ -43,6 +44,7 @@ fn main() -> BuildResult<()> {
         "src/app",
         "src/egress.rs",
         "src/environment.rs",
+        "src/gather.rs",
         "src/json.rs",
         "src/json",
         "src/secret.rs",

@@ -17,6 +17,7 @@ use crate::cache;
 use crate::connect::complete;
 use crate::context::Context;
 use crate::error::Result;
+use crate::gather::Gather as _;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Cache, Database, Ports, Rows, Statement};
 use crate::registry;
@@ -220,7 +221,7 @@ async fn load_definitions<P: Ports>(
         let app = registry::parse_app_revision(context, &key.1, key.2, Some(&text)).ok()?;
         Some((key, app))
     });
-    parsed.collect()
+    parsed.gather()
 }
 
 fn revision_key(of: &DisconnectedConnection) -> AppRevisionKey {

@@ -13,6 +13,7 @@ use crate::credential::Credential;
 use crate::destinations::{Destinations, SecretKind};
 use crate::egress::EgressUrl;
 use crate::error::{Error, ErrorCode, Result};
+use crate::gather::Gather as _;
 use crate::ports::{Database, OutboundRequest, Ports, SigningError};
 use crate::registry;
 use crate::secret::Secret;
@@ -107,7 +108,7 @@ pub async fn load_client_destinations<P: Ports>(
 fn catalogue_destinations(auth_method: &AuthMethod, client: &Client) -> Destinations {
     let names = auth_method.client_host_variables();
     let own = client.variables.iter().filter(|(name, _)| names.contains(&name.as_str()));
-    Destinations::for_client(auth_method, &own.map(|(name, value)| (name.clone(), value.clone())).collect())
+    Destinations::for_client(auth_method, &own.map(|(name, value)| (name.clone(), value.clone())).gather())
 }
 
 /// The destinations of a client of an earlier version: those of the definition when the secret was entered. None for a

@@ -12,6 +12,7 @@ use url::Url;
 use crate::audit::AuditReads;
 use crate::egress::EgressPolicy;
 use crate::error::{Error, Result};
+use crate::gather::Gather as _;
 use crate::ids::ClientId;
 use crate::retention;
 use crate::vault::KeyRing;
@@ -170,7 +171,7 @@ impl Config {
 }
 
 fn hash_admin_key(text: &str) -> Result<[u8; 32]> {
-    let distinct = text.chars().collect::<std::collections::BTreeSet<_>>().len();
+    let distinct = text.chars().gather::<std::collections::BTreeSet<_>>().len();
     if text.chars().count() < SHORTEST_ADMIN_KEY || distinct < 10 {
         return Err(Error::misconfigured(
             "The secret ADMIN_KEY is not set or too weak: put at least 32 random characters.",

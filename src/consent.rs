@@ -16,6 +16,7 @@ use crate::connect::start::{self, ConnectOptions, ConnectRequest};
 use crate::connections::{self, GrantUsage};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
+use crate::gather::Gather as _;
 use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::oauth_clients::list_clients;
 use crate::ports::Ports;
@@ -202,7 +203,7 @@ pub async fn submit_consent<P: Ports>(
     let is_variable = |name: &String| options.auth_method.variables.contains_key(name);
     let (variables, fields): (BTreeMap<_, _>, BTreeMap<_, _>) =
         form.entered.into_iter().partition(|(name, _)| is_variable(name));
-    request.variables = variables.into_iter().map(|(name, value)| (name, value.expose().to_owned())).collect();
+    request.variables = variables.into_iter().map(|(name, value)| (name, value.expose().to_owned())).gather();
     hosts::require_unchanged(context, options, form.hosts_fingerprint.as_deref()).await?;
     if !options.auth_method.kind.is_manual() {
         let url = start::begin_flow_with_options(context, request, options, session_hash).await?;

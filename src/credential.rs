@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::Account;
 use crate::app::{AuthMethod, TemplateValues};
 use crate::frozen;
+use crate::gather::Gather as _;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::random::Random;
 use crate::secret::Secret;
@@ -179,7 +180,7 @@ impl Credential {
                 .additional
                 .iter()
                 .map(|(name, one)| (name.clone(), StoredToken::from_token_set(one)))
-                .collect(),
+                .gather(),
             fields: BTreeMap::new(),
         }
     }
@@ -286,8 +287,8 @@ impl Credential {
     ) -> Result<String, SealError> {
         let plain = SealedCredential {
             token: self.token.as_ref().map(StoredToken::to_sealed),
-            others: self.other_tokens.iter().map(|(name, token)| (name.as_str().into(), token.to_sealed())).collect(),
-            fields: self.fields.iter().map(|(name, value)| (name.as_str().into(), value.expose().into())).collect(),
+            others: self.other_tokens.iter().map(|(name, token)| (name.as_str().into(), token.to_sealed())).gather(),
+            fields: self.fields.iter().map(|(name, value)| (name.as_str().into(), value.expose().into())).gather(),
         };
         let text = serde_json::to_string(&plain).map(Secret::new).map_err(|_| SealError::Json)?;
         key_ring.seal(random, seal_context, &text)
@@ -303,8 +304,8 @@ impl Credential {
                 .others
                 .into_iter()
                 .map(|(name, one)| (name.into_owned(), StoredToken::from_sealed(one)))
-                .collect(),
-            fields: plain.fields.into_iter().map(|(name, one)| (name.into_owned(), Secret::new(one))).collect(),
+                .gather(),
+            fields: plain.fields.into_iter().map(|(name, one)| (name.into_owned(), Secret::new(one))).gather(),
         };
         let is_empty = opened.token.is_none() && opened.fields.is_empty();
         if is_empty { Err(OpenError::Malformed) } else { Ok(opened) }

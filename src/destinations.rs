@@ -18,6 +18,7 @@ use crate::app::{
     AuthMethod, EndpointSource, IdentityLookup, Pattern, ResolvedEndpoints, TemplateValues, UrlTemplate, Variable,
 };
 use crate::egress::EgressUrl;
+use crate::gather::Gather as _;
 
 /// A kind of secret. Each has its own destinations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +147,7 @@ impl Destinations {
         found.api = api_url_templates(auth_method, identity)
             .filter_map(|url| complete_url(auth_method, url, &values))
             .map(|url| origin_of(&url).to_owned())
-            .collect();
+            .gather();
         found
     }
 
@@ -161,7 +162,7 @@ impl Destinations {
             Some(EndpointSource::Issuer(issuer)) => found.issuer = issuer.fill_partially(&values).ok(),
             Some(EndpointSource::Fixed(fixed)) => {
                 let patterns = |urls: &[Option<&UrlTemplate>]| -> BTreeSet<String> {
-                    urls.iter().flatten().filter_map(|url| url.fill_partially(&values).ok()).collect()
+                    urls.iter().flatten().filter_map(|url| url.fill_partially(&values).ok()).gather()
                 };
                 found.authorize = patterns(&[fixed.authorize_url.as_ref()]);
                 found.token = patterns(&[Some(&fixed.token_url), fixed.refresh_url.as_ref()]);
@@ -170,7 +171,7 @@ impl Destinations {
         }
         found.api = api_url_templates(auth_method, auth_method.identity.as_ref())
             .filter_map(|url| Some(origin_of(&url.fill_partially(&values).ok()?).to_owned()))
-            .collect();
+            .gather();
         found.rules = found.placeholder_rules(auth_method);
         found
     }
@@ -182,7 +183,7 @@ impl Destinations {
             .filter_map(|name| {
                 Some((name.to_owned(), PlaceholderRule::from_variable(auth_method.variables.get(name)?)))
             })
-            .collect()
+            .gather()
     }
 
     /// The same with the addresses that were discovered at the issuer. If a person chooses the issuer, only those at
@@ -195,14 +196,14 @@ impl Destinations {
             !is_open || endpoints.issuer.as_deref().is_some_and(at_issuer)
         };
         Self {
-            authorize: endpoints.authorize_url.iter().map(url_text).collect(),
-            token: [&endpoints.token_url, &endpoints.refresh_url].into_iter().map(url_text).filter(own).collect(),
+            authorize: endpoints.authorize_url.iter().map(url_text).gather(),
+            token: [&endpoints.token_url, &endpoints.refresh_url].into_iter().map(url_text).filter(own).gather(),
             revoke: endpoints
                 .revoke_url
                 .iter()
                 .filter_map(|url| url.fill_partially(&TemplateValues::new()).ok())
                 .filter(own)
-                .collect(),
+                .gather(),
             ..self.clone()
         }
     }
@@ -221,7 +222,7 @@ impl Destinations {
     /// The same, with another's addresses of the API: those with variables from responses become known only then.
     #[must_use]
     pub fn with_api_of(&self, other: &Self) -> Self {
-        Self { api: self.api.union(&other.api).cloned().collect(), ..self.clone() }
+        Self { api: self.api.union(&other.api).cloned().gather(), ..self.clone() }
     }
 
     /// The same, with the addresses of another definition of the same authorization server, if both have the same
@@ -233,9 +234,9 @@ impl Destinations {
             return self.clone();
         }
         Self {
-            revoke: self.revoke.union(&other.revoke).cloned().collect(),
-            api: self.api.union(&other.api).cloned().collect(),
-            rules: other.rules.clone().into_iter().chain(self.rules.clone()).collect(),
+            revoke: self.revoke.union(&other.revoke).cloned().gather(),
+            api: self.api.union(&other.api).cloned().gather(),
+            rules: other.rules.clone().into_iter().chain(self.rules.clone()).gather(),
             ..self.clone()
         }
     }
@@ -276,7 +277,7 @@ impl Destinations {
             all.join(" ")
         });
         let rules: BTreeMap<_, _> =
-            placeholder_names(&text).filter_map(|name| Some((name, self.rules.get(name)?))).collect();
+            placeholder_names(&text).filter_map(|name| Some((name, self.rules.get(name)?))).gather();
         if !rules.is_empty() {
             // Maps are sorted, and texts can always be serialised.
             let rules = serde_json::to_string(&rules).unwrap_or_default();
@@ -301,18 +302,18 @@ impl Destinations {
     /// The hosts that get a secret, for people: with their ports, if they are not the default.
     pub fn hosts(&self) -> BTreeSet<String> {
         let issuer = self.issuer.iter().filter(|_| self.token.is_empty());
-        issuer.chain(&self.token).chain(&self.revoke).chain(&self.api).map(|url| host_of(url)).collect()
+        issuer.chain(&self.token).chain(&self.revoke).chain(&self.api).map(|url| host_of(url)).gather()
     }
 
     /// The destinations that others add, for people: hosts, and for known hosts the new addresses, because several
     /// authorization servers may share a host.
     pub fn list_additions(&self, others: &Self) -> BTreeSet<String> {
-        let (known, endpoints) = (self.hosts(), self.token.union(&self.revoke).collect::<BTreeSet<_>>());
+        let (known, endpoints) = (self.hosts(), self.token.union(&self.revoke).gather::<BTreeSet<_>>());
         let new_hosts = others.hosts().into_iter().filter(|host| !known.contains(host));
         let new_address = |url: &&String| known.contains(&host_of(url)) && !endpoints.contains(url);
         let new_addresses = others.token.union(&others.revoke).filter(new_address);
         let bare = |url: &String| url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).to_owned();
-        new_hosts.chain(new_addresses.map(bare)).collect()
+        new_hosts.chain(new_addresses.map(bare)).gather()
     }
 
     /// Whether a host with placeholders is also one of the others', with the same rules. Then a response of the app can

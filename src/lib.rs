@@ -15,6 +15,7 @@
 // Foundations: they know nothing of what this program is about.
 pub mod secret;
 pub mod time;
+pub mod gather;
 mod json;
 pub mod frozen;
 pub mod random;

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::frozen::{ENVELOPE_FORMAT, KEY_CHECK, KEY_CHECK_TEXT, SUBKEY_PURPOSE, SealedField};
+use crate::gather::Gather as _;
 use crate::random::{NoRandomness, Random};
 use crate::secret::Secret;
 
@@ -205,7 +206,7 @@ fn parse_key(number: usize, entry: &str) -> Result<EncryptionKey, KeyRingError> 
     }
     let decoded = Zeroizing::new(STANDARD.decode(encoded.trim()).map_err(|_| wrong("is not base64"))?);
     let bytes: [u8; KEY_BYTES] = decoded.as_slice().try_into().map_err(|_| wrong("is not 32 bytes long"))?;
-    let distinct = bytes.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let distinct = bytes.iter().gather::<std::collections::BTreeSet<_>>().len();
     if distinct < LEAST_DISTINCT_BYTES {
         return Err(wrong("is not random"));
     }

@@ -16,6 +16,7 @@ use super::manual_input::{
 };
 use super::{AuthMethod, JsonPointer};
 use crate::environment::Environment;
+use crate::gather::Gather as _;
 use crate::secret::Secret;
 
 /// Longest value in one line, in bytes.
@@ -481,7 +482,7 @@ fn read_variable_values(
     read_one: impl Fn(&str, &Variable, &str) -> Result<String, String>,
 ) -> Result<BTreeMap<String, String>, Vec<FieldProblem>> {
     let wrong = |name: &str, problem: &str| FieldProblem { field: variable_path(name), problem: problem.to_owned() };
-    let wanted: BTreeMap<_, _> = variables.iter().filter(|(_, variable)| variable.source == *from).collect();
+    let wanted: BTreeMap<_, _> = variables.iter().filter(|(_, variable)| variable.source == *from).gather();
     let mut problems: Vec<_> = given
         .keys()
         .filter(|name| !wanted.contains_key(name))

@@ -18,6 +18,7 @@ use super::{
     App, AppId, AppScope, AuthMethod, AuthMethodId, CredentialKind, FieldProblem, Limits, Variable, VariableSource,
 };
 use crate::egress::EgressPolicy;
+use crate::gather::Gather as _;
 
 use rules::MAX_TEXT_LENGTH;
 use shape::{
@@ -389,7 +390,7 @@ fn used_variables(auth_method: &AuthMethod, variables: &BTreeMap<String, Variabl
         .iter()
         .filter(|(name, _)| places.contains(&name.as_str()))
         .map(|(name, variable)| (name.clone(), variable_for_kind(auth_method.kind, variable)))
-        .collect()
+        .gather()
 }
 
 /// Without a client that a variable could be set with, the person who connects provides it.

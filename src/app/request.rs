@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::JsonPointer;
 use super::template::{RequestError, Template, TemplateValues, UrlTemplate};
 use crate::egress::EgressUrl;
+use crate::gather::Gather as _;
 use crate::secret::Secret;
 
 /// The methods of requests to apps.
@@ -114,7 +115,7 @@ pub(crate) fn fill_templates(
     templates: &BTreeMap<String, Template>,
     values: &TemplateValues,
 ) -> Result<BTreeMap<String, String>, RequestError> {
-    templates.iter().map(|(name, template)| Ok((name.clone(), template.fill(values)?))).collect()
+    templates.iter().map(|(name, template)| Ok((name.clone(), template.fill(values)?))).try_gather()
 }
 
 /// A request to the app's API with a credential, for its account or as a check.

@@ -17,6 +17,7 @@ use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::{Error, ErrorCode, Result};
 use crate::frozen;
+use crate::gather::Gather as _;
 use crate::ids::{ClientId, FlowId};
 use crate::ports::{Database, DatabaseError, HttpError, Ports, Statement};
 use crate::registry;
@@ -243,7 +244,7 @@ async fn store_returned_grant<P: Ports>(
     let tokens = &exchanged.tokens;
     let credential = Credential::from_tokens(tokens);
     let told = reported_variables(auth_method, others, tokens);
-    let variables = flow.variables.clone().into_iter().chain(told).collect();
+    let variables = flow.variables.clone().into_iter().chain(told).gather();
     let reach = |variables: &BTreeMap<String, String>| match &flow.destinations {
         // Discovered endpoints stay those of the flow's start. Those of the definition are filled with the current
         // values.

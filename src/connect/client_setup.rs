@@ -14,6 +14,7 @@ use crate::client_auth;
 use crate::context::Context;
 use crate::destinations::Destinations;
 use crate::error::{Error, ErrorCode, Result};
+use crate::gather::Gather as _;
 use crate::ids::{ClientId, WorkspaceId};
 use crate::ports::{DatabaseError, Ports, Statement};
 use crate::preconditions;
@@ -250,7 +251,7 @@ fn initial_redirect_id(workspace: &WorkspaceId, auth_method: &AuthMethod, server
 /// The default set-up of a client. None if a value must be entered.
 fn default_variables(auth_method: &AuthMethod) -> Option<BTreeMap<String, String>> {
     let asked = auth_method.variables.iter().filter(|(_, one)| one.source == VariableSource::Client);
-    asked.map(|(name, one)| Some((name.clone(), one.default.clone()?))).collect()
+    asked.map(|(name, one)| Some((name.clone(), one.default.clone()?))).gather_some()
 }
 
 /// The id of the redirect URI of the current client, or of the next one with the defaults, if it is known.

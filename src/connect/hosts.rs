@@ -11,6 +11,7 @@ use crate::connection::Connection;
 use crate::context::Context;
 use crate::destinations::Destinations;
 use crate::error::{Error, ErrorCode, Result};
+use crate::gather::Gather as _;
 use crate::ports::Ports;
 use crate::registry;
 
@@ -54,8 +55,8 @@ pub async fn for_options<P: Ports>(context: &Context<P>, options: &ConnectOption
     };
     let shown = |host: &String| label_placeholders(auth_method, host);
     Ok(SecretHosts {
-        added: added.iter().map(shown).collect(),
-        all: destinations.hosts().iter().map(shown).collect(),
+        added: added.iter().map(shown).gather(),
+        all: destinations.hosts().iter().map(shown).gather(),
         non_default: non_default_hosts(auth_method, &known),
         fingerprint: hash_secret(&format!("{} {}", auth_method.method_id, destinations.fingerprint())),
     })
@@ -77,7 +78,7 @@ fn non_default_hosts(auth_method: &AuthMethod, known: &BTreeMap<String, String>)
     values
         .filter(|(name, value)| !auth_method.is_custom && !is_usual(name, value))
         .map(|(_, value)| value.clone())
-        .collect()
+        .gather()
 }
 
 /// What is new since a connection was made. Where nobody can tell any more where its secrets went, everything is.
@@ -95,7 +96,7 @@ async fn added_hosts<P: Ports>(
     let auth_method = registry::load_auth_method(context, connection).await.ok();
     let open_before = auth_method.map(|auth_method| Destinations::for_client(&auth_method, known)).unwrap_or_default();
     // What the app tells only later stands there as it stood when the connection was made.
-    Ok(added.into_iter().filter(|host| !now.shares_placeholder_host(&open_before, host)).collect())
+    Ok(added.into_iter().filter(|host| !now.shares_placeholder_host(&open_before, host)).gather())
 }
 
 /// The hosts of a way to connect before anybody chose it: what is told later stands there by its label.
@@ -104,7 +105,7 @@ pub fn for_auth_method(auth_method: &AuthMethod) -> BTreeSet<String> {
         .hosts()
         .iter()
         .map(|host| label_placeholders(auth_method, host))
-        .collect()
+        .gather()
 }
 
 /// Refuses where a program gives a new credential for a connection whose app has hosts by now that it does not name.

@@ -21,6 +21,7 @@ use crate::destinations::Destinations;
 use crate::egress::EgressUrl;
 use crate::error::{Error, ErrorCode, Result};
 use crate::frozen;
+use crate::gather::Gather as _;
 use crate::ids::{ConnectionId, FlowId, WorkspaceId, random_state, random_text};
 use crate::ports::Ports;
 use crate::registry;
@@ -175,7 +176,7 @@ pub fn collect_variables(
     let asked =
         |name: &String| options.auth_method.variables.get(name).is_some_and(|one| one.source == VariableSource::Person);
     let had = had.into_iter().flatten().filter(|(name, _)| asked(name));
-    let persons = had.chain(given).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let persons = had.chain(given).map(|(name, value)| (name.clone(), value.clone())).gather();
     known.extend(
         read_variables(&options.auth_method, &VariableSource::Person, &persons).map_err(Error::from_field_problems)?,
     );

@@ -10,6 +10,7 @@ use super::{Body, Request};
 use crate::app::AuthMethodId;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, FieldError, Result};
+use crate::gather::Gather as _;
 use crate::json::{self, JsonFault, ReadFault};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -76,7 +77,7 @@ pub(super) fn form_fields_with_prefix(request: &Request, prefix: &str) -> BTreeM
     let Body::Bytes(bytes) = &request.body else { return BTreeMap::new() };
     form_urlencoded::parse(bytes)
         .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), Secret::new(value))))
-        .collect()
+        .gather()
 }
 
 /// All parameters of the query, the first of each name.
@@ -114,7 +115,7 @@ fn count_query_param(request: &Request, name: &str) -> usize {
 /// Proxies and bookmarks may repeat the same value.
 pub(super) fn values(request: &Request, name: &str) -> usize {
     let all = form_urlencoded::parse(request.query.as_bytes()).filter(|(known, _)| known == name);
-    all.map(|(_, value)| value).collect::<BTreeSet<_>>().len()
+    all.map(|(_, value)| value).gather::<BTreeSet<_>>().len()
 }
 
 /// The query of a list.
@@ -169,7 +170,7 @@ impl QueryParams {
     /// The filters that begin with a prefix, without it.
     pub(super) fn with_prefix(&self, prefix: &str) -> BTreeMap<String, String> {
         let one = |(name, value): (&String, &String)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone()));
-        self.0.iter().filter_map(one).collect()
+        self.0.iter().filter_map(one).gather()
     }
 
     /// A filter, parsed with `read`, if it was given. `problem` says what it must be.

@@ -13,6 +13,7 @@ use crate::connect::client_setup;
 use crate::connect::start::{client_path, setup_page_path};
 use crate::context::Context;
 use crate::error::Result;
+use crate::gather::Gather as _;
 use crate::oauth_clients;
 use crate::ports::Ports;
 use crate::registry;
@@ -131,7 +132,7 @@ fn with_variables(
     let asked = auth_method.variables.iter().filter(|(_, one)| one.source == *of);
     let variables: serde_json::Map<_, _> = asked
         .map(|(name, one)| (name.clone(), one.default.clone().or(example(one)).unwrap_or("…".into()).into()))
-        .collect();
+        .gather();
     if let (Some(body), false) = (body.as_object_mut(), variables.is_empty()) {
         body.insert("variables".to_owned(), variables.into());
     }

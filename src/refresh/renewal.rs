@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
 use crate::destinations::Destinations;
 use crate::error::{Error, Result};
+use crate::gather::Gather as _;
 use crate::ports::Ports;
 use crate::schedule::next_check_after;
 use crate::secret::Secret;
@@ -69,11 +70,11 @@ fn changed_variables<P: Ports>(
             Some((name.clone(), variable.parse_value(&value).ok()?))
         })
         .filter(|(name, value)| connection.variables.get(name) != Some(value))
-        .collect();
+        .gather();
     if changed.is_empty() {
         return None;
     }
-    let now: BTreeMap<_, _> = connection.variables.clone().into_iter().chain(changed).collect();
+    let now: BTreeMap<_, _> = connection.variables.clone().into_iter().chain(changed).gather();
     let wanted = Destinations::for_grant(auth_method, of.refresh_context.endpoints.as_ref(), &now);
     if auth_method.stores_destinations() && !of.refresh_context.destinations.covers(&wanted) {
         let fields = json!({ "connection": connection.id.as_str(), "app": auth_method.app_id.as_str() });

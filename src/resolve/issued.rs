@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::{AuthMethod, CredentialKind, PreparedRequest, RequestError};
 use crate::connection::Connection;
 use crate::credential::{Credential, StoredToken};
+use crate::gather::Gather as _;
 use crate::time::Timestamp;
 
 /// A credential for a caller, and how requests send it. Its JSON is the answer to the caller. Its Debug output shows
@@ -85,7 +86,7 @@ impl CredentialPayload {
                     .other_tokens
                     .iter()
                     .map(|(name, token)| (name.clone(), issue_token(auth_method, connection, Some(name), token)))
-                    .collect(),
+                    .gather(),
                 fields: if auth_method.kind.uses_oauth_server() { BTreeMap::new() } else { exposed_fields(credential) },
             },
         })
@@ -112,5 +113,5 @@ fn issue_token(
 }
 
 fn exposed_fields(credential: &Credential) -> BTreeMap<String, String> {
-    credential.fields.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect()
+    credential.fields.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).gather()
 }

@@ -10,6 +10,7 @@ use super::{Columns, FromRow, StoreResult, json_text, query_all, read_all, run_s
 use crate::app::{AppId, AuthMethodId};
 use crate::client::Client;
 use crate::connection::Connection;
+use crate::gather::Gather as _;
 use crate::ids::{ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::retention::DELETED_WORKSPACE_AGE;
@@ -277,7 +278,7 @@ fn read_definitions(rows: &Rows) -> StoreResult<BTreeMap<AppRevisionKey, String>
         let app = AppId::parse(&row.text("id")?).ok_or_else(|| DatabaseError::Malformed("an app's id".into()))?;
         Ok(((row.id("workspace_id")?, app, row.integer("revision")?), row.text("definition")?))
     };
-    rows.rows.iter().map(read).collect()
+    rows.rows.iter().map(read).try_gather()
 }
 
 /// The data that revocations need, read for many at once.
@@ -314,7 +315,7 @@ pub async fn load_revocation_data(db: &impl Database, jobs: &[RevocationJob]) ->
     let numbers = shared.rows.iter().map(|row| Columns(row).integer("n")).collect::<StoreResult<Vec<_>>>()?;
     let is_shared = |at: usize| numbers.iter().any(|number| usize::try_from(*number) == Ok(at));
     Ok(RevocationData {
-        clients: read_all::<Client>(clients)?.into_iter().map(|client| (client.id.clone(), client)).collect(),
+        clients: read_all::<Client>(clients)?.into_iter().map(|client| (client.id.clone(), client)).gather(),
         definitions: read_definitions(definitions)?,
         shared: (0..jobs.len()).map(is_shared).collect(),
     })

@@ -16,6 +16,7 @@ use crate::app::{
     AccountLayout, AuthMethod, IdentityLookup, JsonPointer, LabelLookup, NothingSharedCheck, Probe,
     ResponseTextTemplate, StatusMeaning, TemplateValues, Variable, VariableSource, scalar_text,
 };
+use crate::gather::Gather as _;
 use crate::json::tolerant;
 use crate::ports::{AppResponse, HttpError};
 use crate::time::Timestamp;
@@ -144,7 +145,7 @@ pub fn reported_values<'a>(
         let value = reported_text(pointer(&variable.source)?, body).or_else(|| variable.default.clone())?;
         Some((name.clone(), variable.parse_value(&value).ok()?))
     };
-    variables.iter().filter_map(found).collect()
+    variables.iter().filter_map(found).gather()
 }
 
 /// A text in a response, if it is completely readable.

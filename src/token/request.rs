@@ -16,6 +16,7 @@ use crate::app::{
 };
 use crate::destinations::{Destinations, RequestSecret, SecretKind};
 use crate::egress::EgressUrl;
+use crate::gather::Gather as _;
 use crate::ports::OutboundRequest;
 use crate::secret::Secret;
 
@@ -283,7 +284,7 @@ fn encode_body(encoding: BodyEncoding, params: &[(String, String)], headers: &mu
         }
         BodyEncoding::Json => {
             let members = params.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
-            (JSON_CONTENT_TYPE, serde_json::Value::Object(members.collect()).to_string())
+            (JSON_CONTENT_TYPE, serde_json::Value::Object(members.gather()).to_string())
         }
     };
     headers.set("content-type", content_type.to_owned());

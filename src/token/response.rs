@@ -18,6 +18,7 @@ use super::{
     is_header_safe,
 };
 use crate::app::{AuthMethod, JsonPointer, LifetimeUnit, OAuthServer, TokenResponseLayout};
+use crate::gather::Gather as _;
 use crate::json::tolerant;
 use crate::ports::{AppResponse, HttpError};
 use crate::secret::Secret;
@@ -255,7 +256,7 @@ fn read_additional_tokens(
         tokens.owner = further.account.as_ref().and_then(|at| reported_text(at, body));
         Some((name.clone(), tokens))
     };
-    server.tokens.keys().filter_map(found).collect()
+    server.tokens.keys().filter_map(found).gather()
 }
 
 /// The granted scopes of all tokens. `None` if the first token, which represents the whole response, has none.

@@ -13,6 +13,7 @@ use super::shape::{
     OneOrMany, RawBasic, RawErrors, RawIdentity, RawMethod, RawNamedBy, RawNothingShared, RawProbe, RawRequest,
     RawResponseMark,
 };
+use crate::gather::Gather as _;
 
 impl DefinitionReader {
     pub(super) fn read_identity(
@@ -196,7 +197,7 @@ impl DefinitionReader {
                 Some((status?, *meaning))
             })
             .collect();
-        read.into_iter().collect()
+        read.into_iter().gather_some()
     }
 
     /// An address that may contain a credential after its host.
@@ -271,7 +272,7 @@ impl DefinitionReader {
             .iter()
             .map(|(name, text)| Some((name.clone(), self.read_template(&format!("{at}.{name}"), text, allowed)?)))
             .collect();
-        read.into_iter().collect()
+        read.into_iter().gather_some()
     }
 
     fn read_basic(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::{CredentialField, CredentialKind, JsonPointer, ParamTemplates, Template, UrlTemplate, Variable};
 use super::{DefinitionReader, ReadMode};
 use crate::egress::EgressUrl;
+use crate::gather::Gather as _;
 
 /// The longest span of time in a definition: ten years, in seconds.
 const MAX_LIFETIME: i64 = 10 * 365 * 86_400;
@@ -282,7 +283,7 @@ impl DefinitionReader {
             .iter()
             .map(|(name, value)| Some((name.clone(), self.read_template(&format!("{field}.{name}"), value, allowed)?)))
             .collect();
-        read.into_iter().collect()
+        read.into_iter().gather_some()
     }
 
     pub(super) fn check_text(&mut self, field: &str, text: &str, longest: usize) {

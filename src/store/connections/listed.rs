@@ -9,6 +9,7 @@ use crate::app::AppId;
 use crate::client::{ClientProblem, SECRET_EXPIRY_WARNING};
 use crate::connection::{Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, UNUSED_AFTER};
 use crate::environment::Environment;
+use crate::gather::Gather as _;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Row};
 use crate::sql;
@@ -301,7 +302,7 @@ async fn find_of_workflow(
     let found = run_statement(db, sql!(OF_WORKFLOW, workspace, workflow, MOST_USES_OF_WORKFLOW + 1)).await?;
     if i64::try_from(found.rows.len()).is_ok_and(|rows| rows <= MOST_USES_OF_WORKFLOW) {
         let ids: StoreResult<std::collections::BTreeSet<_>> =
-            found.rows.iter().map(|row| Columns(row).id("connection_id")).collect();
+            found.rows.iter().map(|row| Columns(row).id("connection_id")).try_gather();
         return Ok(Some(ids?.into_iter().collect()));
     }
     Ok(None)
