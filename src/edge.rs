@@ -9,6 +9,7 @@ mod fetch;
 mod glue;
 mod kv;
 mod limiter;
+mod promises;
 mod refresher;
 mod signer;
 mod system;
@@ -30,7 +31,6 @@ use crate::ports::Ports;
 use crate::resolve::deferred;
 use crate::scheduled_runs;
 use crate::time::Timestamp;
-use crate::timeout::Timeout;
 
 use d1::D1;
 use fetch::FetchClient;
@@ -45,8 +45,8 @@ use system::{ConsoleLog, SystemClock, SystemRandom};
 struct WorkerBindings {
     config: Rc<Config>,
     /// By the number of their shard. The first that is not bound ends the list.
-    databases: Vec<Rc<Timeout<D1, SystemClock>>>,
-    cache: Timeout<Kv, SystemClock>,
+    databases: Vec<Rc<D1>>,
+    cache: Kv,
     limiter: RateLimiterBindings,
 }
 
@@ -64,8 +64,8 @@ pub(crate) struct WorkerPorts {
 }
 
 impl Ports for WorkerPorts {
-    type Database = Timeout<D1, SystemClock>;
-    type Cache = Timeout<Kv, SystemClock>;
+    type Database = D1;
+    type Cache = Kv;
     type Http = FetchClient;
     type Clock = SystemClock;
     type Random = SystemRandom;
@@ -123,16 +123,9 @@ fn load_environment(env: &Env) -> Result<Rc<WorkerBindings>> {
         return Ok(known);
     }
     let config = Rc::new(Config::parse(&read_variables(env))?);
-    let databases = (0..Shard::MOST)
-        .map_while(|number| D1::bind(env, Shard::new(number)?))
-        .map(|database| Rc::new(Timeout::new(database, SystemClock)))
-        .collect();
-    let environment = Rc::new(WorkerBindings {
-        config,
-        databases,
-        cache: Timeout::new(Kv::bind(env), SystemClock),
-        limiter: RateLimiterBindings::bind(env),
-    });
+    let databases = (0..Shard::MOST).map_while(|number| D1::bind(env, Shard::new(number)?)).map(Rc::new).collect();
+    let environment =
+        Rc::new(WorkerBindings { config, databases, cache: Kv::bind(env), limiter: RateLimiterBindings::bind(env) });
     ENVIRONMENT.set(Some(environment.clone()));
     Ok(environment)
 }

@@ -59,6 +59,9 @@ use routes::{RequiredAuth, RouteEntry, RouteMatch};
 /// The largest body a request may have, in bytes.
 pub const BODY_LIMIT: u32 = 256 * 1024;
 
+/// The header of an answer with the id of its request.
+pub const REQUEST_ID: &str = "x-request-id";
+
 /// The headers that are read of a request, in lower case. The platform is asked for no others.
 pub const READ_HEADERS: [&str; 15] = [
     "accept",
@@ -239,11 +242,11 @@ impl Response {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The headers as `name:value` lines. None if one holds a line break: it would end its line, and what follows would be
+    /// The headers as `name:value` lines, apart from [`REQUEST_ID`], which is another in each answer. None if one holds a line break: it would end its line, and what follows would be
     /// another header.
     pub fn header_lines(&self) -> Option<String> {
         let mut lines = String::with_capacity(1024);
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().filter(|(name, _)| name != REQUEST_ID) {
             if name.contains([':', '\n']) || value.contains('\n') {
                 return None;
             }
@@ -593,7 +596,7 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
     let headers = [
         ("cache-control", "no-store".to_owned()),
         ("x-content-type-options", "nosniff".to_owned()),
-        ("x-request-id", request.id.clone()),
+        (REQUEST_ID, request.id.clone()),
         ("content-security-policy", policy),
         ("referrer-policy", "same-origin".to_owned()),
         ("cross-origin-opener-policy", "same-origin".to_owned()),

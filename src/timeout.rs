@@ -11,11 +11,12 @@ use futures_util::future::{Either, select};
 use crate::ports::{Cache, CacheError, Clock, Database, DatabaseError, Rows, Statement};
 
 /// How long the database may take to answer, in milliseconds.
-const DATABASE_TIMEOUT_MS: u32 = 5_000;
+pub(crate) const DATABASE_TIMEOUT_MS: u32 = 5_000;
 /// How long the cache may take, in milliseconds: less, because the database is asked next, and a deletion is tried thrice.
-const CACHE_TIMEOUT_MS: u32 = 2_000;
+pub(crate) const CACHE_TIMEOUT_MS: u32 = 2_000;
 
-/// The database or the cache, waited for no longer than is useful.
+/// The database or the cache, waited for no longer than is useful. The platform's have a timer of their own, with the same
+/// limits.
 pub struct Timeout<S, C> {
     inner: S,
     clock: C,
@@ -38,8 +39,8 @@ pub(crate) async fn with_timeout<F: Future>(clock: &impl Clock, milliseconds: u3
 
 impl<D: Database, C: Clock> Database for Timeout<D, C> {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
-        let silent = || Err(DatabaseError::Unavailable(format!("no answer within {DATABASE_TIMEOUT_MS} ms")));
-        with_timeout(&self.clock, DATABASE_TIMEOUT_MS, self.inner.batch(statements)).await.unwrap_or_else(silent)
+        let answered = with_timeout(&self.clock, DATABASE_TIMEOUT_MS, self.inner.batch(statements)).await;
+        answered.unwrap_or_else(|| Err(silent_database_error()))
     }
 }
 
@@ -68,5 +69,15 @@ impl<K: Cache, C: Clock> Cache for Timeout<K, C> {
 }
 
 fn cache_timed_out<T>() -> Result<T, CacheError> {
-    Err(CacheError(format!("no answer within {CACHE_TIMEOUT_MS} ms")))
+    Err(silent_cache_error())
+}
+
+/// The database was silent for too long.
+pub(crate) fn silent_database_error() -> DatabaseError {
+    DatabaseError::Unavailable(format!("no answer within {DATABASE_TIMEOUT_MS} ms"))
+}
+
+/// The same of the cache.
+pub(crate) fn silent_cache_error() -> CacheError {
+    CacheError(format!("no answer within {CACHE_TIMEOUT_MS} ms"))
 }

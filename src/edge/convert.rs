@@ -2,12 +2,11 @@
 
 use worker::js_sys::{Array, Uint8Array};
 use worker::wasm_bindgen::JsValue;
-use worker::wasm_bindgen_futures::JsFuture;
 use worker::web_sys;
 
-use super::glue;
 use super::system::SystemRandom;
-use crate::http::{BODY_LIMIT, Body, Method, READ_HEADERS, Request, Response, path_and_query};
+use super::{glue, promises};
+use crate::http::{BODY_LIMIT, Body, Method, READ_HEADERS, REQUEST_ID, Request, Response, path_and_query};
 use crate::ids::random_text;
 
 thread_local! {
@@ -37,7 +36,7 @@ pub(super) async fn request(request: &web_sys::Request) -> worker::Result<Reques
 }
 
 async fn body(request: &web_sys::Request) -> worker::Result<Body> {
-    let read = JsFuture::from(glue::request_body(request, BODY_LIMIT)).await?;
+    let read = promises::wait(|settle, number| glue::request_body(request, BODY_LIMIT, settle, number)).await?;
     Ok(if read.is_undefined() { Body::TooLarge } else { Body::Bytes(Uint8Array::new(&read).to_vec()) })
 }
 
@@ -45,5 +44,6 @@ async fn body(request: &web_sys::Request) -> worker::Result<Body> {
 pub(super) fn response(response: &Response) -> worker::Result<web_sys::Response> {
     let malformed = || worker::Error::RustError("a header of the answer holds a line break".into());
     let lines = response.header_lines().ok_or_else(malformed)?;
-    Ok(glue::response(response.status, &lines, &response.body)?)
+    let id = response.header(REQUEST_ID).unwrap_or_default();
+    Ok(glue::response(response.status, &lines, id, &response.body)?)
 }

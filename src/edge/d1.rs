@@ -1,16 +1,16 @@
-//! The database port over D1.
+//! The database port over D1. Its time limit is a timer of JavaScript, which costs no crossing.
 
 use std::rc::Rc;
 
 use serde::Deserialize;
 use worker::Env;
-use worker::js_sys::{Array, Reflect};
+use worker::js_sys::{Array, Function, Reflect};
 use worker::wasm_bindgen::JsValue;
-use worker::wasm_bindgen_futures::JsFuture;
 
-use super::glue;
+use super::{glue, promises};
 use crate::ids::Shard;
 use crate::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
+use crate::timeout::{DATABASE_TIMEOUT_MS, silent_database_error};
 
 /// The binding. Another Worker's mistake in `wrangler.toml` shows at the first call.
 pub(crate) struct D1(JsValue);
@@ -44,9 +44,12 @@ impl Database for D1 {
         let texts: Array = statements.iter().map(|one| glue::constant(one.sql)).collect();
         let values: Vec<&[SqlValue]> = statements.iter().map(|one| one.params.as_slice()).collect();
         let values = serde_json::to_string(&values).map_err(|_| malformed())?;
-        let result = JsFuture::from(glue::batch(&self.0, &texts, &values)).await;
-        let text = result.map_err(|error| DatabaseError::from_message(&glue::message(&error)))?;
-        let text = text.as_string().ok_or_else(malformed)?;
+        let begin = |settle: &Function, number| {
+            glue::batch(&self.0, &texts, &values, DATABASE_TIMEOUT_MS, settle, number);
+        };
+        let settled = promises::wait(begin).await;
+        let settled = settled.map_err(|error| DatabaseError::from_message(&glue::message(&error)))?;
+        let text = settled.as_string().ok_or_else(silent_database_error)?;
         let results: Vec<StatementResult> = serde_json::from_str(&text).map_err(|_| malformed())?;
         Ok(results.into_iter().map(Rows::from).collect())
     }

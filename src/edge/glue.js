@@ -1,5 +1,30 @@
 // Owns the steps that cross between the platform and Wasm most often, so that each of them is one crossing with one text.
 // Refuses decisions: what a request means and what an answer says is decided in Rust.
+//
+// What takes time tells a function of Rust how it ended: `settle(number, true, value)` or `settle(number, false, error)`.
+
+// Rust runs its tasks by this function. The runtime's own makes an object for each of them; a settled promise does not.
+const settled = Promise.resolve();
+globalThis.queueMicrotask = (task) => void settled.then(task);
+
+const follow = (promise, settle, number) =>
+  void promise.then(
+    (value) => settle(number, true, value),
+    (error) => settle(number, false, error),
+  );
+
+/** The same, with undefined after so many milliseconds. What settles later than that finds nobody who waits. */
+function followWithin(milliseconds, promise, settle, number) {
+  const timer = setTimeout(() => settle(number, true, undefined), milliseconds);
+  const end = (isValue, outcome) => {
+    clearTimeout(timer);
+    settle(number, isValue, outcome);
+  };
+  promise.then(
+    (value) => end(true, value),
+    (error) => end(false, error),
+  );
+}
 
 /**
  * What is read of a request, as lines: its method, its URL, "body" if it has one, then `name:value` for each of the named
@@ -19,7 +44,9 @@ export function requestLines(request, names) {
  * The bytes of a request's body; undefined where it is longer than the limit. A body on a connection is never longer than
  * the length that the request names. That of another Worker may be.
  */
-export async function requestBody(request, limit) {
+export const requestBody = (request, limit, settle, number) => follow(readBody(request, limit), settle, number);
+
+async function readBody(request, limit) {
   const length = request.headers.get("content-length");
   if (length !== null) {
     if (Number(length) > limit) return undefined;
@@ -36,21 +63,44 @@ export async function requestBody(request, limit) {
   return new Uint8Array(await new Blob(chunks).arrayBuffer());
 }
 
-/** An answer. Its headers are `name:value` lines; one name may come several times. A 204 and a 304 have no body (Fetch, "null body status"). */
-export function response(status, headers, body) {
-  const all = new Headers();
-  for (const line of headers.split("\n")) {
+/** Headers by their lines: most answers have the same ones. */
+const known = new Map();
+const MOST_KNOWN = 50;
+const OF_ONE_ANSWER = /^(?:set-cookie|location|etag):/m;
+
+function headersOf(lines) {
+  const found = known.get(lines);
+  if (found) return found;
+  const headers = new Headers();
+  for (const line of lines.split("\n")) {
     const colon = line.indexOf(":");
-    all.append(line.slice(0, colon), line.slice(colon + 1));
+    headers.append(line.slice(0, colon), line.slice(colon + 1));
   }
-  return new Response(status === 204 || status === 304 ? null : body, { status, headers: all });
+  if (!OF_ONE_ANSWER.test(lines)) {
+    if (known.size >= MOST_KNOWN) known.clear();
+    known.set(lines, headers);
+  }
+  return headers;
+}
+
+/**
+ * An answer. Its headers are `name:value` lines; one name may come several times. `id` is the value of `x-request-id`. A
+ * 204 and a 304 have no body (Fetch, "null body status").
+ */
+export function response(status, headers, id, body) {
+  const answer = new Response(status === 204 || status === 304 ? null : body, { status, headers: headersOf(headers) });
+  if (id !== "") answer.headers.set("x-request-id", id);
+  return answer;
 }
 
 /**
  * Runs statements in one transaction. Values are JSON: one list for each statement. So is what comes out; the rows of a
  * statement share the names of their columns.
  */
-export async function batch(database, statements, values) {
+export const batch = (database, statements, values, milliseconds, settle, number) =>
+  followWithin(milliseconds, runBatch(database, statements, values), settle, number);
+
+async function runBatch(database, statements, values) {
   const lists = JSON.parse(values);
   const results = await database.batch(statements.map((sql, index) => database.prepare(sql).bind(...lists[index])));
   return JSON.stringify(results.map(statementResult));
@@ -63,7 +113,10 @@ function statementResult({ results, meta }) {
 }
 
 /** The values under several keys of a KV namespace, as a JSON list; null where there is none. */
-export async function cached(namespace, keys, cacheTtl) {
+export const cached = (namespace, keys, cacheTtl, milliseconds, settle, number) =>
+  followWithin(milliseconds, readCached(namespace, keys, cacheTtl), settle, number);
+
+async function readCached(namespace, keys, cacheTtl) {
   const names = JSON.parse(keys);
   const found = await namespace.get(names, { type: "text", cacheTtl });
   return JSON.stringify(names.map((name) => found.get(name) ?? null));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use worker::js_sys::{Array, Error, JsString, Promise};
+use worker::js_sys::{Array, Error, Function, JsString};
 use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::wasm_bindgen::{self, JsCast as _, JsValue};
 use worker::web_sys::{Request, Response};
@@ -13,15 +13,32 @@ extern "C" {
     #[wasm_bindgen(js_name = requestLines)]
     pub(super) fn request_lines(request: &Request, names: &Array) -> String;
 
+    /// Settles with the bytes, or with undefined where the body is too long.
     #[wasm_bindgen(js_name = requestBody)]
-    pub(super) fn request_body(request: &Request, limit: u32) -> Promise;
+    pub(super) fn request_body(request: &Request, limit: u32, settle: &Function, number: u32);
 
     #[wasm_bindgen(catch)]
-    pub(super) fn response(status: u16, headers: &str, body: &str) -> Result<Response, JsValue>;
+    pub(super) fn response(status: u16, headers: &str, id: &str, body: &str) -> Result<Response, JsValue>;
 
-    pub(super) fn cached(namespace: &JsValue, keys: &str, cache_ttl: u32) -> Promise;
+    /// Settles with a text, or with undefined where it takes too long.
+    pub(super) fn cached(
+        namespace: &JsValue,
+        keys: &str,
+        cache_ttl: u32,
+        milliseconds: u32,
+        settle: &Function,
+        number: u32,
+    );
 
-    pub(super) fn batch(database: &JsValue, statements: &Array, values: &str) -> Promise;
+    /// The same.
+    pub(super) fn batch(
+        database: &JsValue,
+        statements: &Array,
+        values: &str,
+        milliseconds: u32,
+        settle: &Function,
+        number: u32,
+    );
 }
 
 thread_local! {

@@ -1,12 +1,13 @@
 //! The cache port over Workers KV. Without the binding there is no cache, and everything else works.
 
-use worker::js_sys::Reflect;
+use worker::js_sys::{Function, Reflect};
 use worker::wasm_bindgen::JsValue;
-use worker::wasm_bindgen_futures::JsFuture;
 use worker::{Env, KvStore};
 
-use super::glue;
+use super::system::SystemClock;
+use super::{glue, promises};
 use crate::ports::{Cache, CacheError};
+use crate::timeout::{CACHE_TIMEOUT_MS, silent_cache_error, with_timeout};
 
 /// The name of the binding.
 const BINDING: &str = "CACHE";
@@ -35,6 +36,14 @@ fn cache_error(error: impl std::fmt::Display) -> CacheError {
     CacheError(error.to_string().chars().take(300).collect())
 }
 
+/// Waits no longer than is useful.
+async fn within_limit<E: std::fmt::Display>(call: impl Future<Output = Result<(), E>>) -> Result<(), CacheError> {
+    match with_timeout(&SystemClock, CACHE_TIMEOUT_MS, call).await {
+        Some(done) => done.map_err(cache_error),
+        None => Err(silent_cache_error()),
+    }
+}
+
 fn malformed() -> CacheError {
     CacheError("an answer of an unexpected form".into())
 }
@@ -52,19 +61,23 @@ impl Cache for Kv {
     async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<String>>, CacheError> {
         let Some(namespace) = &self.0 else { return Ok(vec![None; keys.len()]) };
         let names = serde_json::to_string(keys).map_err(|_| malformed())?;
-        let found = JsFuture::from(glue::cached(&namespace.binding, &names, CACHE_TTL)).await;
-        let text = found.map_err(|error| cache_error(glue::message(&error)))?.as_string().ok_or_else(malformed)?;
+        let begin = |settle: &Function, number| {
+            glue::cached(&namespace.binding, &names, CACHE_TTL, CACHE_TIMEOUT_MS, settle, number);
+        };
+        let found = promises::wait(begin).await.map_err(|error| cache_error(glue::message(&error)))?;
+        let text = found.as_string().ok_or_else(silent_cache_error)?;
         serde_json::from_str(&text).map_err(|_| malformed())
     }
 
     async fn put(&self, key: &str, value: &str, ttl_seconds: i64) -> Result<(), CacheError> {
         let Some(namespace) = &self.0 else { return Ok(()) };
         let ttl = u64::try_from(ttl_seconds).unwrap_or(0).max(SHORTEST_TTL);
-        namespace.store.put(key, value).map_err(cache_error)?.expiration_ttl(ttl).execute().await.map_err(cache_error)
+        let put = namespace.store.put(key, value).map_err(cache_error)?.expiration_ttl(ttl).execute();
+        within_limit(put).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), CacheError> {
         let Some(namespace) = &self.0 else { return Ok(()) };
-        namespace.store.delete(key).await.map_err(cache_error)
+        within_limit(namespace.store.delete(key)).await
     }
 }

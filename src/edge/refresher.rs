@@ -40,45 +40,47 @@ struct RefreshCall {
     errand: RefreshReason,
 }
 
-/// The port to the refresher.
+/// The port to the refresher. What a request is bound to is looked up where it is needed: few requests refresh.
 pub(crate) enum RefresherBinding {
-    /// Through the object that is named by the connection.
-    Object(ObjectNamespace),
-    /// Without the binding: in this request, continuing after its answer.
-    InRequest(Env, Option<Rc<Context>>),
+    /// Through the object that is named by the connection. Where none is bound in this request, continuing after its
+    /// answer.
+    OfRequest(Env, Option<Rc<Context>>),
     /// Inside the object itself, which calls no other.
     InsideObject,
 }
 
 impl RefresherBinding {
     pub(super) fn bind(env: &Env, context: &Rc<Context>) -> Self {
-        env.durable_object("REFRESHER")
-            .map_or_else(|_| Self::InRequest(env.clone(), Some(context.clone())), Self::Object)
+        Self::OfRequest(env.clone(), Some(context.clone()))
     }
 
     pub(super) fn bind_without_context(env: &Env) -> Self {
-        env.durable_object("REFRESHER").map_or_else(|_| Self::InRequest(env.clone(), None), Self::Object)
+        Self::OfRequest(env.clone(), None)
     }
+}
+
+fn object_namespace(env: &Env) -> Option<ObjectNamespace> {
+    env.durable_object("REFRESHER").ok()
 }
 
 impl RefreshRunner for RefresherBinding {
     fn subrequest_cost(&self) -> i64 {
         match self {
-            Self::Object(_) | Self::InsideObject => 1,
-            Self::InRequest(..) => SUBREQUESTS_IN_REQUEST,
+            Self::OfRequest(env, _) if object_namespace(env).is_none() => SUBREQUESTS_IN_REQUEST,
+            Self::OfRequest(..) | Self::InsideObject => 1,
         }
     }
 
     async fn run(&self, connection: &ConnectionId, errand: RefreshReason) -> RefreshOutcome {
-        let asked = match self {
-            Self::Object(namespace) => ask(namespace, connection, errand).boxed_local(),
-            Self::InRequest(env, context) => here(env.clone(), context.as_deref(), connection.clone(), errand),
-            Self::InsideObject => async { RefreshOutcome::InProgress { retry_after: 5 } }.boxed_local(),
+        let Self::OfRequest(env, context) = self else { return RefreshOutcome::InProgress { retry_after: 5 } };
+        let asked = match object_namespace(env) {
+            Some(namespace) => ask(namespace, connection.clone(), errand).boxed_local(),
+            None if context.is_none() => {
+                // Nothing else would keep the attempt running: returning early would lose an app's response.
+                return here(env.clone(), None, connection.clone(), errand).await;
+            }
+            None => here(env.clone(), context.as_deref(), connection.clone(), errand),
         };
-        if matches!(self, Self::InRequest(_, None)) {
-            // Nothing else would keep the attempt running: returning early would lose an app's response.
-            return asked.await;
-        }
         let patience = Delay::from(Duration::from_millis(LONGEST_WAIT_MS));
         match select(asked, Box::pin(patience)).await {
             Either::Left((outcome, _)) => outcome,
@@ -88,13 +90,14 @@ impl RefreshRunner for RefresherBinding {
 }
 
 /// An object that cannot be reached says nothing about the connection.
-async fn ask(namespace: &ObjectNamespace, connection: &ConnectionId, errand: RefreshReason) -> RefreshOutcome {
+async fn ask(namespace: ObjectNamespace, connection: ConnectionId, errand: RefreshReason) -> RefreshOutcome {
     let answer = async {
-        let body = serde_json::to_string(&RefreshCall { connection: connection.clone(), errand })?;
+        let name = connection.as_str().to_owned();
+        let body = serde_json::to_string(&RefreshCall { connection, errand })?;
         let mut init = RequestInit::new();
         init.with_method(Method::Post).with_body(Some(body.into()));
         let request = Request::new_with_init("https://refresher/", &init)?;
-        let mut response = namespace.get_by_name(connection.as_str())?.fetch_with_request(request).await?;
+        let mut response = namespace.get_by_name(&name)?.fetch_with_request(request).await?;
         Ok::<RefreshOutcome, worker::Error>(serde_json::from_slice(&response.bytes().await?)?)
     };
     answer.await.unwrap_or(RefreshOutcome::Unavailable { retry_after: 5 })
