@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::ids::{ApiKeyId, ConnectionId, Shard};
 use crate::time::Timestamp;
 
-pub use definitions::DefinitionCache;
+pub use definitions::{DefinitionCache, KnownDefinition};
 use entries::BoundedMap;
 pub use entries::{EntryMemory, Epoch};
 

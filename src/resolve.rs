@@ -18,7 +18,7 @@ use std::rc::Rc;
 use serde::Serialize;
 
 use crate::account::Account;
-use crate::app::{AuthMethod, CredentialKind};
+use crate::app::{App, AuthMethod, CredentialKind};
 use crate::audit::AuditReads;
 use crate::authorize;
 use crate::caller::{ApiKey, PresentedKey};
@@ -31,6 +31,7 @@ use crate::credential::{Credential, StoredToken};
 use crate::environment::Environment;
 use crate::error::{ActualConnection, Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
+use crate::isolate_cache::KnownDefinition;
 use crate::ports::{DatabaseError, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::registry;
 use crate::store::StoreResult;
@@ -131,9 +132,11 @@ pub async fn resolve<P: Ports>(
     {
         return Ok(answered);
     }
-    let (workflow, step) = request.as_ref().map_or(("", ""), ResolveRequest::workflow_and_step);
-    match connections::load_for_resolve(context.db(), &presented.id, id, workflow, step).await {
-        Ok(read) => resolve_from_database(context, presented, read, request).await,
+    let step = request.as_ref().map_or(("", ""), ResolveRequest::workflow_and_step);
+    let known = context.ports.isolate_cache().definitions().of_connection(id);
+    let revision = known.as_ref().map(|known| known.revision);
+    match connections::load_for_resolve(context.db(), &presented.id, id, step, revision).await {
+        Ok(read) => resolve_from_database(context, presented, read, known, request).await,
         Err(error @ (DatabaseError::Unavailable(_) | DatabaseError::NotMigrated(_)))
             if consistency != Consistency::Strong =>
         {
@@ -151,9 +154,10 @@ async fn resolve_from_database<P: Ports>(
     context: &Context<P>,
     presented: &PresentedKey,
     read: ResolveData,
+    known: Option<KnownDefinition>,
     request: Result<ResolveRequest>,
 ) -> Result<ResolveResult> {
-    let permitted = permit(context, presented, read, request)?;
+    let permitted = permit(context, presented, read, known, request)?;
     let usable = load_usable_credential(context, permitted.connection.clone(), &permitted.request).await?;
     finish(context, permitted, usable).await
 }
@@ -173,18 +177,40 @@ fn permit<P: Ports>(
     context: &Context<P>,
     presented: &PresentedKey,
     read: ResolveData,
+    known: Option<KnownDefinition>,
     request: Result<ResolveRequest>,
 ) -> Result<PermittedResolve> {
     let now = context.now();
     let key = read.key.filter(|key| presented.matches(key, now)).ok_or_else(authorize::unauthorized)?;
     let connection = authorize::resolve(&key, read.connection)?;
     let request = request?;
-    let app =
-        registry::parse_app_revision(context, &connection.app, connection.app_revision, read.definition.as_deref())?;
+    let app = app_of_connection(context, &connection, read.definition.as_deref(), known)?;
     let auth_method = registry::auth_method(&app, &connection.auth_method)?;
     check_policy(context, &ResolvePolicy::of(&connection), &request)?;
     let (used_at, chosen_by) = (read.used_at, read.chosen_by);
     Ok(PermittedResolve { key, connection, auth_method, request, used_at, chosen_by })
+}
+
+/// The app of a connection, from what was read beside it. Its revision is remembered, so that the next resolve does not
+/// read the text.
+fn app_of_connection<P: Ports>(
+    context: &Context<P>,
+    connection: &Connection,
+    definition: Option<&str>,
+    known: Option<KnownDefinition>,
+) -> Result<Rc<App>> {
+    let revision = connection.app_revision;
+    if definition == Some("")
+        && let Some(known) = known.filter(|known| known.revision == revision)
+    {
+        return Ok(known.app);
+    }
+    let app = registry::parse_app_revision(context, &connection.app, revision, definition)?;
+    if revision > 0 {
+        let seen = KnownDefinition { revision, app: Rc::clone(&app) };
+        context.ports.isolate_cache().definitions().remember_connection(&connection.id, &seen);
+    }
+    Ok(app)
 }
 
 async fn finish<P: Ports>(

@@ -1,14 +1,18 @@
-//! Parsed definitions of workspaces' own apps. Found by their whole text, so that an entry can never be an old one.
+//! Parsed definitions of workspaces' own apps. Found by their whole text, so that an entry can never be an old one; and by
+//! a connection and its revision, which the database compares.
 //! Bounded in number and bytes: the one that was used longest ago gives way.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use crate::app::App;
+use crate::ids::ConnectionId;
 
 /// Definitions, at most.
 const MOST_DEFINITIONS: usize = 500;
+/// Connections whose definition is known, at most.
+const MOST_CONNECTIONS: usize = 4000;
 /// Bytes of their texts in all, at most. A parsed definition takes a few times its text.
 const MOST_BYTES: usize = 2 * 1024 * 1024;
 
@@ -25,6 +29,8 @@ struct DefinitionCacheState {
     bytes: usize,
     use_count: u64,
     parse_count: u64,
+    /// The revision that a connection was last seen with. It keeps no definition: what gave way is read again.
+    of_connections: HashMap<ConnectionId, (i64, Weak<App>)>,
 }
 
 impl DefinitionCacheState {
@@ -36,6 +42,15 @@ impl DefinitionCacheState {
             self.bytes -= oldest.len();
         }
     }
+}
+
+/// The definition that a connection was made with.
+#[derive(Debug, Clone)]
+pub struct KnownDefinition {
+    /// Its revision.
+    pub revision: i64,
+    /// The app.
+    pub app: Rc<App>,
 }
 
 /// The definitions that one instance of the program has parsed.
@@ -58,6 +73,22 @@ impl DefinitionCache {
         held.bytes += text.len();
         held.entries.insert(text.into(), CachedDefinition { app: app.clone(), last_use: used });
         app
+    }
+
+    /// The definition that a connection was last seen with, if it is still held.
+    pub fn of_connection(&self, connection: &ConnectionId) -> Option<KnownDefinition> {
+        let held = self.0.borrow();
+        let (revision, app) = held.of_connections.get(connection)?;
+        Some(KnownDefinition { revision: *revision, app: app.upgrade()? })
+    }
+
+    /// Remembers with which definition a connection was seen.
+    pub fn remember_connection(&self, connection: &ConnectionId, known: &KnownDefinition) {
+        let mut held = self.0.borrow_mut();
+        if held.of_connections.len() >= MOST_CONNECTIONS {
+            held.of_connections.clear();
+        }
+        held.of_connections.insert(connection.clone(), (known.revision, Rc::downgrade(&known.app)));
     }
 
     /// How often a text was parsed.

@@ -118,7 +118,7 @@ async fn permit_item<P: Ports>(
         item.request?;
         return Err(no_connection_error(context, key, app, asked).await?);
     }
-    permit(context, presented, data, item.request)
+    permit(context, presented, data, None, item.request)
 }
 
 /// Why an app leads to no connection. It is asked after the refusal is certain, so that a resolve that succeeds does not

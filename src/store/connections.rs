@@ -30,13 +30,15 @@ macro_rules! custom_grants {
     };
 }
 const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
-/// Key, connection, the custom app's definition and the step's use: one row, each found by its primary key. Without the casts
+/// Key, connection, the custom app's definition (empty if the caller has that revision, `?5`) and the step's use: one row,
+/// each found by its primary key. Without the casts
 /// `SQLite` compiles the statement again at each call, because the plan of a join might depend on the values.
 const FOR_RESOLVE: &str = concat!(
     "SELECT ",
     key_columns!("k"),
     ", c.*,
-      (SELECT definition FROM apps a WHERE a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision) AS definition,
+      (SELECT CASE WHEN a.revision = ?5 THEN '' ELSE a.definition END FROM apps a
+        WHERE a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision) AS definition,
       (SELECT last_used_at FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?3 AND u.step = ?4
         AND u.workspace_id = c.workspace_id) AS step_used_at
     FROM api_keys k
@@ -206,7 +208,7 @@ pub struct ResolveData {
     pub key: Option<ApiKey>,
     /// The connection, if it is in the key's workspace.
     pub connection: Option<Connection>,
-    /// The custom app's definition. None for a catalogue app.
+    /// The custom app's definition. None for a catalogue app, and empty for the revision that was known.
     pub definition: Option<String>,
     /// When this workflow step last used the connection.
     pub used_at: Option<Timestamp>,
@@ -214,15 +216,16 @@ pub struct ResolveData {
     pub chosen_by: ChosenBy,
 }
 
-/// Everything that a resolve needs, in one round trip by primary keys.
+/// Everything that a resolve needs, in one round trip by primary keys. The text of the definition with the revision
+/// `known` is left out. A revision never changes while a connection is made with it.
 pub async fn load_for_resolve(
     db: &impl Database,
     key: &ApiKeyId,
     id: &ConnectionId,
-    workflow: &str,
-    step: &str,
+    (workflow, step): (&str, &str),
+    known: Option<i64>,
 ) -> StoreResult<ResolveData> {
-    let rows = run_statement(db, sql!(FOR_RESOLVE, key, id, workflow, step)).await?;
+    let rows = run_statement(db, sql!(FOR_RESOLVE, key, id, workflow, step, known)).await?;
     let Some(row) = rows.rows.first().map(Columns) else { return Ok(ResolveData::default()) };
     let key = super::keys::read_key(&row)?;
     if row.optional_text("id")?.is_none() {

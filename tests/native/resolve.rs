@@ -76,6 +76,24 @@ fn a_hot_resolve_is_one_round_trip_without_a_write_before_the_answer() {
 }
 
 #[test]
+fn an_isolate_reads_a_definition_once_for_each_revision() {
+    let fixture = fixture_in_one_isolate();
+    let id = fixture.connect("ann");
+    let version = || {
+        let answered = fixture.resolve(&id, request_for_step("w", "s")).unwrap();
+        answered.resolved.issued.request.headers.get("x-version").cloned()
+    };
+    assert_eq!(version(), None);
+    fixture.put_app_revision(&json!({ "request": { "headers": { "x-version": "2" } } }));
+    fixture.world.db.tamper("UPDATE apps SET definition = 'is not read' WHERE revision = 1");
+    assert_eq!(version(), None);
+    fixture.world.db.tamper("UPDATE connections SET app_revision = 2");
+    assert_eq!(version().as_deref(), Some("2"));
+    fixture.world.db.tamper("UPDATE apps SET definition = 'is not read' WHERE revision = 2");
+    assert_eq!(version().as_deref(), Some("2"));
+}
+
+#[test]
 fn every_statement_of_a_hot_resolve_uses_a_primary_key() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");
