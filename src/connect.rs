@@ -43,6 +43,7 @@ const MANUAL_FLOW_TTL: i64 = 600;
 
 /// Why a flow failed, as its page explains it. Stored as a code, because an app's own text is never shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[error("{}", self.explanation())]
 pub enum FlowFailure {

@@ -251,6 +251,10 @@ pub struct Hints {
     #[cfg_attr(test, schemars(url))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_url: Option<String>,
+    /// The page that tells a signed-in person how the app's OAuth client is set up.
+    #[cfg_attr(test, schemars(url))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setup_url: Option<String>,
     /// The connections that could be meant, as far as the key sees them; the oldest ten.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<CandidateConnection>,

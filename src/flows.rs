@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use crate::app::AuthMethod;
 use crate::connect::FlowFailure;
+use crate::connect::link;
 use crate::connections::{self, GrantUsage};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
@@ -67,6 +68,8 @@ pub struct FlowReport {
     pub missing_scopes: Vec<String>,
     /// Whether its person can try again: the link that it came by may have ended.
     pub repeatable: bool,
+    /// Whether the link that it came by may be used once more, to allow what is missing.
+    pub may_ask_again: bool,
     /// Where an administrator must approve the client at the app: the app's id of it.
     pub client_id: Option<String>,
 }
@@ -114,9 +117,11 @@ async fn load_choice<P: Ports>(
 
 async fn load_report<P: Ports>(context: &Context<P>, flow: &Flow, auth_method: &AuthMethod) -> Result<FlowReport> {
     let (account, missing_scopes) = load_grant(context, flow).await?;
-    let repeatable = flow.link.is_none() || find_open_link(context, flow).await?.is_some();
+    let link = find_usable_link(context, flow).await?;
+    let repeatable = flow.link.is_none() || link.is_some();
+    let may_ask_again = link.is_some_and(|link| link.status == LinkStatus::Used);
     let client_id = load_client_to_approve(context, flow, auth_method).await?;
-    Ok(FlowReport { account, missing_scopes, repeatable, client_id })
+    Ok(FlowReport { account, missing_scopes, repeatable, may_ask_again, client_id })
 }
 
 /// The account's label, and what was asked for and not granted.
@@ -145,18 +150,22 @@ async fn load_client_to_approve<P: Ports>(
     Ok(clients::get(context.db(), &flow.workspace, id).await?.map(|client| client.client_id))
 }
 
-async fn find_open_link<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<Option<Link>> {
+/// A link that was used can be used once more if permissions are missing.
+async fn find_usable_link<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<Option<Link>> {
     let Some(id) = &flow.link else { return Ok(None) };
-    let link = links::get(context.db(), &flow.workspace, id).await?;
-    Ok(link.filter(|link| link.status == LinkStatus::Open && context.now() < link.expires_at))
+    let Some(link) = links::get(context.db(), &flow.workspace, id).await? else { return Ok(None) };
+    if link.status == LinkStatus::Open {
+        return Ok(Some(link).filter(|link| context.now() < link.expires_at));
+    }
+    link::find_to_use_again(context, link, &flow.session_hash).await
 }
 
 /// The link that a flow came by, for another try.
 ///
 /// # Errors
 /// `link_ended` where it can't be used any more.
-pub async fn load_open_link<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<Link> {
-    find_open_link(context, flow).await?.ok_or_else(|| {
+pub async fn load_usable_link<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<Link> {
+    find_usable_link(context, flow).await?.ok_or_else(|| {
         Error::new(ErrorCode::LinkEnded, "This link was used or has expired. Ask whoever sent it for a new one.")
     })
 }

@@ -177,6 +177,11 @@ impl<'a> Completion<'a> {
         self.link.as_ref().is_some_and(|link| link.needs_confirmation)
     }
 
+    /// Whether the flow adds to the connection that its used link made.
+    fn is_repeated_use(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| is_repeated_use(self.flow, link))
+    }
+
     /// Whether the grant is pending in its flow's row. Otherwise it comes directly from the app.
     fn is_pending(&self) -> bool {
         matches!(self.flow.outcome, FlowOutcome::Undecided | FlowOutcome::AwaitingConfirmation)
@@ -200,6 +205,9 @@ impl<'a> Completion<'a> {
         let waiting = (to == FlowOutcome::AwaitingConfirmation).then_some(id);
         must.extend(self.flow.link.as_ref().map(|of| match self.flow.outcome {
             FlowOutcome::AwaitingConfirmation => links::mark_confirmed(workspace, of),
+            _ if self.is_repeated_use() => {
+                links::mark_used_again(workspace, of, &self.flow.session_hash, result, self.flow.generation, now)
+            }
             _ => links::mark_used(workspace, of, &self.flow.session_hash, link, result, waiting, now),
         }));
         must
@@ -213,11 +221,21 @@ async fn load_link<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<Option
     }
 }
 
+/// Whether a flow is about the connection that its link made. The statement that takes the grant also asks if it began after
+/// that.
+fn is_repeated_use(flow: &Flow, link: &Link) -> bool {
+    link.status == LinkStatus::Used
+        && !link.needs_confirmation
+        && flow.connection.is_some()
+        && flow.connection == link.result_connection
+}
+
 fn require_open_link(flow: &Flow, link: Option<&Link>) -> std::result::Result<(), FlowFailure> {
     if flow.link.is_none() {
         return Ok(());
     }
-    let link = link.filter(|link| link.status == LinkStatus::Open).ok_or(FlowFailure::LinkUsed)?;
+    let is_usable = |link: &&Link| link.status == LinkStatus::Open || is_repeated_use(flow, link);
+    let link = link.filter(is_usable).ok_or(FlowFailure::LinkUsed)?;
     match &link.session_hash {
         Some(begun) if *begun != flow.session_hash => Err(FlowFailure::LinkBegunAnew),
         _ => Ok(()),
@@ -280,6 +298,10 @@ async fn decide_next_step<P: Ports>(
     };
     let connection = connections::get(context.db(), &completion.flow.workspace, id).await?;
     let connection = connection.ok_or(FlowFailure::ConnectionGone)?;
+    // It began before its link was used.
+    if completion.is_repeated_use() && completion.flow.generation != Some(connection.generation) {
+        return Err(FlowFailure::LinkUsed.into());
+    }
     if !authorize::flow_may_change(context, completion.flow, &connection).await? {
         return Err(FlowFailure::ConnectionGone.into());
     }

@@ -117,6 +117,7 @@ pub async fn create<P: Ports>(
         result_connection: None,
         authorization: None,
         choice_until: None,
+        last_attempt: None,
         created_at: now,
         expires_at: new
             .made_by
@@ -236,6 +237,23 @@ pub async fn find_open<P: Ports>(context: &Context<P>, token: &str) -> Result<Li
         return Err(ended());
     }
     Ok(link)
+}
+
+/// The used link that a token opened.
+pub async fn find_used<P: Ports>(context: &Context<P>, token: &str) -> Result<Option<Link>> {
+    let link = store::links::get_by_token(context.db(), &hash_secret(token)).await?;
+    Ok(link.filter(|link| link.status == LinkStatus::Used))
+}
+
+/// A used link whose person may allow what is missing: it repairs the connection that it made.
+pub async fn find_to_use_again<P: Ports>(context: &Context<P>, link: Link, session_hash: &str) -> Result<Option<Link>> {
+    if !link.may_be_used_again(session_hash, context.now()) {
+        return Ok(None);
+    }
+    let Some(id) = &link.result_connection else { return Ok(None) };
+    let made = connections::get(context.db(), &link.workspace, id).await?;
+    let is_lacking = made.is_some_and(|made| !made.missing_scopes().is_empty());
+    Ok(is_lacking.then(|| Link { connection: link.result_connection.clone(), ..link }))
 }
 
 /// Binds a link to the browser that begins it. What another browser had begun ends, as long as nothing was connected by it

@@ -81,6 +81,8 @@ pub struct ConnectOptions {
     pub connection: Option<Connection>,
     /// What will be asked for.
     pub scopes: Vec<String>,
+    /// The recommended auth method, where nobody chose one and it can't be used. The person is told so, and chooses.
+    pub unusable: Option<Rc<AuthMethod>>,
 }
 
 impl ConnectRequest {
@@ -111,7 +113,8 @@ pub async fn prepare_options<P: Ports>(context: &Context<P>, request: &ConnectRe
         None => None,
         Some(id) => Some(load_reconnectable(context, request, id).await?),
     };
-    let (auth_method, client) = choose_auth_method(context, request, &app, connection.as_ref()).await?;
+    let ChosenAuthMethod { auth_method, client, unusable } =
+        choose_auth_method(context, request, &app, connection.as_ref()).await?;
     // What a person enters has the permissions that it has: nothing can be asked for.
     let scopes = if auth_method.kind.uses_oauth_server() {
         scopes_to_request(
@@ -123,17 +126,24 @@ pub async fn prepare_options<P: Ports>(context: &Context<P>, request: &ConnectRe
     } else {
         vec![]
     };
-    Ok(ConnectOptions { auth_method, app, revision: registered.revision, client, connection, scopes })
+    Ok(ConnectOptions { auth_method, app, revision: registered.revision, client, connection, scopes, unusable })
 }
 
-/// The way that was asked for; else that of the connection to repair; else the recommended one, or the first that
-/// can be walked here: one that needs a client which nobody has set up can't.
+/// The auth method of a request.
+struct ChosenAuthMethod {
+    auth_method: Rc<AuthMethod>,
+    client: Option<Client>,
+    unusable: Option<Rc<AuthMethod>>,
+}
+
+/// The way that was asked for; else that of the connection to repair; else the recommended one. Where that needs a client
+/// which nobody has set up, the first other one that can be used, with a word about it.
 async fn choose_auth_method<P: Ports>(
     context: &Context<P>,
     request: &ConnectRequest,
     app: &App,
     connection: Option<&Connection>,
-) -> Result<(Rc<AuthMethod>, Option<Client>)> {
+) -> Result<ChosenAuthMethod> {
     let wished = request.auth_method.as_ref();
     let before = connection
         .map(|connection| &connection.auth_method)
@@ -141,16 +151,22 @@ async fn choose_auth_method<P: Ports>(
     if let Some(id) = wished.or(before) {
         let auth_method = app.auth_method(Some(id)).ok_or_else(|| Error::not_found("way to connect this app"))?;
         let client = required_client(context, &request.workspace, &auth_method).await?;
-        return Ok((auth_method, client));
+        return Ok(ChosenAuthMethod { auth_method, client, unusable: None });
     }
-    let mut refused = None;
+    let mut refused: Option<(Rc<AuthMethod>, Error)> = None;
     for auth_method in app.auth_methods() {
         match required_client(context, &request.workspace, auth_method).await {
-            Ok(client) => return Ok((Rc::clone(auth_method), client)),
-            Err(error) => refused = refused.or(Some(error)),
+            Ok(client) => {
+                let unusable = refused.map(|(recommended, _)| recommended);
+                return Ok(ChosenAuthMethod { auth_method: Rc::clone(auth_method), client, unusable });
+            }
+            Err(error) if error.code == ErrorCode::ClientMissing => {
+                refused = refused.or(Some((Rc::clone(auth_method), error)));
+            }
+            Err(error) => return Err(error),
         }
     }
-    Err(refused.unwrap_or_else(|| Error::not_found("way to connect this app")))
+    Err(refused.map_or_else(|| Error::not_found("way to connect this app"), |(_, error)| error))
 }
 
 /// The client that a way needs, if it needs one.
@@ -226,6 +242,7 @@ pub async fn load_usable_client<P: Ports>(
             h.for_people =
                 Some(format!("{}{way} can't be connected yet: it must be set up first.", auth_method.app_name));
             h.setup = Some(setup_page_path(auth_method));
+            h.setup_url = Some(context.config.public_url.at(&setup_page_path(auth_method)));
         })
     })?;
     require_set_up_client(context, auth_method, &client).await?;
@@ -254,6 +271,7 @@ pub(super) async fn require_set_up_client<P: Ports>(
             format!("{} can't be connected: its addresses have changed since it was set up.", auth_method.app_name);
         h.for_people = Some(format!("{what} Its client secret must be entered again."));
         h.setup = Some(setup_page_path(auth_method));
+        h.setup_url = Some(context.config.public_url.at(&setup_page_path(auth_method)));
     }))
 }
 

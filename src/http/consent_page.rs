@@ -4,7 +4,7 @@
 //! Never sends a secret back: to correct something, a person enters it again.
 
 use super::browser_session::page_context;
-use super::page::{self, FormError, FormField, ScopeChoice};
+use super::page::{self, FormError, FormField, HeldScope, ScopeChoice};
 use super::{Call, LEADS_TO_APP_MARKER, Response, browser_session, input, problem};
 use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
 use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};
@@ -41,6 +41,32 @@ pub(super) async fn render_page<P: Ports>(
     };
     let status = refused.map_or(200, |error| problem::status_and_title(error.code).0);
     Ok(Response::html(status, markup).with_header(LEADS_TO_APP_MARKER, String::new()))
+}
+
+/// The page that asks for an auth method, because the recommended one can't be used.
+pub(super) async fn render_auth_method_page<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    request: &ConnectRequest,
+    options: &ConnectOptions,
+    unusable: &AuthMethod,
+) -> Result<Response> {
+    let summary = consent::load_consent_summary(context, request, options).await?;
+    let csrf = browser_session::csrf_token(context, call.request);
+    let shell = page_context(call.session.as_ref().filter(|_| request.link.is_none()), csrf.as_deref());
+    let asking = ConsentPage { call, request, options, error: None, warnings: vec![], summary };
+    let mut choices = asking.auth_method_choices();
+    // None is the one of this page.
+    for choice in &mut choices {
+        choice.current = false;
+    }
+    let view = page::AuthMethodsView {
+        consent: asking.consent_details(),
+        unusable: unusable.display_name(),
+        choices,
+        cancel_href: asking.cancel_href(),
+    };
+    Ok(Response::html(200, page::auth_methods(&shell, &view)))
 }
 
 fn list_warnings(request: &ConnectRequest, options: &ConnectOptions, grants: Option<GrantUsage>) -> Vec<String> {
@@ -189,7 +215,12 @@ impl ConsentPage<'_> {
 
     /// Permissions to tick: all known ones of the app, and other requested ones.
     fn scope_choices(&self) -> Vec<ScopeChoice> {
-        let granted = self.options.connection.as_ref().map(|one| one.scopes_granted.as_slice()).unwrap_or_default();
+        let had = self.options.connection.as_ref();
+        let held = |id: &String| match had {
+            Some(had) if had.scopes_granted.contains(id) => HeldScope::Granted,
+            Some(had) if had.scopes_requested.contains(id) => HeldScope::Missing,
+            _ => HeldScope::Unasked,
+        };
         let known = &self.auth_method().scopes;
         let choices = known.iter().map(|scope| ScopeChoice {
             id: scope.id.clone(),
@@ -197,15 +228,11 @@ impl ConsentPage<'_> {
             sensitive: scope.sensitive.clone(),
             required: scope.required,
             checked: self.options.scopes.contains(&scope.id),
-            granted: granted.contains(&scope.id),
+            held: held(&scope.id),
         });
         let others = self.options.scopes.iter().filter(|id| known.iter().all(|scope| scope.id != **id));
-        let others = others.map(|id| ScopeChoice {
-            id: id.clone(),
-            checked: true,
-            granted: granted.contains(id),
-            ..ScopeChoice::default()
-        });
+        let others =
+            others.map(|id| ScopeChoice { id: id.clone(), checked: true, held: held(id), ..ScopeChoice::default() });
         choices.chain(others).filter(|one| one.checked || !self.scopes_are_fixed()).collect()
     }
 

@@ -113,10 +113,8 @@ fn missing_scopes_text(auth_method: &AuthMethod, report: &FlowReport) -> String 
     let known = |id: &String| auth_method.scopes.iter().find(|scope| scope.id == *id)?.description.clone();
     let named = |id: &String| known(id).map_or_else(|| id.clone(), |what| format!("{what} ({id})"));
     let missing: Vec<_> = report.missing_scopes.iter().map(named).collect();
-    format!(
-        "\n\nThese permissions were not granted: {}. Steps that need them will fail. Tell whoever sent you the link.",
-        missing.join("; ")
-    )
+    let remedy = if report.may_ask_again { "You can allow them now." } else { "Tell whoever sent you the link." };
+    format!("\n\nThese permissions were not granted: {}. Steps that need them will fail. {remedy}", missing.join("; "))
 }
 
 /// The result of a flow as text. Its link may have expired in the meantime, so it cannot be repeated.
@@ -132,8 +130,12 @@ fn outcome_message(flow: &Flow, auth_method: &AuthMethod, report: &FlowReport) -
             page::Tone::Waiting,
         ),
         FlowOutcome::Denied => (
-            "Not connected",
-            format!("You did not allow access at {name}, so nothing was stored."),
+            if report.may_ask_again { "Nothing was added" } else { "Not connected" },
+            if report.may_ask_again {
+                format!("You did not allow more at {name}. The connection stays as it was.")
+            } else {
+                format!("You did not allow access at {name}, so nothing was stored.")
+            },
             page::Tone::Waiting,
         ),
         FlowOutcome::Discarded => (
@@ -166,7 +168,7 @@ fn outcome_message(flow: &Flow, auth_method: &AuthMethod, report: &FlowReport) -
     if !repeatable && is_unsuccessful(flow.outcome) {
         text.push_str("\n\nThe link has ended. Ask whoever sent it for a new one.");
     }
-    page::Message { title: title.to_owned(), text, tone, links: next_links(flow, repeatable) }
+    page::Message { title: title.to_owned(), text, tone, links: next_links(flow, report) }
 }
 
 /// If an administrator must approve, the page also says what to tell them. The client's id is not secret: the app has
@@ -198,15 +200,19 @@ fn is_unsuccessful(outcome: FlowOutcome) -> bool {
     !matches!(outcome, FlowOutcome::Done | FlowOutcome::AwaitingConfirmation)
 }
 
-fn next_links(flow: &Flow, repeatable: bool) -> Vec<(String, String)> {
+fn next_links(flow: &Flow, report: &FlowReport) -> Vec<(String, String)> {
     let mut links = Vec::new();
+    if report.may_ask_again && !is_unsuccessful(flow.outcome) {
+        links.push(("Allow what is missing".to_owned(), format!("/flows/{}/again", flow.id)));
+        return links;
+    }
     let status = if flow.outcome == FlowOutcome::Denied { "denied" } else { "failed" };
     let failure = flow.error.as_deref().map(|code| ("error", code));
     let told: Vec<_> = [("status", status)].into_iter().chain(failure).collect();
     if let Some(url) = flow.return_to.as_deref().and_then(|url| add_query_params(url, &told)) {
         links.push(("Go back".to_owned(), url));
     }
-    if repeatable && is_unsuccessful(flow.outcome) {
+    if report.repeatable && is_unsuccessful(flow.outcome) {
         let again = match (&flow.link, &flow.connection) {
             (Some(_), _) => format!("/flows/{}/again", flow.id),
             (None, Some(id)) => format!("/connections/{id}/reconnect"),

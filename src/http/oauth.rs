@@ -22,7 +22,7 @@ use crate::ids::{ClientId, ConnectionId};
 use crate::ports::Ports;
 use crate::secret::Secret;
 use crate::sessions;
-use crate::store::links::Link;
+use crate::store::links::{Link, LinkStatus};
 use crate::store::sessions::Session;
 
 // ---- starting, as a signed-in person ----
@@ -92,6 +92,9 @@ async fn show_consent_page<P: Ports>(
     refused: Option<&Error>,
 ) -> Result<Response> {
     let options = consent::load_connect_options(context, request).await?;
+    if let Some(unusable) = &options.unusable {
+        return consent_page::render_auth_method_page(context, call, request, &options, unusable).await;
+    }
     consent_page::render_page(context, call, request, &options, refused).await
 }
 
@@ -104,6 +107,9 @@ async fn start_flow<P: Ports>(
     session: &str,
 ) -> Result<Response> {
     let options = consent::load_connect_options(context, &request).await?;
+    if let Some(unusable) = &options.unusable {
+        return consent_page::render_auth_method_page(context, call, &request, &options, unusable).await;
+    }
     let form = ConsentForm {
         entered: input::form_fields_with_prefix(call.request, page::INPUT_PREFIX),
         name: input::form_field(call.request, "name"),
@@ -133,12 +139,26 @@ async fn start_flow<P: Ports>(
 // ---- starting, through a link ----
 
 pub(super) async fn show_connect_link_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    show_consent_page_for_link(context, call, &link::find_open(context, call.path_param(0)).await?).await
+    show_consent_page_for_link(context, call, &find_usable_link(context, call).await?).await
+}
+
+/// The link of the address. The browser that has used it may come again, if permissions are missing.
+async fn find_usable_link<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Link> {
+    let token = call.path_param(0);
+    let ended = match link::find_open(context, token).await {
+        Err(error) if error.code == ErrorCode::LinkEnded => error,
+        found => return found,
+    };
+    let Some(used) = link::find_used(context, token).await? else { return Err(ended) };
+    let Some(session) = browser_session::load_link_session(context, call.request, &used.id).await? else {
+        return Err(ended);
+    };
+    link::find_to_use_again(context, used, &session.hash).await?.ok_or(ended)
 }
 
 /// A link's page for the browser that has used it before: its session replaces the secret, which is not stored.
 pub(super) async fn show_retry_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    show_consent_page_for_link(context, call, &load_open_link_of_flow(context, call).await?).await
+    show_consent_page_for_link(context, call, &load_link_of_flow(context, call).await?).await
 }
 
 async fn show_consent_page_for_link<P: Ports>(context: &Context<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
@@ -147,10 +167,10 @@ async fn show_consent_page_for_link<P: Ports>(context: &Context<P>, call: &Call<
 }
 
 /// The link of a flow of this browser, if it can still be used.
-async fn load_open_link_of_flow<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Link> {
+async fn load_link_of_flow<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Link> {
     let sessions = browser_session::load_session_hashes(context, call.request).await?;
     let flow = flows::load_flow(context, &sessions, &parse_flow_id(call)?).await?;
-    flows::load_open_link(context, &flow).await
+    flows::load_usable_link(context, &flow).await
 }
 
 /// A link without an auth method lets the person choose one. A link without scopes lets them tick some.
@@ -164,15 +184,20 @@ fn link_connect_request(call: &Call<'_>, link: &Link) -> Result<ConnectRequest> 
 }
 
 pub(super) async fn submit_connect_link<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    start_flow_by_link(context, call, &link::find_open(context, call.path_param(0)).await?).await
+    start_flow_by_link(context, call, &find_usable_link(context, call).await?).await
 }
 
 pub(super) async fn submit_retry<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    start_flow_by_link(context, call, &load_open_link_of_flow(context, call).await?).await
+    start_flow_by_link(context, call, &load_link_of_flow(context, call).await?).await
 }
 
 async fn start_flow_by_link<P: Ports>(context: &Context<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
     consent::require_intended_user(call.session.as_ref(), link)?;
+    if link.status == LinkStatus::Used {
+        let session = browser_session::load_link_session(context, call.request, &link.id).await?;
+        let session = session.ok_or_else(browser_session::not_signed_in_error)?;
+        return start_flow(context, call, link_connect_request(call, link)?, &session.hash).await;
+    }
     let (session, cookie) = find_or_open_link_session(context, call, link).await?;
     if let Err(refused) = link::bind_to_session(context, link, &session.hash).await {
         // If the link cannot be used, no session is opened.

@@ -5,6 +5,7 @@
 //! session's anti-forgery token; links only navigate. A page's view is next to its HTML; this file has what several
 //! pages show.
 
+mod auth_methods;
 mod choose;
 mod connect;
 mod connection;
@@ -21,12 +22,13 @@ mod style;
 #[cfg(test)]
 mod tests;
 
+pub use auth_methods::{AuthMethodsView, auth_methods};
 pub use choose::{ChoiceQuestion, ChooseView, choose};
 pub use connect::{ConnectView, connect};
 pub use connection::{AccessSource, ChangePermission, ConnectionView, ExtendedBy, connection};
 pub use connection_list::{AppChoice, ConnectionListView, connection_list};
 pub use consent::{AuthMethodChoice, ConsentDetails};
-pub use form::{FormError, FormField, INPUT_PREFIX, ScopeChoice, field_name};
+pub use form::{FormError, FormField, HeldScope, INPUT_PREFIX, ScopeChoice, field_name};
 pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
 pub use manual::{ManualCredentialView, manual_credential};
 pub use message::{Message, message, refusal_message};

@@ -70,6 +70,11 @@ impl FlowOutcome {
         Self::Discarded,
     ];
 
+    /// Reads the name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+
     /// The name in the database.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -224,7 +229,7 @@ impl FromRow for Flow {
             iss_promised: row.boolean("iss_required")?,
             sealed_verifier: row.optional_text("sealed_verifier")?,
             return_to: row.optional_text("return_to")?,
-            outcome: FlowOutcome::ALL.into_iter().find(|one| one.as_str() == outcome).ok_or_else(unknown)?,
+            outcome: FlowOutcome::parse(&outcome).ok_or_else(unknown)?,
             error: row.optional_text("error")?,
             sealed_grant: row.optional_text("sealed_grant")?,
             pending: row.optional_json("pending_grant")?,

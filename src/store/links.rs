@@ -1,5 +1,6 @@
 //! Rows of `links`.
 
+use super::authorizations::FlowOutcome;
 use super::connections::{read_settings, read_user};
 use super::{
     Columns, FromRow, Page, StoreResult, cut_page, format_cursor, json_text, keys, query_all, query_first,
@@ -28,10 +29,17 @@ macro_rules! choice_until {
       AND status = 'undecided')"
     };
 }
-/// A link's row, with until when the person may answer a question.
+/// The newest flow of the browser that has the link: the other columns are those of the row with the largest rowid.
+macro_rules! last_flow {
+    () => {
+        "(SELECT json_array(status, error, created_at, used_at, expires_at, max(rowid)) FROM flows
+      WHERE session_hash = connect_links.session_hash AND link_id = connect_links.id)"
+    };
+}
+/// A link's row, with until when the person may answer a question, and how far their last attempt is.
 macro_rules! select_links {
     () => {
-        concat!("SELECT *, ", choice_until!(), " AS choice_until FROM connect_links")
+        concat!("SELECT *, ", choice_until!(), " AS choice_until, ", last_flow!(), " AS last_flow FROM connect_links")
     };
 }
 /// The link, if a browser may start it, or start it again. A link with an open question stays with its browser.
@@ -65,6 +73,11 @@ const BIND_TO_SESSION: &str = concat!("UPDATE connect_links SET session_hash = ?
 /// Only the browser that started the link last uses it.
 const MARK_USED: &str = "UPDATE connect_links SET status = ?3, result_connection_id = ?4, flow_id = ?5, used_at = ?6
     WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND coalesce(session_hash, ?7) = ?7";
+/// The person of a used link adds to the connection that it made, in the same browser. A flow that began before the link was
+/// used, or before another one changed the connection, is too late.
+const MARK_USED_AGAIN: &str = "UPDATE connect_links SET used_at = ?4
+    WHERE workspace_id = ?1 AND id = ?2 AND status = 'used' AND session_hash = ?5 AND result_connection_id = ?3
+      AND EXISTS (SELECT 1 FROM connections c WHERE c.id = ?3 AND c.workspace_id = ?1 AND c.generation = ?6)";
 const MARK_CONFIRMED: &str =
     "UPDATE connect_links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 /// Used without a result.
@@ -203,6 +216,81 @@ impl LinkState {
     }
 }
 
+/// How far a person is who tries to connect by a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LinkAttemptStatus {
+    /// The person went to the app, or what came back is being handled.
+    Started,
+    /// They have an open question about the account.
+    WaitingForChoice,
+    /// Your product must confirm them.
+    AwaitingConfirmation,
+    /// Something was connected.
+    Connected,
+    /// They did not allow the access at the app.
+    Denied,
+    /// It failed. `error` is the reason.
+    Failed,
+    /// They did not come back from the app, or did not answer the question, in time.
+    TimedOut,
+    /// They left everything as it was.
+    Discarded,
+}
+
+/// The last attempt of a person to connect by a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkAttempt {
+    outcome: FlowOutcome,
+    error: Option<String>,
+    started_at: Timestamp,
+    expires_at: Timestamp,
+    is_back: bool,
+}
+
+impl LinkAttempt {
+    /// How far it is. What came back from the app is handled, however late it is.
+    pub fn status(&self, now: Timestamp) -> LinkAttemptStatus {
+        let is_over = now >= self.expires_at;
+        match self.outcome {
+            FlowOutcome::Pending if is_over && !self.is_back => LinkAttemptStatus::TimedOut,
+            FlowOutcome::Undecided if is_over => LinkAttemptStatus::TimedOut,
+            FlowOutcome::Pending => LinkAttemptStatus::Started,
+            FlowOutcome::Undecided => LinkAttemptStatus::WaitingForChoice,
+            FlowOutcome::AwaitingConfirmation => LinkAttemptStatus::AwaitingConfirmation,
+            FlowOutcome::Done => LinkAttemptStatus::Connected,
+            FlowOutcome::Denied => LinkAttemptStatus::Denied,
+            FlowOutcome::Failed => LinkAttemptStatus::Failed,
+            FlowOutcome::Discarded => LinkAttemptStatus::Discarded,
+        }
+    }
+
+    /// Why it failed.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// When it began.
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+}
+
+fn read_last_attempt(row: &Columns<'_>) -> StoreResult<Option<LinkAttempt>> {
+    type LastFlow = (Option<String>, Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
+    let Some(last) = row.optional_json::<LastFlow>("last_flow")? else { return Ok(None) };
+    let (Some(outcome), error, Some(started_at), used_at, Some(expires_at), _) = last else { return Ok(None) };
+    let unknown = || DatabaseError::Malformed("a link's flow has an unknown status".into());
+    Ok(Some(LinkAttempt {
+        outcome: FlowOutcome::parse(&outcome).ok_or_else(unknown)?,
+        error,
+        started_at: Timestamp::from_unix(started_at),
+        expires_at: Timestamp::from_unix(expires_at),
+        is_back: used_at.is_some(),
+    }))
+}
+
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -238,6 +326,8 @@ pub struct Link {
     pub authorization: Option<FlowId>,
     /// Until when the person may answer a question, if there is one.
     pub choice_until: Option<Timestamp>,
+    /// The last attempt in the browser that has it.
+    pub last_attempt: Option<LinkAttempt>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it expires.
@@ -250,6 +340,15 @@ impl Link {
     /// Whether the person has an open question now.
     pub fn is_waiting_for_choice(&self, now: Timestamp) -> bool {
         self.status == LinkStatus::Open && self.choice_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether a browser with this session may use it once more, to allow what is missing to the connection that it made. A
+    /// product that confirms its person gets nothing after that.
+    pub fn may_be_used_again(&self, session_hash: &str, now: Timestamp) -> bool {
+        self.status == LinkStatus::Used
+            && !self.needs_confirmation
+            && now < self.expires_at
+            && self.session_hash.as_deref() == Some(session_hash)
     }
 
     /// Its status in the API.
@@ -288,6 +387,7 @@ impl FromRow for Link {
             result_connection: row.optional_id("result_connection_id")?,
             authorization: row.optional_id("flow_id")?,
             choice_until: row.optional_time("choice_until")?,
+            last_attempt: read_last_attempt(row)?,
             created_at: row.time("created_at")?,
             expires_at: row.time("expires_at")?,
             made_by: keys::read_creator_key(row)?,
@@ -426,6 +526,19 @@ pub fn mark_used(
     now: Timestamp,
 ) -> Statement {
     sql!(MARK_USED, workspace, id, status.as_str(), result, authorization, now, session_hash)
+}
+
+/// The statement that uses a used link once more, for a flow that began with this generation of the connection that the link
+/// made.
+pub fn mark_used_again(
+    workspace: &WorkspaceId,
+    id: &LinkId,
+    session_hash: &str,
+    result: &ConnectionId,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Statement {
+    sql!(MARK_USED_AGAIN, workspace, id, result, now, session_hash, generation)
 }
 
 /// The statement that records the embedding product's confirmation.

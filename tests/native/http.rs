@@ -427,8 +427,11 @@ fn an_auth_method_without_a_client_is_not_offered_in_a_link() {
         form.contains(r#"href="/apps/acme/setup?auth_method=oauth2""#) && !form.contains("(recommended)"),
         "{form}"
     );
-    let invited = TestBrowser::new(&fixture).get(&make_link(&fixture, 3600)).body;
-    assert!(invited.contains("Key") && !invited.contains("Other ways"), "{invited}");
+    let (mut invited, link) = (TestBrowser::new(&fixture), make_link(&fixture, 3600));
+    let ways = invited.get(&link).body;
+    assert!(ways.contains("?auth_method=api_key") && !ways.contains("?auth_method=oauth2"), "{ways}");
+    let key = invited.get(&format!("{link}?auth_method=api_key")).body;
+    assert!(key.contains("Key") && !key.contains("Other ways"), "{key}");
     let setup = ann.get("/apps/acme/setup?auth_method=oauth2").body;
     assert!(setup.contains(r#"href="/oauth/start/acme?auth_method=api_key""#), "{setup}");
 }

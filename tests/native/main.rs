@@ -25,6 +25,7 @@ mod http;
 mod idempotency;
 mod invalid_requests;
 mod layers;
+mod links;
 mod list_filters;
 mod malformed_input;
 mod manual_input;

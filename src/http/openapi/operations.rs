@@ -404,11 +404,11 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
 
         // Links
         Handler::CreateLink => operation(LINKS, "Create a link with which a person connects an app or repairs a connection")
-            .about("It works once. After a denial the same browser may try again. It ends when the key that creates it expires or is revoked.")
+            .about("It works once. After a denial the same browser may try again, and the browser that used it may come back for permissions that are missing (docs/connect-links.md). It ends when the key that creates it expires or is revoked.")
             .answers(201, "The link. Its URL is shown only here.")
             .refuses(403, "`insufficient_key_scope`: the key lacks `links`, or has allow-lists and no `connection` is given: such a key creates links only for its own connections.")
             .refuses(404, "`connection_not_found`: the connection does not exist, or is outside the key's allow-lists.")
-            .refuses(409, "`client_missing`: the requested auth method (or every auth method of the app) needs an OAuth client that is not set up, or whose secret must be entered again. `limit_reached`: 10,000 links of the workspace are open. Wait until some are used or expire, or use a shorter `expires_in`. `conflict` also if an earlier version stored the app's definition and this version refuses it."),
+            .refuses(409, "`client_missing`: the requested auth method (or every auth method of the app) needs an OAuth client that is not set up, or whose secret must be entered again; an admin does that at `setup_url`. `limit_reached`: 10,000 links of the workspace are open. Wait until some are used or expire, or use a shorter `expires_in`. `conflict` also if an earlier version stored the app's definition and this version refuses it."),
         Handler::ListLinks => operation(LINKS, "List links")
             .query("app", "Only links for this app.", schemas.request::<AppId>())
             .query("connection", "Only links that repair this connection, or created it.", schemas.request::<ConnectionId>())

@@ -93,7 +93,7 @@ pub(super) fn other_auth_methods(ways: &[AuthMethodChoice]) -> Markup {
     }
 }
 
-fn other_auth_method(way: &AuthMethodChoice) -> Markup {
+pub(super) fn other_auth_method(way: &AuthMethodChoice) -> Markup {
     html! {
         @if way.ready {
             (link(&way.name, &way.href, "auth_method"))

@@ -28,8 +28,20 @@ pub struct ScopeChoice {
     pub required: bool,
     /// Whether it is ticked.
     pub checked: bool,
-    /// Whether the connection already has it.
-    pub granted: bool,
+    /// What the connection to repair has of it.
+    pub held: HeldScope,
+}
+
+/// What a connection has of a permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeldScope {
+    /// It was never asked for, or there is no connection.
+    #[default]
+    Unasked,
+    /// It was granted.
+    Granted,
+    /// It was asked for and not granted.
+    Missing,
 }
 
 /// An input: a variable of the app, or a field of a credential.
@@ -201,6 +213,7 @@ fn scope_list(scopes: &[ScopeChoice]) -> Markup {
             @for scope in scopes {
                 li {
                     (scope_label(scope))
+                    (held_note(scope.held))
                     @if let Some(sensitive) = &scope.sensitive { p.hint { (user_text(sensitive)) } }
                 }
             }
@@ -239,12 +252,22 @@ fn scope_checkbox(index: usize, scope: &ScopeChoice) -> Markup {
                 span {
                     (scope_label(scope))
                     @if scope.required { small { "always needed" } }
-                    @if scope.granted { small { "already allowed" } }
+                    (held_note(scope.held))
                 }
             }
             @if let Some(sensitive) = &scope.sensitive {
                 p.hint id={ "scope-" (index) "-hint" } { (user_text(sensitive)) }
             }
+        }
+    }
+}
+
+fn held_note(held: HeldScope) -> Markup {
+    html! {
+        @match held {
+            HeldScope::Unasked => {},
+            HeldScope::Granted => small { "already allowed" },
+            HeldScope::Missing => small { "missing" },
         }
     }
 }

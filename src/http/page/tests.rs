@@ -136,7 +136,7 @@ fn scope_choice(words: &str) -> ScopeChoice {
         id: text.clone(),
         description: Some(text.clone()),
         sensitive: Some(text),
-        granted: true,
+        held: super::HeldScope::Granted,
         ..ScopeChoice::default()
     }
 }
@@ -648,7 +648,7 @@ fn the_expiry_of_each_credential_type_has_its_own_text() {
 fn required_permissions_cannot_be_unticked_and_all_others_can() {
     let scopes = vec![
         ScopeChoice { id: "must".to_owned(), required: true, ..ScopeChoice::default() },
-        ScopeChoice { id: "may".to_owned(), checked: true, granted: true, ..ScopeChoice::default() },
+        ScopeChoice { id: "may".to_owned(), checked: true, held: super::HeldScope::Granted, ..ScopeChoice::default() },
         ScopeChoice { id: "rather_not".to_owned(), sensitive: Some("Reviewed.".to_owned()), ..ScopeChoice::default() },
     ];
     let view = ConnectView { scopes, ..connect_view("words") };

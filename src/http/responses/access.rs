@@ -5,12 +5,13 @@ use serde::Serialize;
 use crate::app::{AppId, AuthMethodId};
 use crate::cache::CacheRemovalStatus;
 use crate::caller::{ApiKey, KeyScope};
+use crate::connect::FlowFailure;
 use crate::environment::Environment;
 use crate::http::body::Flat;
 use crate::ids::{ApiKeyId, ConnectionId, LinkId, SessionId, SignInLinkId};
 use crate::secret::Secret;
 use crate::store::keys::EndedWithKey;
-use crate::store::links::{Link, LinkState, OnDuplicate};
+use crate::store::links::{Link, LinkAttempt, LinkAttemptStatus, LinkState, OnDuplicate};
 use crate::store::sessions::{Session, SessionKind, SignInLink};
 use crate::time::Timestamp;
 use crate::workspace::{Role, User};
@@ -105,6 +106,26 @@ pub(crate) struct CreatedLinkResponse {
     pub(crate) expires_at: Timestamp,
 }
 
+/// An attempt to connect by a link.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct LinkAttemptResponse {
+    status: LinkAttemptStatus,
+    /// Why it failed.
+    error: Option<FlowFailure>,
+    started_at: Timestamp,
+}
+
+impl LinkAttemptResponse {
+    fn of(attempt: &LinkAttempt, now: Timestamp) -> Self {
+        Self {
+            status: attempt.status(now),
+            error: attempt.error().and_then(FlowFailure::parse),
+            started_at: attempt.started_at(),
+        }
+    }
+}
+
 /// A link, without its URL.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -114,6 +135,9 @@ pub(crate) struct LinkResponse {
     /// The auth method that the creator of the link has fixed. Null: the person chooses.
     auth_method: Option<AuthMethodId>,
     status: LinkState,
+    /// The last attempt of the person, in the browser that has the link. Null: nobody has pressed its button yet, or the
+    /// attempt was over a day ago.
+    last_attempt: Option<LinkAttemptResponse>,
     user: Option<User>,
     /// What the account is for. For a repair: that of the connection when the link was made.
     environment: Option<Environment>,
@@ -135,6 +159,7 @@ impl LinkResponse {
     pub(crate) fn of(link: Link, now: Timestamp) -> Self {
         Self {
             status: link.state(now),
+            last_attempt: link.last_attempt.as_ref().map(|attempt| LinkAttemptResponse::of(attempt, now)),
             id: link.id,
             app: link.app,
             auth_method: link.auth_method,
