@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 use crate::workspace::User;
 
 pub use chosen::{AskedItem, ResolveItems, list_among, list_candidates, load_for_resolve_items};
-pub use listed::{ConnectionFilter, ListedConnection, MOST_EXAMINED, list};
+pub use listed::{ConnectionFilter, EXAMINED_AT_ONCE, ListedConnection, MOST_EXAMINED, list};
 
 /// The live connections of the client `?2` whose definition is the workspace's own.
 macro_rules! custom_grants {

@@ -62,6 +62,9 @@ fn list(fixture: &Fixture, filter: &ConnectionFilter) -> Page<store::connections
     })
 }
 
+/// Operations of one statement of a list, at most: 250 connections with the most expensive filter.
+const MOST_OPERATIONS: i64 = 32_000;
+
 /// What a list costs, and what it answers.
 fn cost_of_list(fixture: &Fixture, filter: &ConnectionFilter) -> (i64, usize) {
     fixture.world.db.reset_counts();
@@ -168,6 +171,8 @@ fn assert_lists_are_flat(small: &Fixture, large: &Fixture) {
     for ((what, of_small), (_, of_large)) in filters(small).into_iter().zip(filters(large)) {
         let (small_cost, small_rows) = cost_of_list(small, &of_small);
         let (large_cost, large_rows) = cost_of_list(large, &of_large);
+        let most = large.world.db.most_vm_steps.get();
+        assert!(most < MOST_OPERATIONS, "{what}: a statement of {most} operations holds the database");
         assert_eq!(small_rows, large_rows, "{what}");
         assert_flat(what, [small_cost, large_cost]);
     }
@@ -196,6 +201,43 @@ fn no_list_costs_more_if_the_app_grants_other_scopes_than_requested() {
         ConnectionFilter { attention: Some("missing_scopes".into()), limit: 50, ..ConnectionFilter::default() };
     assert_eq!(list(&small, &filter).data, [], "none is missing");
     assert_lists_are_flat(&small, &large);
+}
+
+#[test]
+fn no_list_costs_more_if_most_connections_are_disconnected() {
+    let ended = [("deleted_at", "CASE WHEN n.number % 100 THEN 1 END")];
+    let [small, large] = SIZES.map(|size| workspace_with(size, &ended));
+    let all = ConnectionFilter { limit: 5, ..ConnectionFilter::default() };
+    let [cost_of_small, cost_of_large] = [&small, &large].map(|fixture| cost_of_list(fixture, &all));
+    assert_eq!((cost_of_small.1, cost_of_large.1), (5, 5));
+    assert_flat("first page", [cost_of_small.0, cost_of_large.0]);
+    assert!(large.world.db.most_vm_steps.get() < MOST_OPERATIONS);
+    let (found, pages) = list_all(&large, &ConnectionFilter { limit: 50, ..ConnectionFilter::default() });
+    let live = large.world.db.query_number("SELECT count(*) FROM connections WHERE deleted_at IS NULL");
+    assert_eq!(i64::try_from(found.len()).unwrap(), live);
+    assert!(pages <= 4, "{pages} pages");
+}
+
+#[test]
+fn a_list_of_many_named_connections_is_in_order_and_holds_no_neighbour_up() {
+    let fixture = workspace_with(1_000, &[]);
+    let ids: Vec<_> = (1..=1_000).rev().map(numbered_id).collect();
+    for limit in [1, 50, 100, 200] {
+        let all = ConnectionFilter { connections: Some(ids.clone()), limit, ..ConnectionFilter::default() };
+        fixture.world.db.reset_counts();
+        let first = list(&fixture, &all);
+        let most = fixture.world.db.most_vm_steps.get();
+        assert!(most < MOST_OPERATIONS, "{limit}: a statement of {most} operations holds the database");
+        assert_eq!(i64::try_from(first.data.len()).unwrap(), limit);
+        if limit > 1 {
+            let (found, pages) = list_all(&fixture, &all);
+            assert_eq!(found, ids.iter().rev().cloned().collect::<Vec<_>>());
+            assert_eq!(i64::try_from(pages).unwrap(), 1_000 / limit);
+        }
+        let none = ConnectionFilter { text: Some("none".into()), ..all };
+        let (found, pages) = list_all(&fixture, &none);
+        assert_eq!((found, pages), (vec![], 1));
+    }
 }
 
 #[test]
@@ -469,7 +511,7 @@ fn every_filter_has_its_index() {
         fixture.world.db.reset_counts();
         list(&fixture, &filter);
         let run = fixture.world.db.statements_run.borrow().clone();
-        let sql = run.iter().find(|sql| sql.starts_with("SELECT c.*")).unwrap();
+        let sql = run.iter().find(|sql| sql.starts_with("SELECT c.id AS id, c.workspace_id")).unwrap();
         let plan = fixture.world.db.explain_query_plan(sql);
         assert_eq!(plan[0], format!("SEARCH c USING INDEX {index}"), "{what}");
         let sorts = plan.iter().any(|step| step.contains("USE TEMP B-TREE"));

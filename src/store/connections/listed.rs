@@ -1,7 +1,7 @@
 //! Connections as a page and the API list them.
 //!
-//! Owns the filters, and what is shown of a connection in addition to its own columns. An unreadable row does not make
-//! the whole list fail.
+//! Owns the filters, how far one request and one statement read, and what is shown of a connection in addition to its own
+//! columns. An unreadable row does not make the whole list fail.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use crate::connection::{Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILU
 use crate::environment::Environment;
 use crate::gather::Gather as _;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Row};
+use crate::ports::{Database, DatabaseError, Row, Statement};
 use crate::sql;
-use crate::store::{Columns, FromRow, Page, StoreResult, cut_page, json_text, run_statement};
+use crate::store::{Columns, FromRow, Page, StoreResult, json_text, run_statement};
 use crate::time::Timestamp;
 
 /// The app was asked: no problem of ours prevented it.
@@ -22,20 +22,39 @@ macro_rules! was_asked {
         "coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')"
     };
 }
+/// The columns of a listed connection. Of its credential only the beginning, which names the key that sealed it: the rest
+/// would be most of what a page of a list reads and sends.
+macro_rules! listed_columns {
+    () => {
+        "c.id AS id, c.workspace_id, c.app, c.app_revision, c.auth_method, c.credential_type, c.oauth_client, c.name, c.user_id, c.user_name,
+      c.account_id, c.account_label, c.created_at AS created_at, c.connected_at, c.last_used_at, c.deleted_at, c.generation, c.version, c.status,
+      c.reconnect_reason, c.expires_at, c.refreshable, c.refreshed_at, c.refresh_expires_at, c.refresh_idle_until, c.grant_expires_at,
+      c.lease_attempt_id, c.lease_expires_at, c.lease_token_hash, c.ambiguous_token_hash, c.ambiguous_since, c.next_attempt_at, c.failures,
+      c.last_error, c.refresh_refused_since, c.refresh_refused_code, c.checked_at, c.check_evidence, c.next_check_at,
+      c.no_resources_message, c.definition_update_blocked, c.metadata, c.allowed_workflows, c.scopes_requested, c.scopes_granted,
+      c.variables, c.destinations, c.environment, c.is_shared, substr(c.sealed_credential, 1, 40) AS sealed_credential"
+    };
+}
 /// One row per connection with what the page and the API show. A filter that is NULL selects everything. The first
 /// condition decides which index is used: what it names is found without a scan of the whole workspace. The next page
 /// is found by a bound that is always present, because otherwise `SQLite` would not use it.
 macro_rules! listed {
     ($first:literal) => {
+        listed!(listed_columns!(), "c.deleted_at IS NULL AND ", $first)
+    };
+    ($columns:expr, $live:literal, $first:literal) => {
         concat!(
-            "SELECT c.*, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.is_current AS client_current, k.secret_expires_at AS client_secret_expires_at,
+            "SELECT ",
+            $columns,
+            ", k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.is_current AS client_current, k.secret_expires_at AS client_secret_expires_at,
       coalesce(c.used_by_workflows, (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id)) AS workflows,
       coalesce(c.used_by_steps, (SELECT count(*) FROM uses u WHERE u.connection_id = c.id)) AS steps,
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
         AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate,
       EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AS is_default
     FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
-    WHERE c.deleted_at IS NULL AND ",
+    WHERE ",
+            $live,
             $first,
             "
       AND (?3 IS NULL OR c.app = ?3)
@@ -102,11 +121,17 @@ macro_rules! last_read {
     };
 }
 
-const FIND: &str = newest_first!(listed!("c.workspace_id = ?1 AND c.id = ?2"));
+/// With its whole credential: a connection that is looked at alone may be used.
+const FIND: &str = newest_first!(listed!("c.*", "c.deleted_at IS NULL AND ", "c.workspace_id = ?1 AND c.id = ?2"));
 /// The plus keeps `SQLite` from reading a whole workspace in order of time.
 const AMONG: &str =
     newest_first!(listed!("+c.workspace_id = ?1 AND ?2 IS NULL AND c.id IN (SELECT value FROM json_each(?9))"));
+/// Where the named connections stand in the order of a list.
+const POSITIONS: &str = "SELECT created_at, id FROM connections c WHERE +c.workspace_id = ?1 AND c.deleted_at IS NULL
+      AND c.id IN (SELECT value FROM json_each(?2)) AND (c.created_at, c.id) < (?3, ?4)";
 const LIST: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL"));
+/// Those that are disconnected and not erased yet, too: any number of them may follow each other.
+const LIST_WITH_ENDED: &str = newest_first!(listed!(listed_columns!(), "", "c.workspace_id = ?1 AND ?2 IS NULL"));
 const OF_USER: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?5"));
 const OF_NOBODY: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id IS NULL"));
 /// A person's own connections and those that others share, each found in order by the index, and merged.
@@ -139,9 +164,13 @@ const LAST_WITH_OTHER_SCOPES: &str = last_read!(
 /// The connections that a workflow used, up to a limit.
 const OF_WORKFLOW: &str = "SELECT connection_id FROM uses WHERE workspace_id = ?1 AND workflow = ?2 LIMIT ?3";
 
-/// Connections that one request looks at, at most, if it has to look at each of them: a query of one workspace must not
-/// hold the database. The next page continues behind them.
+/// Connections that one request looks at, at most, if it has to look at each of them. The next page continues behind them.
 pub const MOST_EXAMINED: i64 = 1_000;
+/// Connections that one statement looks at. The database runs one statement at a time: between two of them, those of
+/// other workspaces have their turn.
+pub const EXAMINED_AT_ONCE: i64 = 250;
+/// The same of connections that are named: each is looked up apart, and those that are found are sorted.
+const NAMED_AT_ONCE: usize = 100;
 /// Uses of a workflow that are looked up to find its connections. Where there are more, the list is read in order.
 const MOST_USES_OF_WORKFLOW: i64 = 1_000;
 
@@ -237,17 +266,47 @@ pub struct ConnectionFilter {
     pub limit: i64,
 }
 
-/// The cursor of a page after this row.
-fn row_cursor(row: &Row) -> String {
-    let row = Columns(row);
-    format!("{}.{}", row.integer("created_at").unwrap_or_default(), row.text("id").unwrap_or_default())
-}
-
-/// In which order a list is read: by which statement, and by which statement one finds how far it may read. No second
-/// one where the first reads only what it lists.
+/// In which order a list is read: by which statement, and by which statement one finds how far it may read.
 struct ListPlan<'a> {
     select: &'static str,
-    last_read: Option<(&'static str, Option<&'a str>)>,
+    reach: Reach<'a>,
+}
+
+/// How far a statement reads.
+#[derive(Clone, Copy)]
+enum Reach<'a> {
+    /// Only to the last row that it lists.
+    Listed,
+    /// The same, and connections that are disconnected are among those rows. Where they are, the rest of the page is read
+    /// by the other statement in pieces.
+    ListedOrEnded(&'static str, LastRead<'a>),
+    /// To the last row of a piece.
+    Piece(LastRead<'a>),
+    /// Only these, in pieces.
+    Named(&'a [ConnectionId]),
+}
+
+/// The statement that finds the last row of a piece, and its value.
+type LastRead<'a> = (&'static str, Option<&'a str>);
+
+impl<'a> Reach<'a> {
+    fn piece_if(is_piece: bool, last_read: LastRead<'a>) -> Self {
+        if is_piece { Self::Piece(last_read) } else { Self::Listed }
+    }
+}
+
+/// A row that a list was read to: when it was created, and its id.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Position(i64, String);
+
+impl Position {
+    fn of(row: &Row) -> StoreResult<Self> {
+        Ok(Self(Columns(row).integer("created_at")?, Columns(row).text("id")?))
+    }
+
+    fn cursor(&self) -> String {
+        format!("{}.{}", self.0, self.1)
+    }
 }
 
 impl ConnectionFilter {
@@ -271,24 +330,30 @@ impl ConnectionFilter {
         let is_partly_covered = set.iter().filter(|is_set| **is_set).count() > 1;
         let by_index = |select, last_read, value| ListPlan {
             select,
-            last_read: is_partly_covered.then_some((last_read, Some(value))),
+            reach: Reach::piece_if(is_partly_covered, (last_read, Some(value))),
         };
         match self {
-            Self { id: Some(_), .. } => ListPlan { select: FIND, last_read: None },
-            Self { connections: Some(_), .. } => ListPlan { select: AMONG, last_read: None },
+            Self { id: Some(_), .. } => ListPlan { select: FIND, reach: Reach::Listed },
+            Self { connections: Some(ids), .. } if ids.len() > NAMED_AT_ONCE => {
+                ListPlan { select: AMONG, reach: Reach::Named(ids) }
+            }
+            Self { connections: Some(_), .. } => ListPlan { select: AMONG, reach: Reach::Listed },
             Self { user: Some(user), .. } => by_index(OF_USER, LAST_OF_USER, user.as_str()),
             Self { without_user: true, .. } => {
-                ListPlan { select: OF_NOBODY, last_read: is_partly_covered.then_some((LAST_OF_NOBODY, None)) }
+                ListPlan { select: OF_NOBODY, reach: Reach::piece_if(is_partly_covered, (LAST_OF_NOBODY, None)) }
             }
             Self { visible_to: Some(user), .. } => by_index(SEEN_BY, LAST_SEEN_BY, user.as_str()),
             Self { status: Some(status), .. } if *status != ConnectionStatus::Connected => {
                 by_index(WITH_STATUS, LAST_WITH_STATUS, status.as_str())
             }
             Self { attention: Some(code), .. } if code == "missing_scopes" => {
-                ListPlan { select: WITH_OTHER_SCOPES, last_read: Some((LAST_WITH_OTHER_SCOPES, None)) }
+                ListPlan { select: WITH_OTHER_SCOPES, reach: Reach::Piece((LAST_WITH_OTHER_SCOPES, None)) }
             }
             Self { app: Some(app), .. } => by_index(OF_APP, LAST_OF_APP, app.as_str()),
-            Self { .. } => ListPlan { select: LIST, last_read: set.contains(&true).then_some((LAST_OF_LIST, None)) },
+            Self { .. } if set.contains(&true) => ListPlan { select: LIST, reach: Reach::Piece((LAST_OF_LIST, None)) },
+            Self { .. } => {
+                ListPlan { select: LIST_WITH_ENDED, reach: Reach::ListedOrEnded(LIST, (LAST_OF_LIST, None)) }
+            }
         }
     }
 }
@@ -308,24 +373,169 @@ async fn find_of_workflow(
     Ok(None)
 }
 
-/// The last row that a list may read; none where fewer are left.
-async fn find_last_read(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    filter: &ConnectionFilter,
-    plan: &ListPlan<'_>,
-) -> StoreResult<Option<Row>> {
-    let Some((statement, value)) = plan.last_read else { return Ok(None) };
-    let after = filter.after.as_ref();
-    let at = after.map_or(NEVER, |(at, _)| at.unix());
-    let id = after.map_or("", |(_, id)| id.as_str());
-    let most = MOST_EXAMINED.max(filter.limit + 1);
-    let found = run_statement(db, sql!(statement, workspace, at, id, most - 1, value)).await?;
-    Ok(found.rows.into_iter().next())
-}
-
 /// Later than every connection was created, and exact as a floating point number.
 const NEVER: i64 = 9_000_000_000_000_000;
+
+/// The statement that finds the last row of the piece behind a row; none where fewer are left.
+fn last_read_statement(workspace: &WorkspaceId, after: Option<&Position>, (sql, value): LastRead<'_>) -> Statement {
+    let (at, id) = after.map_or((NEVER, ""), |Position(at, id)| (*at, id.as_str()));
+    sql!(sql, workspace, at, id, EXAMINED_AT_ONCE - 1, value)
+}
+
+/// One list as it is read piece by piece.
+struct ListReader<'a> {
+    workspace: &'a WorkspaceId,
+    filter: &'a ConnectionFilter,
+    now: Timestamp,
+    /// Only these connections, as JSON.
+    among: Option<String>,
+    found: Vec<Row>,
+    examined: i64,
+}
+
+impl ListReader<'_> {
+    fn wanted(&self) -> i64 {
+        self.filter.limit - i64::try_from(self.found.len()).unwrap_or(i64::MAX)
+    }
+
+    /// The statement that lists what is behind one row, up to another.
+    fn statement(&self, select: &'static str, after: Option<&Position>, to: Option<&Position>) -> Statement {
+        let Self { workspace, filter, now, .. } = self;
+        let (read_to_time, read_to_id) = to.map_or((0, ""), |Position(at, id)| (*at, id.as_str()));
+        sql!(
+            select,
+            *workspace,
+            filter.id.as_ref(),
+            filter.app.as_ref(),
+            filter.status.map(ConnectionStatus::as_str),
+            filter.user.as_deref(),
+            filter.workflow.as_deref(),
+            filter.text.as_deref(),
+            filter.visible_to.as_deref(),
+            self.among.as_deref(),
+            filter.apps.as_ref().map(json_text),
+            filter.attention.as_deref(),
+            *now,
+            after.map(|Position(at, _)| *at),
+            after.map(|Position(_, id)| id.as_str()),
+            self.wanted() + 1,
+            FAILURE_THRESHOLD,
+            now.plus(SECRET_EXPIRY_WARNING),
+            now.plus(EXPIRES_SOON_WITHIN),
+            now.plus(-UNUSED_AFTER),
+            read_to_time,
+            read_to_id,
+            filter.environment.map(Environment::as_str),
+            filter.key_environment.map(Environment::as_str),
+            filter.statuses.as_ref().map(|list| json_text(&list.iter().map(|one| one.as_str()).collect::<Vec<_>>())),
+            filter.metadata.as_ref().map(json_text),
+            filter.updated_since,
+            filter.without_user
+        )
+    }
+
+    /// Takes rows until the page is full. Returns whether more were found than fit.
+    fn take(&mut self, rows: Vec<Row>) -> bool {
+        let room = usize::try_from(self.wanted()).unwrap_or(0);
+        let more = rows.len() > room;
+        self.found.extend(rows.into_iter().take(room));
+        more
+    }
+
+    /// The cursor of the page after those that were found.
+    fn cursor(&self) -> StoreResult<Option<String>> {
+        self.found.last().map(|row| Ok(Position::of(row)?.cursor())).transpose()
+    }
+
+    /// Reads by a statement that reads only what it lists.
+    async fn read_listed(&mut self, db: &impl Database, select: &'static str) -> StoreResult<Option<String>> {
+        let after = self.start();
+        let answer = run_statement(db, self.statement(select, after.as_ref(), None)).await?;
+        if self.take(answer.rows) { self.cursor() } else { Ok(None) }
+    }
+
+    /// The same, where some of the rows may be disconnected: then the rest is read in pieces.
+    async fn read_listed_or_ended(
+        &mut self,
+        db: &impl Database,
+        select: &'static str,
+        live: &'static str,
+        last_read: LastRead<'_>,
+    ) -> StoreResult<Option<String>> {
+        let after = self.start();
+        let answer = run_statement(db, self.statement(select, after.as_ref(), None)).await?;
+        let read = i64::try_from(answer.rows.len()).unwrap_or(i64::MAX);
+        let last = answer.rows.last().map(Position::of).transpose()?.filter(|_| read > self.filter.limit);
+        let is_live = |row: &Row| Columns(row).optional_time("deleted_at").is_ok_and(|deleted| deleted.is_none());
+        if self.take(answer.rows.into_iter().filter(is_live).collect()) {
+            return self.cursor();
+        }
+        let Some(last) = last else { return Ok(None) };
+        self.examined = read;
+        self.read_pieces(db, live, Some(last), last_read).await
+    }
+
+    /// Reads piece by piece, until the page is full or the request has looked at enough.
+    async fn read_pieces(
+        &mut self,
+        db: &impl Database,
+        select: &'static str,
+        mut after: Option<Position>,
+        last_read: LastRead<'_>,
+    ) -> StoreResult<Option<String>> {
+        let first = run_statement(db, last_read_statement(self.workspace, after.as_ref(), last_read)).await?;
+        let mut to = first.rows.first().map(Position::of).transpose()?;
+        loop {
+            let mut statements = vec![self.statement(select, after.as_ref(), to.as_ref())];
+            self.examined += EXAMINED_AT_ONCE;
+            let goes_on = to.is_some() && self.examined < MOST_EXAMINED;
+            statements.extend(goes_on.then(|| last_read_statement(self.workspace, to.as_ref(), last_read)));
+            let mut answers = db.batch(statements).await?.into_iter();
+            if self.take(answers.next().map(|answer| answer.rows).unwrap_or_default()) {
+                return self.cursor();
+            }
+            if !goes_on {
+                return Ok(to.as_ref().map(Position::cursor));
+            }
+            let next = answers.next().and_then(|answer| answer.rows.into_iter().next());
+            after = std::mem::replace(&mut to, next.as_ref().map(Position::of).transpose()?);
+        }
+    }
+
+    /// Reads the named connections in pieces, after their order is known.
+    async fn read_named(
+        &mut self,
+        db: &impl Database,
+        select: &'static str,
+        ids: &[ConnectionId],
+    ) -> StoreResult<Option<String>> {
+        let after = self.start();
+        let (at, id) = after.as_ref().map_or((NEVER, ""), |Position(at, id)| (*at, id.as_str()));
+        let mut positions = Vec::new();
+        for piece in ids.chunks(NAMED_AT_ONCE) {
+            let found = run_statement(db, sql!(POSITIONS, self.workspace, json_text(piece), at, id)).await?;
+            for row in &found.rows {
+                positions.push(Position::of(row)?);
+            }
+        }
+        positions.sort_unstable_by(|left, right| right.cmp(left));
+        let mut pieces = positions.chunks(NAMED_AT_ONCE).peekable();
+        while let Some(piece) = pieces.next() {
+            let named: Vec<&str> = piece.iter().map(|Position(_, id)| id.as_str()).collect();
+            self.among = Some(json_text(&named));
+            let answer = run_statement(db, self.statement(select, after.as_ref(), None)).await?;
+            let is_full = self.take(answer.rows);
+            if is_full || self.wanted() == 0 && pieces.peek().is_some() {
+                return self.cursor();
+            }
+        }
+        Ok(None)
+    }
+
+    fn start(&self) -> Option<Position> {
+        self.filter.after.as_ref().map(|(at, id)| Position(at.unix(), id.to_string()))
+    }
+}
 
 /// Connections, newest first. A page may have fewer than asked for, or none, although more follow: a request looks at
 /// [`MOST_EXAMINED`] connections only.
@@ -345,46 +555,20 @@ pub async fn list(
     if filter.attention.as_deref() == Some("default_unusable") && filter.status.is_none() {
         filter.to_mut().status = Some(ConnectionStatus::NeedsReconnect);
     }
-    let plan = filter.plan();
-    let last_read = find_last_read(db, workspace, &filter, &plan).await?;
-    let (read_to_time, read_to_id) = match &last_read {
-        Some(row) => (Columns(row).integer("created_at")?, Columns(row).text("id")?),
-        None => (0, String::new()),
+    let among = filter.connections.as_ref().map(json_text);
+    let mut reader = ListReader { workspace, filter: &filter, now, among, found: Vec::new(), examined: 0 };
+    let ListPlan { select, reach } = filter.plan();
+    let next = match reach {
+        Reach::Listed => reader.read_listed(db, select).await?,
+        Reach::ListedOrEnded(live, last_read) => reader.read_listed_or_ended(db, select, live, last_read).await?,
+        Reach::Named(ids) => reader.read_named(db, select, ids).await?,
+        Reach::Piece(last_read) => {
+            let after = reader.start();
+            reader.read_pieces(db, select, after, last_read).await?
+        }
     };
-    let statement = sql!(
-        plan.select,
-        workspace,
-        filter.id.as_ref(),
-        filter.app.as_ref(),
-        filter.status.map(ConnectionStatus::as_str),
-        filter.user.as_deref(),
-        filter.workflow.as_deref(),
-        filter.text.as_deref(),
-        filter.visible_to.as_deref(),
-        filter.connections.as_ref().map(json_text),
-        filter.apps.as_ref().map(json_text),
-        filter.attention.as_deref(),
-        now,
-        filter.after.as_ref().map(|(at, _)| *at),
-        filter.after.as_ref().map(|(_, id)| id),
-        filter.limit + 1,
-        FAILURE_THRESHOLD,
-        now.plus(SECRET_EXPIRY_WARNING),
-        now.plus(EXPIRES_SOON_WITHIN),
-        now.plus(-UNUSED_AFTER),
-        read_to_time,
-        read_to_id,
-        filter.environment.map(Environment::as_str),
-        filter.key_environment.map(Environment::as_str),
-        filter.statuses.as_ref().map(|list| json_text(&list.iter().map(|one| one.as_str()).collect::<Vec<_>>())),
-        filter.metadata.as_ref().map(json_text),
-        filter.updated_since,
-        filter.without_user
-    );
-    let answer = run_statement(db, statement).await?;
-    let rows = cut_page(answer.rows, filter.limit, row_cursor);
-    let mut data = Vec::with_capacity(rows.data.len());
-    for row in &rows.data {
+    let mut data = Vec::with_capacity(reader.found.len());
+    for row in &reader.found {
         match ListedConnection::from_row(&Columns(row)) {
             Ok(one) => data.push(one),
             // All rows lack the column: leaving them out would show an empty workspace.
@@ -393,5 +577,5 @@ pub async fn list(
             Err(_) => {}
         }
     }
-    Ok(Page { data, next: rows.next.or_else(|| last_read.as_ref().map(row_cursor)) })
+    Ok(Page { data, next })
 }

@@ -79,6 +79,8 @@ pub(crate) struct TestDatabase {
     pub(crate) rows_scanned: Cell<i64>,
     /// Operations of `SQLite`'s virtual machine: what a statement costs, whichever way it finds its rows.
     pub(crate) vm_steps: Cell<i64>,
+    /// Those of the statement with the most.
+    pub(crate) most_vm_steps: Cell<i64>,
     pub(crate) statements_run: RefCell<BTreeSet<&'static str>>,
 }
 
@@ -115,6 +117,7 @@ impl TestDatabase {
             writes: Cell::new(0),
             rows_scanned: Cell::new(0),
             vm_steps: Cell::new(0),
+            most_vm_steps: Cell::new(0),
             statements_run: RefCell::default(),
         }
     }
@@ -130,6 +133,7 @@ impl TestDatabase {
         self.writes.set(0);
         self.rows_scanned.set(0);
         self.vm_steps.set(0);
+        self.most_vm_steps.set(0);
         self.statements_run.borrow_mut().clear();
     }
 
@@ -191,7 +195,9 @@ impl TestDatabase {
         }
         self.rows_scanned
             .set(self.rows_scanned.get() + i64::from(prepared.reset_status(StatementStatus::FullscanStep)));
-        self.vm_steps.set(self.vm_steps.get() + i64::from(prepared.reset_status(StatementStatus::VmStep)));
+        let steps = i64::from(prepared.reset_status(StatementStatus::VmStep));
+        self.vm_steps.set(self.vm_steps.get() + steps);
+        self.most_vm_steps.set(self.most_vm_steps.get().max(steps));
         let changes = if is_write { self.sqlite().changes() } else { 0 };
         self.writes.set(self.writes.get() + u64::from(is_write));
         Ok(Rows { rows, changes })

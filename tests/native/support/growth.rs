@@ -31,8 +31,8 @@ const MOST_PAGES: i64 = 500;
 /// Statements that read more where there is more, by how they begin, and why they may.
 pub(crate) const GROWING: [(&str, &str); 23] = [
     (
-        "SELECT c.*, k.misconfigured_at",
-        "has a bound of its own, which `rows_read` measures; an unfiltered list passes disconnected rows until they are erased",
+        "SELECT c.id AS id, c.workspace_id, c.app",
+        "a list reads to a row that another statement finds: `rows_read` measures both",
     ),
     (
         "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL WHERE workspace_id",
