@@ -292,6 +292,8 @@ fn a_search_costs_no_more_in_a_longer_log() {
             .map(|query| {
                 fixture.world.db.reset_counts();
                 events(&fixture, &key, &query);
+                let most = fixture.world.db.most_vm_steps.get();
+                assert!(most < 20_000, "{query}: a statement of {most} operations holds the database");
                 (query, fixture.world.db.vm_steps.get())
             })
             .collect::<Vec<_>>()

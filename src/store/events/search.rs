@@ -6,9 +6,9 @@ use crate::app::AppId;
 use crate::audit::{Actor, EventType};
 use crate::environment::Environment;
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
-use crate::ports::Database;
+use crate::ports::{Database, Rows, Statement};
 use crate::sql;
-use crate::store::{Columns, FromRow, Page, StoreResult, json_text, query_all, run_statement};
+use crate::store::{Columns, FromRow, Page, StoreResult, json_text, query_all, read_all, run_statement};
 use crate::time::Timestamp;
 
 use super::{EventPosition, start_position};
@@ -47,6 +47,8 @@ const LAST_READ_OF_CONNECTION: &str = last_read!("workspace_id = ?1 AND connecti
 
 /// Lines that one request looks at, at most. The next page continues behind them.
 pub const MOST_EXAMINED: i64 = 1_000;
+/// Lines that one statement looks at: between two of them, the database has time for other workspaces.
+const EXAMINED_AT_ONCE: i64 = 250;
 
 /// One line of the audit log of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -224,20 +226,105 @@ fn cursor((at, seq): EventPosition) -> String {
     format!("{}.{seq}", at.unix())
 }
 
-/// The last line that a search may read; none where fewer are left.
-async fn find_last_read(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    filter: &EventFilter,
-) -> StoreResult<Option<EventPosition>> {
-    if filter.is_whole() {
-        return Ok(None);
+/// A search as it is read piece by piece.
+struct Search<'a> {
+    workspace: &'a WorkspaceId,
+    filter: &'a EventFilter,
+    found: Vec<NumberedEvent>,
+}
+
+impl Search<'_> {
+    fn wanted(&self) -> i64 {
+        self.filter.limit - i64::try_from(self.found.len()).unwrap_or(i64::MAX)
     }
-    let sql = if filter.connection.is_some() { LAST_READ_OF_CONNECTION } else { LAST_READ };
-    let (at, seq) = filter.start();
-    let from = filter.from.map_or(0, Timestamp::unix);
-    let most = MOST_EXAMINED.max(filter.limit + 1);
-    let found = run_statement(db, sql!(sql, workspace, at, seq, from, most - 1, filter.connection.as_ref())).await?;
+
+    /// The oldest line that is asked for.
+    fn end(&self) -> EventPosition {
+        (self.filter.from.unwrap_or(Timestamp::from_unix(0)), 0)
+    }
+
+    /// The statement that finds the last line of the piece behind a line; none where fewer are left.
+    fn last_read(&self, (at, seq): EventPosition) -> Statement {
+        let connection = self.filter.connection.as_ref();
+        let sql = if connection.is_some() { LAST_READ_OF_CONNECTION } else { LAST_READ };
+        sql!(sql, self.workspace, at, seq, self.end().0, EXAMINED_AT_ONCE - 1, connection)
+    }
+
+    /// The statement that reads what is behind one line, up to another.
+    fn statement(&self, (at, seq): EventPosition, to: Option<EventPosition>, limit: i64) -> Statement {
+        let filter = self.filter;
+        let (to_at, to_seq) = to.map_or(self.end(), |last| last.max(self.end()));
+        let types: Option<Vec<_>> = filter.types.as_ref().map(|list| list.iter().map(|one| one.as_str()).collect());
+        sql!(
+            if filter.connection.is_some() { SEARCH_CONNECTION } else { SEARCH },
+            self.workspace,
+            at,
+            seq,
+            to_at,
+            to_seq,
+            types.as_ref().map(json_text),
+            filter.stored_actor(),
+            filter.app.as_ref(),
+            filter.workflow.as_deref(),
+            filter.connections.as_ref().map(json_text),
+            filter.apps.as_ref().map(json_text),
+            limit,
+            filter.connection.as_ref(),
+            filter.environment.map(Environment::as_str)
+        )
+    }
+
+    /// Takes lines until the page is full. Returns whether more were found than fit.
+    fn take(&mut self, lines: Vec<NumberedEvent>) -> bool {
+        let room = usize::try_from(self.wanted()).unwrap_or(0);
+        let more = lines.len() > room;
+        self.found.extend(lines.into_iter().take(room));
+        more
+    }
+
+    fn last_found(&self) -> Option<EventPosition> {
+        self.found.last().map(|one| (one.event.at, one.seq))
+    }
+
+    /// Reads where each line is one that is asked for. Returns the last line of the page if more follow.
+    async fn read_all(&mut self, db: &impl Database) -> StoreResult<Option<EventPosition>> {
+        let mut after = self.filter.start();
+        loop {
+            let limit = EXAMINED_AT_ONCE.min(self.wanted() + 1);
+            let lines: Vec<NumberedEvent> = query_all(db, self.statement(after, None, limit)).await?;
+            let is_last = i64::try_from(lines.len()).is_ok_and(|lines| lines < limit);
+            if self.take(lines) {
+                return Ok(self.last_found());
+            }
+            if is_last {
+                return Ok(None);
+            }
+            after = self.last_found().unwrap_or(after);
+        }
+    }
+
+    /// Reads piece by piece, until the page is full or the request has looked at enough. Returns the last line that was
+    /// looked at if more follow.
+    async fn read_pieces(&mut self, db: &impl Database) -> StoreResult<Option<EventPosition>> {
+        let mut after = self.filter.start();
+        let mut to = read_position(&run_statement(db, self.last_read(after)).await?)?;
+        let mut examined = EXAMINED_AT_ONCE;
+        loop {
+            let goes_on = to.filter(|_| examined < MOST_EXAMINED);
+            let mut statements = vec![self.statement(after, to, self.wanted() + 1)];
+            statements.extend(goes_on.map(|to| self.last_read(to)));
+            let answers = db.batch(statements).await?;
+            if self.take(answers.first().map(read_all).transpose()?.unwrap_or_default()) {
+                return Ok(self.last_found());
+            }
+            let Some(reached) = goes_on else { return Ok(to) };
+            (after, to) = (reached, answers.get(1).map(read_position).transpose()?.flatten());
+            examined += EXAMINED_AT_ONCE;
+        }
+    }
+}
+
+fn read_position(found: &Rows) -> StoreResult<Option<EventPosition>> {
     let position = |row| Ok((Columns(row).time("occurred_at")?, Columns(row).integer("seq")?));
     found.rows.first().map(position).transpose()
 }
@@ -249,32 +336,7 @@ pub async fn search(
     workspace: &WorkspaceId,
     filter: &EventFilter,
 ) -> StoreResult<Page<AuditEvent>> {
-    let last_read = find_last_read(db, workspace, filter).await?;
-    let (at, seq) = filter.start();
-    let from = (filter.from.unwrap_or(Timestamp::from_unix(0)), 0);
-    let (to_at, to_seq) = last_read.map_or(from, |last| last.max(from));
-    let types: Option<Vec<_>> = filter.types.as_ref().map(|list| list.iter().map(|one| one.as_str()).collect());
-    let statement = sql!(
-        if filter.connection.is_some() { SEARCH_CONNECTION } else { SEARCH },
-        workspace,
-        at,
-        seq,
-        to_at,
-        to_seq,
-        types.as_ref().map(json_text),
-        filter.stored_actor(),
-        filter.app.as_ref(),
-        filter.workflow.as_deref(),
-        filter.connections.as_ref().map(json_text),
-        filter.apps.as_ref().map(json_text),
-        filter.limit + 1,
-        filter.connection.as_ref(),
-        filter.environment.map(Environment::as_str)
-    );
-    let rows: Vec<NumberedEvent> = query_all(db, statement).await?;
-    let page = super::cut_page(rows, filter.limit, |one| cursor((one.event.at, one.seq)));
-    Ok(Page {
-        data: page.data.into_iter().map(|one| one.event).collect(),
-        next: page.next.or_else(|| last_read.map(cursor)),
-    })
+    let mut search = Search { workspace, filter, found: Vec::new() };
+    let last = if filter.is_whole() { search.read_all(db).await? } else { search.read_pieces(db).await? };
+    Ok(Page { data: search.found.into_iter().map(|one| one.event).collect(), next: last.map(cursor) })
 }
