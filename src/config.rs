@@ -10,10 +10,10 @@ use subtle::ConstantTimeEq;
 use url::Url;
 
 use crate::audit::AuditReads;
-use crate::egress::EgressPolicy;
+use crate::egress::{EgressPolicy, EgressUrl};
 use crate::error::{Error, Result};
 use crate::gather::Gather as _;
-use crate::ids::ClientId;
+use crate::ids::{ClientId, WorkspaceId};
 use crate::retention;
 use crate::vault::KeyRing;
 
@@ -65,6 +65,14 @@ pub struct EnvVariables {
     pub audit_reads: Option<String>,
     /// `AUDIT_DAYS`
     pub audit_days: Option<String>,
+    /// `ACCESS_TEAM_DOMAIN`
+    pub access_team_domain: Option<String>,
+    /// `ACCESS_AUDIENCE`
+    pub access_audience: Option<String>,
+    /// `ACCESS_WORKSPACE`
+    pub access_workspace: Option<String>,
+    /// `ACCESS_ADMIN_GROUPS`
+    pub access_admin_groups: Option<String>,
 }
 
 /// The parsed configuration.
@@ -90,6 +98,23 @@ pub struct Config {
     /// Checks that a run of the clock makes at most while something is erased, so that both together write no more rows than
     /// the plan allows in a day. None: the plan has no such limit.
     pub checks_beside_erasing: Option<i64>,
+    /// Cloudflare Access in front of the pages, if it is set up.
+    pub access: Option<AccessSettings>,
+}
+
+/// Cloudflare Access in front of the pages: who vouches for people, and of which workspace they are.
+#[derive(Debug, Clone)]
+pub struct AccessSettings {
+    /// The team's address, which issues the tokens.
+    pub issuer: String,
+    /// Where its public keys are.
+    pub keys_url: EgressUrl,
+    /// The tag of the application (AUD).
+    pub audience: String,
+    /// The workspace of the people.
+    pub workspace: WorkspaceId,
+    /// The groups whose members are admins. Empty: Access says nothing about roles.
+    pub admin_groups: Vec<String>,
 }
 
 /// The address people and apps reach this installation at, without a trailing slash.
@@ -116,8 +141,10 @@ impl Config {
             MOST_SUBREQUESTS,
         )?;
         let is_paid = subrequests >= PAID_FROM;
+        let egress = parse_egress(variables.dev_loopback.as_deref(), &public_url)?;
         Ok(Self {
-            egress: parse_egress(variables.dev_loopback.as_deref(), &public_url)?,
+            egress,
+            access: parse_access(variables, egress)?,
             admin_key: hash_admin_key(variables.admin_key.as_deref().unwrap_or_default())?,
             check_batch: parse_batch_size(
                 "CHECK_BATCH",
@@ -198,6 +225,37 @@ pub(crate) fn parse_switch(text: Option<&str>) -> Option<bool> {
         Some("1") => Some(true),
         Some(_) => None,
     }
+}
+
+fn parse_access(variables: &EnvVariables, egress: EgressPolicy) -> Result<Option<AccessSettings>> {
+    let text = |text: &Option<String>| text.as_deref().map(str::trim).unwrap_or_default().to_owned();
+    let (team, audience) = (text(&variables.access_team_domain), text(&variables.access_audience));
+    let (workspace, groups) = (text(&variables.access_workspace), text(&variables.access_admin_groups));
+    if [&team, &audience, &workspace, &groups].into_iter().all(String::is_empty) {
+        return Ok(None);
+    }
+    let wrong = |name: &str, what: &str| Error::misconfigured(format!("{name} {what}"));
+    let team = if team.contains("://") { team } else { format!("https://{team}") };
+    let team =
+        EgressUrl::parse(&team, egress).ok().filter(|url| url.url().path() == "/" && url.url().query().is_none());
+    let team = team.ok_or_else(|| {
+        wrong(
+            "ACCESS_TEAM_DOMAIN",
+            "must be the team's domain at Cloudflare Access, such as team.cloudflareaccess.com.",
+        )
+    })?;
+    if audience.is_empty() {
+        return Err(wrong(
+            "ACCESS_AUDIENCE",
+            "must be the Application Audience (AUD) tag of the application at Access.",
+        ));
+    }
+    let workspace = WorkspaceId::parse(&workspace).ok_or_else(|| {
+        wrong("ACCESS_WORKSPACE", "must be the id of the workspace whose people come through Access (ws_…).")
+    })?;
+    let admin_groups = groups.split(',').map(str::trim).filter(|group| !group.is_empty()).map(str::to_owned).collect();
+    let keys_url = team.with_path("/cdn-cgi/access/certs");
+    Ok(Some(AccessSettings { issuer: team.origin(), keys_url, audience, workspace, admin_groups }))
 }
 
 fn parse_audit_reads(text: Option<&str>) -> Result<AuditReads> {
@@ -282,7 +340,7 @@ mod tests {
     #[test]
     fn names_invalid_settings_without_their_values() {
         type Change = fn(&mut EnvVariables);
-        let cases: [(&str, Change); 14] = [
+        let cases: [(&str, Change); 18] = [
             ("PUBLIC_URL", |v| v.public_url = None),
             ("PUBLIC_URL", |v| v.public_url = Some("http://c.example.com".into())),
             ("PUBLIC_URL", |v| v.public_url = Some("https://c.example.com/path".into())),
@@ -297,6 +355,13 @@ mod tests {
             ("ERASE_BATCH", |v| v.erase_batch = Some("20001".into())),
             ("AUDIT_READS", |v| v.audit_reads = Some("some".into())),
             ("AUDIT_DAYS", |v| v.audit_days = Some("0".into())),
+            ("ACCESS_TEAM_DOMAIN", |v| v.access_audience = Some("aud".into())),
+            ("ACCESS_TEAM_DOMAIN", |v| v.access_team_domain = Some("http://hunter2.example".into())),
+            ("ACCESS_AUDIENCE", |v| v.access_team_domain = Some("team.cloudflareaccess.com".into())),
+            ("ACCESS_WORKSPACE", |v| {
+                v.access_team_domain = Some("team.cloudflareaccess.com".into());
+                v.access_audience = Some("hunter2".into());
+            }),
         ];
         for (name, change) in cases {
             let mut variables = valid_variables();

@@ -176,6 +176,11 @@ impl Destinations {
         found
     }
 
+    /// The destinations of a client that only redeems codes: the issuer's token endpoint.
+    pub fn for_token_endpoint(issuer: &str, url: &EgressUrl) -> Self {
+        Self { issuer: Some(issuer.to_owned()), token: [url_text(url)].into(), ..Self::default() }
+    }
+
     fn placeholder_rules(&self, auth_method: &AuthMethod) -> BTreeMap<String, PlaceholderRule> {
         let all = self.authorize.iter().chain(&self.token).chain(&self.revoke).chain(&self.api).chain(&self.issuer);
         let names = all.flat_map(|url| placeholder_names(url));

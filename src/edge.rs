@@ -169,6 +169,10 @@ fn read_variables(env: &Env) -> EnvVariables {
         erase_batch: text("ERASE_BATCH"),
         audit_reads: text("AUDIT_READS"),
         audit_days: text("AUDIT_DAYS"),
+        access_team_domain: text("ACCESS_TEAM_DOMAIN"),
+        access_audience: text("ACCESS_AUDIENCE"),
+        access_workspace: text("ACCESS_WORKSPACE"),
+        access_admin_groups: text("ACCESS_ADMIN_GROUPS"),
     }
 }
 

@@ -38,6 +38,10 @@ pub const PKCE_VERIFIER: SealedField = sealed("authorizations", "sealed_verifier
 pub const PENDING_GRANT: SealedField = sealed("authorizations", "sealed_grant");
 /// `idempotent_requests.sealed_answer`
 pub const IDEMPOTENT_ANSWER: SealedField = sealed("idempotent_requests", "sealed_answer");
+/// `identity_providers.sealed_secret`
+pub const PROVIDER_SECRET: SealedField = sealed("identity_providers", "sealed_secret");
+/// What a browser keeps of a sign-in that is not completed.
+pub const PENDING_SIGN_IN: SealedField = sealed("cookie", "sign_in");
 /// `encryption_key_checks.sealed_constant`
 pub const KEY_CHECK: SealedField = sealed("key_checks", "sealed");
 /// The cache's entry of a connection.

@@ -14,8 +14,9 @@ mod credentials;
 mod defaults;
 mod etags;
 mod events;
-mod idempotency;
 mod flows;
+mod idempotency;
+mod identity;
 mod input;
 mod keys;
 mod limits;
@@ -24,9 +25,11 @@ mod oauth;
 mod oauth_clients;
 mod openapi;
 mod operator;
+mod own_pages;
 mod people;
 pub mod page;
 mod problem;
+mod provider_sign_in;
 mod resolving;
 mod responses;
 pub mod routes;
@@ -63,9 +66,10 @@ pub const BODY_LIMIT: u32 = 256 * 1024;
 pub const REQUEST_ID: &str = "x-request-id";
 
 /// The headers that are read of a request, in lower case. The platform is asked for no others.
-pub const READ_HEADERS: [&str; 15] = [
+pub const READ_HEADERS: [&str; 16] = [
     "accept",
     "authorization",
+    "cf-access-jwt-assertion",
     "cf-connecting-ip",
     "content-type",
     "cookie",
@@ -474,7 +478,14 @@ async fn run_route<P: Ports>(
     route: &routes::RouteEntry,
     call: &mut Call<'_>,
 ) -> Result<Response> {
-    authenticate_call(context, route.auth, call).await?;
+    if let Err(error) = authenticate_call(context, route.auth, call).await {
+        let is_page = matches!(route.auth, RequiredAuth::User(_)) && route.method == Method::Get;
+        if is_page && error.code == ErrorCode::Unauthorized {
+            // In memory of its own: few requests come without a session.
+            return Box::pin(provider_sign_in::respond_signed_out(context, call, route.path, error)).await;
+        }
+        return Err(error);
+    }
     call.subject = authorize_call(context, route, call).await?;
     etags::refuse_unknown_condition(route, call.request)?;
     // A resolve authenticates in its own round trip, and refuses such a body itself.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use crate::ids::{ApiKeyId, ConnectionId, Shard};
 use crate::time::Timestamp;
+use crate::verifying_key::PublicKeys;
 
 pub use definitions::{DefinitionCache, KnownDefinition};
 use entries::BoundedMap;
@@ -18,6 +19,8 @@ pub use entries::{EntryMemory, Epoch};
 
 /// Entries of a map, at most.
 const MOST_ENTRIES: usize = 1000;
+/// Issuers whose public keys are remembered, at most.
+const MOST_ISSUERS: usize = 50;
 /// Callers that are refused for a while, at most.
 const MOST_BLOCKED_CALLERS: usize = 10_000;
 /// Seconds in which a credential that is refused again counts as repeated.
@@ -69,6 +72,7 @@ pub struct IsolateCache {
     definitions: DefinitionCache,
     entries: EntryMemory,
     opened_keys: RefCell<BoundedMap<Rc<str>>>,
+    public_keys: RefCell<HashMap<String, (Timestamp, Rc<PublicKeys>)>>,
 }
 
 /// Empties a map that is full. What it held is known again soon.
@@ -87,6 +91,20 @@ impl IsolateCache {
     /// Remembers a ring that fits.
     pub fn remember_checked_ring(&self, shard: Shard, fingerprint: [u8; 32]) {
         self.checked_rings.borrow_mut().insert(shard, fingerprint);
+    }
+
+    /// The public keys at an address, and when they were fetched.
+    pub fn public_keys(&self, url: &str) -> Option<(Timestamp, Rc<PublicKeys>)> {
+        self.public_keys.borrow().get(url).cloned()
+    }
+
+    /// Remembers the public keys at an address.
+    pub fn remember_public_keys(&self, url: &str, keys: &Rc<PublicKeys>, now: Timestamp) {
+        let mut known = self.public_keys.borrow_mut();
+        if known.len() >= MOST_ISSUERS {
+            known.clear();
+        }
+        known.insert(url.to_owned(), (now, Rc::clone(keys)));
     }
 
     /// Whether something was not done within `seconds`, and is not under way; it counts as under way from now on. Whoever

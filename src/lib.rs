@@ -28,6 +28,7 @@ pub mod app;
 pub mod catalogue;
 pub mod destinations;
 pub mod signing_key;
+pub mod verifying_key;
 
 // Ports: what the core needs from outside.
 pub mod isolate_cache;
@@ -40,11 +41,13 @@ pub mod workspace;
 pub mod caller;
 pub mod account;
 pub mod token;
+pub mod id_token;
 pub mod credential;
 pub mod client;
 pub mod connection;
 mod schedule;
 pub mod audit;
+pub mod identity_provider;
 pub mod retention;
 
 // Store: SQL, next to the row types.
@@ -66,6 +69,7 @@ pub mod cache;
 pub mod registry;
 pub mod client_auth;
 pub mod revocation;
+mod public_keys;
 
 // Use cases: what people, programs and the scheduled run ask for.
 pub mod defaults;
@@ -84,6 +88,8 @@ pub mod workspaces;
 pub mod api_keys;
 pub mod sign_in_links;
 pub mod sessions;
+pub mod identity;
+pub mod access;
 pub mod people;
 pub mod custom_apps;
 pub mod oauth_clients;

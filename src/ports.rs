@@ -22,6 +22,7 @@ use crate::isolate_cache::IsolateCache;
 use crate::random::Random;
 use crate::signing_key::SigningKey;
 use crate::time::Timestamp;
+use crate::verifying_key::VerifyingKey;
 
 /// Everything a use case may reach, bundled so that one type parameter carries it.
 pub trait Ports {
@@ -35,8 +36,8 @@ pub trait Ports {
     type Clock: Clock;
     /// The source of secrets and ids.
     type Random: Random;
-    /// What signs.
-    type Signer: Signer;
+    /// What signs, and checks signatures.
+    type Signer: Signer + Verifier;
     /// The log.
     type Log: Log;
     /// The way to the owner of a connection's refreshes.
@@ -56,7 +57,7 @@ pub trait Ports {
     fn clock(&self) -> &Self::Clock;
     /// The source of secrets and ids.
     fn random(&self) -> &Self::Random;
-    /// What signs.
+    /// What signs, and checks signatures.
     fn signer(&self) -> &Self::Signer;
     /// The log.
     fn log(&self) -> &Self::Log;
@@ -409,6 +410,18 @@ pub enum SigningError {
 pub trait Signer {
     /// Signs the data as JWS wants it (RFC 7518 3.3 to 3.5).
     async fn sign(&self, algorithm: SigningAlgorithm, key: &SigningKey, data: &[u8]) -> Result<Vec<u8>, SigningError>;
+}
+
+/// Checks of signatures with public keys.
+pub trait Verifier {
+    /// Whether the key's owner signed the data.
+    async fn verify(
+        &self,
+        algorithm: SigningAlgorithm,
+        key: &VerifyingKey,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, SigningError>;
 }
 
 /// One line of the log: an event name and fields. Values are ids, codes and counts, never secrets.

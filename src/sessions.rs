@@ -14,10 +14,12 @@ use crate::ports::{Ports, Statement};
 use crate::secret::Secret;
 use crate::sign_in_links::{find_usable_sign_in_link, sign_in_link_ended_error};
 use crate::store::Page;
-use crate::store::events::{ChangedBy, EventSubject};
+use crate::store::events::{self, ChangedBy, EventSubject};
 use crate::store::links::Link;
+use crate::store::people;
 use crate::store::sessions::{self, Session, SessionFilter, SessionKind};
-use crate::workspace::Role;
+use crate::time::Timestamp;
+use crate::workspace::{Role, User};
 
 /// Seconds for which a person stays signed in: twelve hours.
 const USER_SESSION_TTL: i64 = 12 * 3600;
@@ -73,6 +75,49 @@ pub async fn sign_in<P: Ports>(
         return Err(sign_in_link_ended_error());
     }
     Ok((opened, link.return_to))
+}
+
+/// A person whom an identity provider vouches for.
+#[derive(Debug)]
+pub struct ProviderSignIn<'a> {
+    /// The workspace.
+    pub workspace: &'a WorkspaceId,
+    /// Who it is.
+    pub user: User,
+    /// Their role.
+    pub role: Role,
+    /// Whether the provider decides over the role: then it is taken away, too.
+    pub decides_role: bool,
+    /// The hash of what works once, and its end.
+    pub once: Option<(String, Timestamp)>,
+    /// The hash of the session that ends.
+    pub before: Option<&'a str>,
+}
+
+/// Opens the session of a person whom an identity provider vouches for. None: this sign-in was used before, or the
+/// workspace was deleted.
+pub async fn sign_in_by_provider<P: Ports>(
+    context: &Context<P>,
+    sign_in: ProviderSignIn<'_>,
+) -> Result<Option<OpenedSession>> {
+    let ProviderSignIn { workspace, user, role, decides_role, once, before } = sign_in;
+    let id = user.id.clone();
+    let new = NewSession { workspace, kind: SessionKind::User(user), role, made_by: None };
+    let opened = new.build_session(context, USER_SESSION_TTL)?;
+    let actor = session_actor(&opened.session);
+    let mut more = Vec::new();
+    if decides_role && role == Role::Member {
+        let [people, sessions] = people::demote(workspace, &id);
+        let subject = EventSubject { target: Some(&id), ..EventSubject::default() };
+        let detail = Some(role.as_str());
+        let event = context.event_statement_about(workspace, EventType::RoleChanged, &actor, subject, detail)?;
+        more.extend([people, events::insert_if_changed(event), sessions]);
+    }
+    let event = session_event(context, &opened.session, EventType::SignedIn, &actor)?;
+    let db = context.audited_db(event, ChangedBy::First);
+    let once = once.as_ref().map(|(hash, until)| (hash.as_str(), *until));
+    let is_open = sessions::sign_in_by_provider(&db, &opened.session, once, before, more).await?;
+    Ok(is_open.then_some(opened))
 }
 
 /// Opens a session for whoever uses a connect link.

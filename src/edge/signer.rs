@@ -1,13 +1,16 @@
 //! The signer port over `WebCrypto`, which runs natively. RSA in Wasm would use billed CPU time.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use web_sys::{CryptoKey, SubtleCrypto, WorkerGlobalScope};
 use worker::js_sys::{Array, Object, Promise, Reflect, Uint8Array, global};
 use worker::wasm_bindgen::{JsCast as _, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
 
 use crate::app::SigningAlgorithm;
-use crate::ports::{Signer, SigningError};
+use crate::ports::{Signer, SigningError, Verifier};
 use crate::signing_key::SigningKey;
+use crate::verifying_key::VerifyingKey;
 
 /// Length of the salt in PS256, in bytes: the length of the hash (RFC 7518 3.5).
 const SALT: u32 = 32;
@@ -43,7 +46,7 @@ async fn await_promise(promise: Result<Promise, JsValue>) -> Result<JsValue, JsV
     JsFuture::from(promise?).await
 }
 
-/// The algorithm in the form of `importKey` and `sign`. Each ignores the members of the other.
+/// The algorithm in the form of `importKey`, `sign` and `verify`. Each ignores the members of the other.
 fn algorithm_object(algorithm: SigningAlgorithm) -> Result<Object, JsValue> {
     let object = Object::new();
     let set = |name: &str, value: &JsValue| Reflect::set(&object, &JsValue::from_str(name), value);
@@ -60,4 +63,43 @@ fn algorithm_object(algorithm: SigningAlgorithm) -> Result<Object, JsValue> {
         }
     };
     Ok(object)
+}
+
+impl Verifier for WebCrypto {
+    async fn verify(
+        &self,
+        algorithm: SigningAlgorithm,
+        key: &VerifyingKey,
+        data: &[u8],
+        signature: &[u8],
+    ) -> Result<bool, SigningError> {
+        let subtle = web_crypto().map_err(|_| SigningError::Failed("no_web_crypto"))?;
+        let described = algorithm_object(algorithm).map_err(|_| SigningError::Failed("algorithm"))?;
+        let key = import_public(&subtle, &described, key).await.map_err(|_| SigningError::Key)?;
+        let verified = subtle.verify_with_object_and_u8_array_and_u8_array(&described, &key, signature, data);
+        let answer = await_promise(verified).await.map_err(|_| SigningError::Failed("verify"))?;
+        Ok(answer.as_bool() == Some(true))
+    }
+}
+
+async fn import_public(subtle: &SubtleCrypto, described: &Object, key: &VerifyingKey) -> Result<CryptoKey, JsValue> {
+    let jwk = Object::new();
+    let set = |name: &str, value: &str| Reflect::set(&jwk, &JsValue::from_str(name), &JsValue::from_str(value));
+    let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    match key {
+        VerifyingKey::Rsa { modulus, exponent } => {
+            set("kty", "RSA")?;
+            set("n", &number(modulus))?;
+            set("e", &number(exponent))?;
+        }
+        VerifyingKey::P256 { x, y } => {
+            set("kty", "EC")?;
+            set("crv", "P-256")?;
+            set("x", &number(x))?;
+            set("y", &number(y))?;
+        }
+    }
+    let usages = Array::of1(&JsValue::from_str("verify"));
+    let imported = await_promise(subtle.import_key_with_object("jwk", &jwk, described, false, &usages)).await;
+    Ok(imported?.unchecked_into())
 }

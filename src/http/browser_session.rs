@@ -13,6 +13,7 @@ use super::{Request, input};
 use crate::caller::{constant_time_eq, hash_secret};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
+use crate::identity::SIGN_IN_TTL;
 use crate::ids::LinkId;
 use crate::ports::Ports;
 use crate::secret::Secret;
@@ -26,6 +27,9 @@ const MAX_LINK_SESSIONS: usize = 10;
 const USER_COOKIE: &str = "cx_session";
 /// The beginning of the name of each link's cookie: links in parallel tabs keep theirs.
 const LINK_COOKIE_PREFIX: &str = "cx_link_";
+
+/// What is kept of a sign-in at an identity provider.
+const PENDING_SIGN_IN_COOKIE: &str = "cx_sign_in";
 
 /// Nobody is signed in.
 pub(super) fn not_signed_in_error() -> Error {
@@ -105,6 +109,21 @@ pub(super) fn user_cookie<P: Ports>(context: &Context<P>, opened: &OpenedSession
 /// The cookie that takes a signed-in person's away.
 pub(super) fn removed_user_cookie<P: Ports>(context: &Context<P>) -> String {
     set_cookie_header(context, USER_COOKIE, "", 0)
+}
+
+/// The cookie of whoever goes to an identity provider: sealed, and of use in this browser alone.
+pub(super) fn pending_sign_in_cookie<P: Ports>(context: &Context<P>, pending: &Secret) -> String {
+    set_cookie_header(context, PENDING_SIGN_IN_COOKIE, pending.expose(), SIGN_IN_TTL)
+}
+
+/// The cookie that takes it away.
+pub(super) fn removed_pending_sign_in_cookie<P: Ports>(context: &Context<P>) -> String {
+    set_cookie_header(context, PENDING_SIGN_IN_COOKIE, "", 0)
+}
+
+/// What this browser has kept of a sign-in.
+pub(super) fn read_pending_sign_in<P: Ports>(context: &Context<P>, request: &Request) -> Option<Secret> {
+    read_cookie(context, request, PENDING_SIGN_IN_COOKIE)
 }
 
 /// The cookie of whoever has just begun to use a link.

@@ -165,6 +165,8 @@ fn is_costly(handler: Handler) -> bool {
             | Handler::SubmitReconnect
             | Handler::SubmitCheck
             | Handler::SignIn
+            | Handler::HandleSignInCallback
+            | Handler::PutIdentityProvider
     )
 }
 

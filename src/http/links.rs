@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::body::{Json, ListResponse, Unread};
 use super::input::QueryParams;
+use super::own_pages::parse_own_page_path;
 use super::responses::{CreatedLinkResponse, CreatedSignInLinkResponse, LinkResponse};
-use super::sign_in::parse_own_page_path;
 use super::{Call, input, sessions};
 use crate::app::{AppId, AuthMethodId};
 use crate::authorize;

@@ -272,7 +272,7 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
 }
 
 /// The answer to a request in advance. It must not be stored for the real request.
-fn prefetch_response() -> Response {
+pub(super) fn prefetch_response() -> Response {
     Response::new(204, "text/plain; charset=utf-8", String::new()).with_header("vary", "Sec-Purpose, Purpose".into())
 }
 

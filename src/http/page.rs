@@ -33,7 +33,7 @@ pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
 pub use manual::{ManualCredentialView, manual_credential};
 pub use message::{Message, message, refusal_message};
 pub use setup::{SetupCall, SetupView, setup};
-pub use sign_in::{SignInView, sign_in, sign_in_required};
+pub use sign_in::{ProviderSignInView, SignInChoice, SignInView, provider_sign_in, sign_in, sign_in_required};
 pub use style::STYLESHEET;
 
 use crate::time::Timestamp;

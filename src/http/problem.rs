@@ -97,7 +97,7 @@ pub(super) fn json_response(error: &Error) -> Response {
 pub(super) fn page_response(error: &Error, shell: &page::PageContext<'_>) -> Response {
     let (status, title) = status_and_title(error.code);
     let markup = if error.code == ErrorCode::Unauthorized {
-        page::sign_in_required()
+        page::sign_in_required(&page::SignInChoice::LinkOnly)
     } else {
         page::message(
             shell,

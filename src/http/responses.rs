@@ -10,6 +10,7 @@ mod connection;
 mod defaults;
 mod installation;
 mod workflows;
+mod identity;
 mod people;
 
 pub(super) use access::{
@@ -23,6 +24,7 @@ pub(super) use connection::{
     UpdatedConnectionResponse,
 };
 pub(super) use defaults::{ChangedDefaultResponse, DefaultResponse, EndedDefaultsResponse};
+pub(super) use identity::IdentityProviderResponse;
 pub(super) use installation::{
     CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
 };

@@ -8,14 +8,14 @@ use super::openapi;
 use super::responses::{
     ApiKeyResponse, AppDetailsResponse, ChangedDefaultResponse, CheckedConnectionResponse, ConnectionResponse,
     CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse, DeletedKeyResponse,
-    DeletedPersonResponse, DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse, LinkResponse,
-    NewApiKeyResponse, OAuthClientResponse, PersonResponse, PreflightResponse, ResolvedCredentialResponse,
-    SessionResponse, SignInLinkResponse, StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse,
-    WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
+    DeletedPersonResponse, DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse, IdentityProviderResponse,
+    LinkResponse, NewApiKeyResponse, OAuthClientResponse, PersonResponse, PreflightResponse,
+    ResolvedCredentialResponse, SessionResponse, SignInLinkResponse, StatusResponse, UpdatedAppResponse,
+    UpdatedConnectionResponse, WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, connections, connections_page, credentials, defaults, events, flows, keys, links,
-    oauth, oauth_clients, operator, people, resolving, sessions, setup, sign_in, workflows,
+    Call, Method, Response, apps, connections, connections_page, credentials, defaults, events, flows, identity, keys,
+    links, oauth, oauth_clients, operator, people, provider_sign_in, resolving, sessions, setup, sign_in, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -165,6 +165,9 @@ routes! {
     // Workspace and keys
     Get    "/v1/workspace"                                key_with_scope(KeyScope::Keys),            Read   Workspace    => GetOwnWorkspace -> Workspace = keys::get_own_workspace;
     Patch  "/v1/workspace"                                key_with_scope(KeyScope::Keys),            Change Workspace    => UpdateOwnWorkspace(keys::UpdateWorkspaceInput) -> Workspace = keys::update_own_workspace;
+    Get    "/v1/workspace/identity"                       key_with_scope(KeyScope::All),             Read   Workspace    => GetIdentityProvider -> IdentityProviderResponse = identity::get_identity_provider;
+    Put    "/v1/workspace/identity"                       key_with_scope(KeyScope::All),             Change Workspace    => PutIdentityProvider(identity::PutIdentityProviderInput) -> IdentityProviderResponse = identity::put_identity_provider;
+    Delete "/v1/workspace/identity"                       key_with_scope(KeyScope::All),             Change Workspace    => DeleteIdentityProvider -> DeletedResponse<ClientId> = identity::delete_identity_provider;
     Post   "/v1/keys"                                     key_with_scope(KeyScope::Keys),            Create Key          => CreateKey(keys::CreateKeyInput) -> NewApiKeyResponse = keys::create_key;
     Get    "/v1/keys"                                     key_with_scope(KeyScope::Keys),            List   Key          => ListKeys -> ListResponse<ApiKeyResponse> = keys::list_keys;
     Delete "/v1/keys/{key}"                               key_with_scope(KeyScope::Keys),            Change Key          => DeleteKey -> DeletedKeyResponse = keys::delete_key;
@@ -247,6 +250,8 @@ routes! {
     Get    "/apps/{app}/setup"                            User(Member),              Read   App          => ShowSetupPage = setup::show_setup_page;
     Get    "/sign-in/{token}"                             Browser,                     Read   SignInLink   => ShowSignInPage = sign_in::show_sign_in_page;
     Post   "/sign-in/{token}"                             Browser,                     Use    SignInLink   => SignIn = sign_in::sign_in;
+    Get    "/sign-in"                                     Browser,                     Read   Installation => ChooseSignInWorkspace = provider_sign_in::choose_workspace;
+    Get    "/sign-in/callback/{client}"                   Browser,                     Use    Flow         => HandleSignInCallback = provider_sign_in::handle_callback;
     Post   "/sign-out"                                    User(Member),              Change Session      => SignOut = sign_in::sign_out;
     Get    "/style.css"                                   Public,                      Read   Installation => GetStylesheet = connections_page::get_stylesheet;
 }

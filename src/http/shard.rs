@@ -38,9 +38,10 @@ pub(super) fn of_request<P: Ports>(
     named.unwrap_or(Shard::FIRST)
 }
 
-/// What a browser's path names: a flow, a client, or a token.
+/// What a browser's path names: a flow, a client, a workspace, or a token.
 fn of_param(text: &str) -> Option<Shard> {
     let flow = || FlowId::parse(text).map(|id| id.shard());
     let client = || ClientId::parse(text).map(|id| id.shard());
-    flow().or_else(client).or_else(|| Shard::of_token(text))
+    let workspace = || WorkspaceId::parse(text).map(|id| id.shard());
+    flow().or_else(client).or_else(workspace).or_else(|| Shard::of_token(text))
 }

@@ -62,11 +62,12 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
 /// The tables that are emptied first, in this order. A pending grant is revoked before its flow's row is deleted.
-const EMPTY_TABLES: [&str; 9] = [
+const EMPTY_TABLES: [&str; 10] = [
     "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
     "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sign_in_links WHERE token_hash IN (SELECT token_hash FROM sign_in_links WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM identity_providers WHERE id IN (SELECT id FROM identity_providers WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM people WHERE workspace_id = ?1 AND user_id IN (SELECT user_id FROM people WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM app_defaults WHERE (workspace_id, app, user_id, environment) IN
@@ -97,6 +98,7 @@ const ERASE_WORKSPACE: [&str; 3] = [
       AND NOT EXISTS (SELECT 1 FROM connect_links l WHERE l.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM sign_in_links s WHERE s.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM identity_providers i WHERE i.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM people p WHERE p.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM api_keys k WHERE k.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM app_defaults d WHERE d.workspace_id = ?1)
@@ -108,7 +110,7 @@ const ERASE_WORKSPACE: [&str; 3] = [
 
 /// The tables with rows of a workspace: all of them are emptied when it is deleted. A test compares this list with the
 /// schema.
-pub const WORKSPACE_TABLES: [&str; 15] = [
+pub const WORKSPACE_TABLES: [&str; 16] = [
     "api_keys",
     "app_defaults",
     "apps",
@@ -117,6 +119,7 @@ pub const WORKSPACE_TABLES: [&str; 15] = [
     "events",
     "flows",
     "idempotent_requests",
+    "identity_providers",
     "oauth_clients",
     "people",
     "revocations",

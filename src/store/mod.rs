@@ -79,6 +79,7 @@ pub mod definition_moves;
 pub mod erasing;
 pub mod events;
 pub mod idempotency;
+pub mod identities;
 pub mod keys;
 pub mod links;
 pub mod maintenance;

@@ -32,6 +32,7 @@ const MAKE_ADMIN: &str =
 const MAKE_MEMBER: &str =
     "UPDATE people SET role = 'member' WHERE workspace_id = ?1 AND user_id = ?2 AND (role <> 'admin' OR ?3
     OR EXISTS (SELECT 1 FROM people o WHERE o.workspace_id = ?1 AND o.role = 'admin' AND o.user_id <> ?2))";
+const DEMOTE: &str = "UPDATE people SET role = 'member' WHERE workspace_id = ?1 AND user_id = ?2 AND role = 'admin'";
 const SESSIONS_OF_MEMBER: &str =
     "UPDATE sessions SET role = 'member' WHERE workspace_id = ?1 AND user_id = ?2 AND role = 'admin'";
 const END_ADMIN_SIGN_IN_LINKS: &str =
@@ -158,6 +159,12 @@ pub async fn make_member(
     let must = vec![sql!(MAKE_MEMBER, workspace, user, without_admin)];
     let then = [SESSIONS_OF_MEMBER, END_ADMIN_SIGN_IN_LINKS].map(|sql| sql!(sql, workspace, user));
     all_or_nothing(db, must, then.into()).await
+}
+
+/// The statements that make a member of an admin whom the identity provider no longer calls one. After the first of them
+/// goes the event, if it changed anything.
+pub fn demote(workspace: &WorkspaceId, user: &str) -> [Statement; 2] {
+    [sql!(DEMOTE, workspace, user), sql!(SESSIONS_OF_MEMBER, workspace, user)]
 }
 
 /// Connections that somebody owns, at most so many.

@@ -29,12 +29,14 @@ pub enum SealedColumn {
     Grant,
     /// The answer to a request with an `Idempotency-Key`.
     Answer,
+    /// The secret of an identity provider's client.
+    ProviderSecret,
 }
 
 impl SealedColumn {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Credential, Self::Secret, Self::Tokens, Self::Verifier, Self::Grant, Self::Answer];
+    pub const ALL: [Self; 7] =
+        [Self::Credential, Self::Secret, Self::Tokens, Self::Verifier, Self::Grant, Self::Answer, Self::ProviderSecret];
 
     /// The sealed field of its values.
     pub fn sealed_field(self) -> SealedField {
@@ -45,6 +47,7 @@ impl SealedColumn {
             Self::Verifier => frozen::PKCE_VERIFIER,
             Self::Grant => frozen::PENDING_GRANT,
             Self::Answer => frozen::IDEMPOTENT_ANSWER,
+            Self::ProviderSecret => frozen::PROVIDER_SECRET,
         }
     }
 
@@ -60,6 +63,7 @@ impl SealedColumn {
             Self::Verifier => REPLACE_VERIFIER,
             Self::Grant => REPLACE_GRANT,
             Self::Answer => REPLACE_ANSWER,
+            Self::ProviderSecret => REPLACE_PROVIDER_SECRET,
         }
     }
 }
@@ -113,6 +117,8 @@ const PAGE: &str = concat!(
     part!("4", "flows", "sealed_grant", "0", "0"),
     " UNION ALL ",
     part!("5", "idempotent_requests", "sealed_answer", "0", "0"),
+    " UNION ALL ",
+    part!("6", "identity_providers", "sealed_secret", "0", "0"),
     " ORDER BY id, number LIMIT ?3)) WHERE ahead < ?4 ORDER BY id, number"
 );
 
@@ -146,6 +152,7 @@ const REPLACE_CREDENTIAL: &str = replace!(
 );
 const REPLACE_SECRET: &str = replace!("oauth_clients", "sealed_secret", "");
 const REPLACE_TOKENS: &str = replace!("revocations", "sealed_tokens", "");
+const REPLACE_PROVIDER_SECRET: &str = replace!("identity_providers", "sealed_secret", "");
 const REPLACE_VERIFIER: &str = replace!("flows", "sealed_verifier", "");
 const REPLACE_GRANT: &str = replace!("flows", "sealed_grant", "");
 const REPLACE_ANSWER: &str = replace!("idempotent_requests", "sealed_answer", "");
@@ -318,7 +325,8 @@ fn replace_statement(column: SealedColumn, renewed: &[&ResealedValue<'_>], now: 
         | SealedColumn::Tokens
         | SealedColumn::Verifier
         | SealedColumn::Grant
-        | SealedColumn::Answer => sql!(column.replace_sql(), json_text(&list)),
+        | SealedColumn::Answer
+        | SealedColumn::ProviderSecret => sql!(column.replace_sql(), json_text(&list)),
     }
 }
 

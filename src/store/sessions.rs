@@ -42,6 +42,11 @@ const INSERT_SIGN_IN: &str =
       key_expires_at, created_at)
     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
     WHERE ?8 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?8 AND revoked_at IS NULL)";
+/// A sign-in at an identity provider counts as a link that was used at once: a second use of it is a second row with the
+/// same key.
+const INSERT_USED_SIGN_IN: &str =
+    "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at, role, created_at, used_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)";
 const GET_SIGN_IN: &str = "SELECT * FROM sign_in_links WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
 const USE_SIGN_IN: &str =
     "UPDATE sign_in_links SET used_at = ?2 WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
@@ -305,6 +310,35 @@ pub async fn sign_in(
         then.extend([sql!(END_FLOWS, before, now), sql!(DELETE, before)]);
     }
     all_or_nothing(db, must, then).await
+}
+
+/// Opens the session of a person whom an identity provider vouches for. `once` is the hash of what works once, and its end.
+/// Returns whether it did: not if it was used before, or the workspace was deleted.
+pub async fn sign_in_by_provider(
+    db: &impl Database,
+    session: &Session,
+    once: Option<(&str, Timestamp)>,
+    before: Option<&str>,
+    more: Vec<Statement>,
+) -> StoreResult<bool> {
+    let user = session.user();
+    let must = once.map(|(hash, expires_at)| {
+        sql!(
+            INSERT_USED_SIGN_IN,
+            hash,
+            &session.workspace,
+            user.map(|user| user.id.as_str()),
+            user.and_then(|user| user.name.as_deref()),
+            expires_at,
+            session.role.as_str(),
+            session.created_at
+        )
+    });
+    let mut then: Vec<_> = insert_statements(session).chain(more).collect();
+    if let Some(before) = before {
+        then.extend([sql!(END_FLOWS, before, session.created_at), sql!(DELETE, before)]);
+    }
+    all_or_nothing(db, must.into_iter().collect(), then).await
 }
 
 /// A workspace's sign-in link that has not expired, by its id.

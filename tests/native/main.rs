@@ -23,6 +23,7 @@ mod faults;
 mod hostile_editor;
 mod http;
 mod idempotency;
+mod identity;
 mod invalid_requests;
 mod layers;
 mod links;

@@ -346,7 +346,11 @@ fn parameters(schemas: &mut Schemas) -> Value {
     path("person", "The person's id, percent-encoded.", json!({ "type": "string", "minLength": 1 }));
     path("client", "The client's id.", schemas.request::<ClientId>());
     path("authorization", "The flow's id.", schemas.request::<FlowId>());
-    path("token", "The link's secret.", json!({ "type": "string" }));
+    path(
+        "token",
+        "The link's secret. At `/sign-in/`: or the id of a workspace, whose people sign in at its identity provider.",
+        json!({ "type": "string" }),
+    );
     path(
         "reason",
         "Any other word counts as `unknown`.",

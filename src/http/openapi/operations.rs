@@ -208,6 +208,17 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "The changed workspace.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key cannot change the workspace.")
             .refuses(404, ""),
+        Handler::GetIdentityProvider => operation(WORKSPACE, "Show the identity provider")
+            .answers(200, "Where the people of the workspace sign in.")
+            .refuses(404, ""),
+        Handler::PutIdentityProvider => operation(WORKSPACE, "Set up the identity provider")
+            .about("People sign in at this OpenID Connect issuer, at `sign_in_url`. Its document and keys are read from it; its addresses are those that it names now, until the next `PUT`. Register `redirect_uri` there. A person is `oidc:`, the issuer, `:` and the issuer's `sub`, and never linked to another one by an e-mail address.")
+            .answers(200, "The identity provider. It takes the place of the one before.")
+            .refuses(422, "`invalid_request`: a field, or the issuer does not answer, calls itself otherwise, or names an address that is not permitted."),
+        Handler::DeleteIdentityProvider => operation(WORKSPACE, "Remove the identity provider")
+            .about("Sessions that were opened through it go on until they expire, or somebody ends them.")
+            .answers(200, "Nobody can sign in there any more.")
+            .refuses(404, ""),
         Handler::CreateKey => operation(WORKSPACE, "Create a key")
             .about("A key can create another key only with its own scopes, and only one that expires no later. A key with allow-lists cannot create keys.")
             .answers(201, "The key. Its text is shown only here.")
@@ -565,15 +576,40 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "The steps.")
             .refuses(404, "`not_found`: no such app, or none of its auth methods needs an OAuth client.")
             .refuses(422, "`invalid_request`: `auth_method` is empty."),
-        Handler::ShowSignInPage => operation(PAGE, "Page: the person of a sign-in link")
+        Handler::ShowSignInPage => operation(PAGE, "Page: the person of a sign-in link, or the way to the identity provider of a workspace")
+            .query("return_to", "With the id of a workspace: the page after the sign-in.", text())
             .answers(200, "A button. Does not use the link.")
+            .refuses(404, "`not_found`: the workspace has no identity provider, or does not exist.")
+            .refuses(422, "`invalid_request`: `return_to` is none of the pages for people.")
             .refuses(410, "")
             .refuses(429, ""),
         Handler::SignIn => operation(PAGE, "Form: sign in")
-            .answers(303, "To the page of the link, or the list. Uses the link. The browser's previous session ends.")
+            .about("With the id of a workspace: whoever is signed in already is asked before somebody else signs in.")
+            .form(form::sign_in())
+            .answers(303, "To the page of the link, or the list. Uses the link. The browser's previous session ends. With the id of a workspace: to its identity provider.")
+            .answers(200, "The page again: somebody else is signed in, and is asked.")
+            .refuses(404, "`not_found`: the workspace has no identity provider, or does not exist.")
+            .refuses(422, "`invalid_request`: `return_to` is none of the pages for people.")
             .with_cookie()
             .refuses(410, "")
             .refuses(429, ""),
+        Handler::ChooseSignInWorkspace => operation(PAGE, "Page: which workspace to sign in to")
+            .query("workspace", "The id of a workspace.", text())
+            .query("return_to", "The page after the sign-in.", text())
+            .answers(200, "A field for the id of the workspace.")
+            .answers(303, "To the sign-in page of the workspace.")
+            .refuses(422, "`invalid_request`: `workspace` or `return_to`."),
+        Handler::HandleSignInCallback => operation(PAGE, "The way back from the identity provider")
+            .query("state", "As it was sent.", text())
+            .query("code", "The code.", text())
+            .query("error", "Why there is no code.", text())
+            .query("iss", "The issuer (RFC 9207).", text())
+            .with_cookie()
+            .answers(303, "To the page that was asked for. The person is signed in.")
+            .answers(204, "A prefetch: nothing was done.")
+            .refuses(403, "A page. Nobody was signed in, and why.")
+            .refuses(429, "")
+            .refuses(503, "A page. The identity provider does not answer. `misconfigured`, `database_unavailable`."),
         Handler::SignOut => operation(PAGE, "Form: sign out")
             .form(form::csrf())
             .answers(200, "Signed out.")
@@ -597,6 +633,13 @@ mod form {
 
     pub(super) fn csrf() -> Value {
         json!({ "type": "object", "required": ["csrf"], "properties": { "csrf": token(CSRF) } })
+    }
+
+    pub(super) fn sign_in() -> Value {
+        json!({ "type": "object", "properties": {
+            "return_to": token("With the id of a workspace: the page after the sign-in."),
+            "replace": token("With the id of a workspace: the session that may end."),
+        } })
     }
 
     pub(super) fn rename() -> Value {

@@ -311,7 +311,19 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
         choose(&shell, &ChooseView { entered_manually: true, ..choose_view(words, duplicate.clone()) }),
         choose(&shell, &choose_view(words, duplicate)),
         sign_in(&shell, &SignInView { workspace: text.clone(), user: text.clone(), action: format!("/in/{words}") }),
-        sign_in_required(),
+        provider_sign_in(
+            &shell,
+            &ProviderSignInView {
+                workspace: text.clone(),
+                provider: text.clone(),
+                action: format!("/in/{words}"),
+                return_to: Some(text.clone()),
+                replaces: Some((text.clone(), text.clone())),
+            },
+        ),
+        sign_in_required(&SignInChoice::LinkOnly),
+        sign_in_required(&SignInChoice::AskForWorkspace { return_to: Some("/connections/<b>".into()) }),
+        sign_in_required(&SignInChoice::OnlyWorkspace { href: "/sign-in/ws_1".into() }),
         message(&shell, &said),
         message(&shell, &refusal_message(CallbackRefusal::UnknownState)),
     ];
@@ -380,7 +392,8 @@ fn every_page_follows_the_html_rules() {
         for tag in tags.iter().filter(|tag| tag.starts_with("form") && !tag.contains("method=\"post\"")) {
             let search =
                 |action: &str| format!("form class=\"line\" method=\"get\" action=\"{action}\" role=\"search\"");
-            assert!(*tag == search("/") || *tag == search("/#connect"), "{tag}");
+            let leads_to_sign_in = "form class=\"line\" method=\"get\" action=\"/sign-in\"";
+            assert!(*tag == search("/") || *tag == search("/#connect") || *tag == leads_to_sign_in, "{tag}");
         }
     }
 }

@@ -221,6 +221,8 @@ pub(crate) struct World {
     pub(crate) erase_batch: Rc<Cell<Option<i64>>>,
     /// `AUDIT_READS` and `AUDIT_DAYS`, if the operator has set them.
     pub(crate) audit: Rc<Cell<(Option<&'static str>, Option<i64>)>>,
+    /// `ACCESS_TEAM_DOMAIN`, `ACCESS_AUDIENCE`, `ACCESS_WORKSPACE` and `ACCESS_ADMIN_GROUPS`, if the operator has set them.
+    pub(crate) access: Rc<RefCell<Option<[String; 4]>>>,
     /// The subrequest limit. `None`: that of the free plan.
     pub(crate) subrequest_limit: Rc<Cell<Option<u32>>>,
     /// How often each thing happened. A test switches it on.
@@ -253,6 +255,7 @@ impl World {
             reseal_batch: Rc::default(),
             erase_batch: Rc::default(),
             audit: Rc::default(),
+            access: Rc::default(),
             subrequest_limit: Rc::default(),
             rate_counts: Rc::default(),
             random: Rc::new(SeededRandom::new(seed.unwrap_or(1))),
@@ -393,6 +396,10 @@ impl World {
             erase_batch: self.erase_batch.get().map(|number| number.to_string()),
             audit_reads: self.audit.get().0.map(str::to_owned),
             audit_days: self.audit.get().1.map(|number| number.to_string()),
+            access_team_domain: self.access.borrow().as_ref().map(|access| access[0].clone()),
+            access_audience: self.access.borrow().as_ref().map(|access| access[1].clone()),
+            access_workspace: self.access.borrow().as_ref().map(|access| access[2].clone()),
+            access_admin_groups: self.access.borrow().as_ref().map(|access| access[3].clone()),
             ..EnvVariables::default()
         })
         .unwrap()

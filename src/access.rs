@@ -1,0 +1,56 @@
+//! Cloudflare Access in front of the pages: whoever it lets in is signed in.
+//!
+//! Owns that only a token of Access counts, with its signature, issuer, audience and times; a header proves nothing.
+//! Access vouches for people of one workspace, which the operator names.
+
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::Result;
+use crate::id_token::{Expected, IdTokenError, SignedToken, VerifiedIdentity};
+use crate::identity;
+use crate::ports::Ports;
+use crate::public_keys;
+use crate::sessions::{self, OpenedSession, ProviderSignIn};
+use crate::store::workspaces;
+use crate::workspace::{ACCESS_ID_PREFIX, User};
+
+/// Signs in whom a token of Access names. None: Access is not set up, the token is refused, or there is no such workspace.
+pub async fn sign_in<P: Ports>(context: &Context<P>, token: &str) -> Result<Option<OpenedSession>> {
+    let Some(access) = &context.config.access else { return Ok(None) };
+    let identity = match verify(context, token).await {
+        Ok(identity) => identity,
+        Err(problem) => {
+            context.log("warn", "access_token_refused", &json!({ "problem": problem.to_string() }));
+            return Ok(None);
+        }
+    };
+    let Some(context) = context.in_shard(access.workspace.shard()) else { return Ok(None) };
+    if workspaces::get(context.db(), &access.workspace).await?.is_none() {
+        context.log("error", "access_workspace_missing", &json!({ "workspace": access.workspace.as_str() }));
+        return Ok(None);
+    }
+    let team = access.issuer.trim_start_matches("https://");
+    let user = User { id: format!("{ACCESS_ID_PREFIX}{team}:{}", identity.subject), name: identity.name };
+    let role =
+        identity::decide_role(&context, &access.workspace, &user, &access.admin_groups, &identity.groups).await?;
+    let sign_in = ProviderSignIn {
+        workspace: &access.workspace,
+        user,
+        role,
+        decides_role: !access.admin_groups.is_empty(),
+        once: None,
+        before: None,
+    };
+    sessions::sign_in_by_provider(&context, sign_in).await
+}
+
+async fn verify<P: Ports>(context: &Context<P>, token: &str) -> std::result::Result<VerifiedIdentity, IdTokenError> {
+    let access = context.config.access.as_ref().ok_or(IdTokenError::NotChecked)?;
+    let expected = Expected { issuer: &access.issuer, audience: &access.audience, nonce: None, now: context.now() };
+    let token = SignedToken::parse(token)?;
+    token.check_claims(&expected)?;
+    let keys = public_keys::load(context, &access.keys_url, |keys| token.find_key(keys).is_some()).await;
+    let keys = keys.ok_or(IdTokenError::UnknownKey)?;
+    token.verify(context.ports.signer(), &keys, &expected).await
+}

@@ -1,0 +1,201 @@
+//! A person signs in at the identity provider of their workspace, or comes through Cloudflare Access.
+//!
+//! Owns these pages, and what a person without a session gets who opens a page: a way in that leads back to it. It is the
+//! same whatever the page names, so it tells nobody whether that exists. A sign-in begins with a button that names the
+//! workspace, and whoever is signed in already is asked first (login CSRF).
+
+use url::form_urlencoded;
+
+use super::browser_session::{self, page_context};
+use super::own_pages::parse_own_page_path;
+use super::page::{self, SignInChoice, Tone};
+use super::{Call, LEADS_TO_APP_MARKER, Response, access_log, input, oauth};
+use crate::access;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::identity::{self, SignInError, SignInFailure, SignInResponse, SignedIn};
+use crate::ids::{ClientId, Shard, WorkspaceId};
+use crate::ports::Ports;
+use crate::secret::Secret;
+use crate::sessions;
+use crate::store::sessions::Session;
+
+/// The header with the token of Cloudflare Access.
+const ACCESS_HEADER: &str = "cf-access-jwt-assertion";
+
+/// The session of the browser, wherever it is: the page may be of a workspace in another shard.
+async fn load_session<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Option<Session>> {
+    if let Some(session) = &call.session {
+        return Ok(Some(session.clone()));
+    }
+    let Some(token) = browser_session::read_user_token(context, call.request) else { return Ok(None) };
+    let shard = Shard::of_token(token.expose()).filter(|shard| *shard != context.shard());
+    let Some(elsewhere) = shard.and_then(|shard| context.in_shard(shard)) else { return Ok(None) };
+    let found = sessions::find_session(&elsewhere, token.expose()).await?;
+    Ok(found.filter(|session| session.user().is_some()))
+}
+
+fn read_return_to<P: Ports>(context: &Context<P>, text: Option<String>) -> Result<Option<String>> {
+    text.filter(|text| !text.is_empty()).map(|text| parse_own_page_path(context, &text)).transpose()
+}
+
+/// The page with the button.
+pub(super) async fn show_page<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    workspace: &WorkspaceId,
+) -> Result<Response> {
+    let return_to = read_return_to(context, input::query_param(call.request, "return_to"))?;
+    let session = load_session(context, call).await?;
+    page_response(context, call, workspace, return_to, session.as_ref()).await
+}
+
+async fn page_response<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    workspace: &WorkspaceId,
+    return_to: Option<String>,
+    session: Option<&Session>,
+) -> Result<Response> {
+    let (workspace, provider) = identity::load_sign_in(context, workspace).await?;
+    let csrf = browser_session::csrf_token(context, call.request);
+    let view = page::ProviderSignInView {
+        workspace: workspace.name,
+        provider: provider.issuer,
+        action: format!("/sign-in/{}", workspace.id),
+        return_to,
+        replaces: session
+            .and_then(|session| Some((session.id().to_string(), session.user()?.display_name().to_owned()))),
+    };
+    let markup = page::provider_sign_in(&page_context(session, csrf.as_deref()), &view);
+    Ok(Response::html(200, markup).with_header(LEADS_TO_APP_MARKER, String::new()))
+}
+
+/// The button.
+pub(super) async fn submit<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    workspace: &WorkspaceId,
+) -> Result<Response> {
+    let return_to = read_return_to(context, input::form_field(call.request, "return_to"))?;
+    let session = load_session(context, call).await?;
+    let agreed = input::form_field(call.request, "replace");
+    if session.as_ref().is_some_and(|session| agreed.as_deref() != Some(session.id().as_str())) {
+        return page_response(context, call, workspace, return_to, session.as_ref()).await;
+    }
+    let (_, provider) = identity::load_sign_in(context, workspace).await?;
+    let begun = identity::begin(context, &provider, return_to, session.map(|session| session.hash))?;
+    Ok(Response::see_other(begun.authorize_url.as_str())
+        .with_header("set-cookie", browser_session::pending_sign_in_cookie(context, &begun.pending)))
+}
+
+/// The way back from the provider.
+pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    // Only the person's own request uses the code.
+    if call.request.is_speculative() {
+        return Ok(oauth::prefetch_response());
+    }
+    let Some(id) = ClientId::parse(call.path_param(0)) else { return Ok(failure_page(SignInFailure::NotPending)) };
+    if ["state", "code", "iss", "error"].iter().any(|name| input::values(call.request, name) > 1) {
+        return Ok(failure_page(SignInFailure::NotPending));
+    }
+    let query = |name| input::query_param(call.request, name);
+    let response = SignInResponse {
+        state: query("state"),
+        code: query("code").map(Secret::new),
+        error: query("error"),
+        iss: query("iss"),
+    };
+    let pending = browser_session::read_pending_sign_in(context, call.request);
+    let before = load_session(context, call).await?.map(|session| session.hash);
+    let removed = browser_session::removed_pending_sign_in_cookie(context);
+    match identity::finish(context, &id, response, pending.as_ref(), before.as_deref()).await {
+        Ok(SignedIn { opened, return_to }) => {
+            access_log::write_sign_in(context, call, &opened.session.workspace);
+            let leads_to = return_to.as_deref().unwrap_or("/?done=signed-in");
+            Ok(Response::see_other(leads_to)
+                .with_header("set-cookie", browser_session::user_cookie(context, &opened))
+                .with_header("set-cookie", removed))
+        }
+        Err(SignInError::Refused(failure)) => Ok(failure_page(failure).with_header("set-cookie", removed)),
+        Err(SignInError::Internal(error)) => Err(error),
+    }
+}
+
+fn failure_page(failure: SignInFailure) -> Response {
+    let text = match failure {
+        SignInFailure::NotPending => {
+            "This sign-in was not begun in this browser, took longer than ten minutes, or was completed before. Begin again."
+        }
+        SignInFailure::OtherSession => {
+            "Somebody has signed in to this browser or signed out since this sign-in began. Begin again."
+        }
+        SignInFailure::WrongIssuer => "The answer came from another identity provider than the one that was asked.",
+        SignInFailure::Denied => "The identity provider did not let you in. Ask whoever runs it.",
+        SignInFailure::ProviderFailed => "The identity provider did not answer as it should. Try again in a minute.",
+        SignInFailure::NotVerified => {
+            "What the identity provider says of you could not be verified. Ask whoever runs the workspace to check its settings."
+        }
+        SignInFailure::DomainNotAllowed => {
+            "Your e-mail address is not verified at the identity provider, or is of a domain that this workspace does not let in."
+        }
+    };
+    let status = if failure == SignInFailure::ProviderFailed { 503 } else { 403 };
+    let message = page::Message {
+        title: "You are not signed in".into(),
+        text: text.into(),
+        tone: Tone::Bad,
+        links: vec![("Begin again".into(), "/".into())],
+    };
+    Response::html(status, page::message(&page_context(None, None), &message))
+}
+
+/// The page of a workspace, which leads to another page in the end.
+fn sign_in_path(workspace: &WorkspaceId, return_to: Option<&str>) -> String {
+    let query = return_to.map(|page| {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("return_to", page).finish();
+        format!("?{query}")
+    });
+    format!("/sign-in/{workspace}{}", query.unwrap_or_default())
+}
+
+/// Leads to the page of a workspace that a person has named.
+pub(super) async fn choose_workspace<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let return_to = read_return_to(context, input::query_param(call.request, "return_to"))?;
+    let Some(named) = input::query_param(call.request, "workspace") else {
+        return Ok(Response::html(200, page::sign_in_required(&SignInChoice::AskForWorkspace { return_to })));
+    };
+    let workspace = WorkspaceId::parse(named.trim()).ok_or_else(|| {
+        Error::invalid_field("workspace", "is not a workspace's id (ws_…). Ask whoever runs the workspace.")
+    })?;
+    Ok(Response::see_other(&sign_in_path(&workspace, return_to.as_deref())))
+}
+
+/// What whoever opens a page without a session gets.
+pub(super) async fn respond_signed_out<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    route: &str,
+    error: Error,
+) -> Result<Response> {
+    let query = Some(call.request.query.as_str()).filter(|query| !query.is_empty());
+    let asked = query.map_or_else(|| call.request.path.clone(), |query| format!("{}?{query}", call.request.path));
+    let asked = parse_own_page_path(context, &asked).ok();
+    if let Some(token) = call.request.header(ACCESS_HEADER).filter(|_| !call.request.is_speculative())
+        && let Some(opened) = access::sign_in(context, token).await?
+    {
+        access_log::write_sign_in(context, call, &opened.session.workspace);
+        let cookie = browser_session::user_cookie(context, &opened);
+        return Ok(Response::see_other(asked.as_deref().unwrap_or("/")).with_header("set-cookie", cookie));
+    }
+    let return_to = asked.filter(|path| path != "/");
+    let choice = match identity::find_only_sign_in(context).await? {
+        (_, false) => return Err(error),
+        (Some(workspace), _) if Shard::new(1).and_then(|second| context.in_shard(second)).is_none() => {
+            SignInChoice::OnlyWorkspace { href: sign_in_path(&workspace, return_to.as_deref()) }
+        }
+        _ => SignInChoice::AskForWorkspace { return_to },
+    };
+    access_log::write_refusal(context, call, Some(route), &error);
+    Ok(Response::html(401, page::sign_in_required(&choice)))
+}
