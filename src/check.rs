@@ -143,15 +143,17 @@ async fn check_due<P: Ports>(
 ) -> Result<(RunSummary, i64)> {
     let cost = context.ports.refresher().subrequest_cost();
     let (mut summary, mut used, mut left) = (RunSummary::default(), 0, batch);
+    let mut drops_more = false;
     while left > 0 {
         let now = context.now();
         let portion = left.min(PORTION);
-        let due = refreshes::lease_due(context.db(), scheduled_at, now.plus(LEASE), portion).await?;
-        let taken = i64::try_from(due.len()).unwrap_or(portion);
-        check_connections(context, &due, until, &mut summary).await;
-        used += taken * cost;
-        left -= taken;
-        if taken < portion || context.now() >= until {
+        let due = refreshes::lease_due(context.db(), scheduled_at, now.plus(LEASE), portion, drops_more).await?;
+        let leased = i64::try_from(due.leased.len()).unwrap_or(portion);
+        drops_more = due.dropped > 0;
+        check_connections(context, &due.leased, until, &mut summary).await;
+        used += leased * cost;
+        left -= leased;
+        if leased + due.dropped < portion || context.now() >= until {
             break;
         }
         // Another look costs what a check costs, or less.

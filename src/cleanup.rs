@@ -118,10 +118,11 @@ pub(crate) async fn begin<P: Ports>(
     }
     // Connections first: while there are many, their workspace has to wait.
     let rest = rows - to_i64(without.len()) * erasing::WRITES_PER_CONNECTION;
-    let workspaces = to_i64(left.workspaces.len());
+    let workspaces = to_i64(left.workspaces.len()).max(1);
+    let ended = (rows / erasing::WRITES_PER_CONNECTION / workspaces).max(1);
     for workspace in &left.workspaces {
         spent += 1;
-        match erasing::empty_workspace(context.db(), workspace, rest / workspaces.max(1), context.now()).await {
+        match erasing::empty_workspace(context.db(), workspace, rest / workspaces, ended, context.now()).await {
             Ok(erased) => done.erased += erased,
             Err(error) => context.log_cause(&error.into()),
         }

@@ -186,6 +186,7 @@ impl Config {
             check_batch,
             reseal_batch: (self.reseal_batch / parts).max(1),
             erase_batch: (self.erase_batch / parts).max(1),
+            checks_beside_erasing: self.checks_beside_erasing.map(|checks| (checks / parts).max(1)),
             ..self.clone()
         }
     }

@@ -83,6 +83,7 @@ pub mod reseal;
 mod cleanup;
 pub mod check;
 pub mod scheduled_runs;
+pub mod workload;
 pub mod installation;
 pub mod workspaces;
 pub mod api_keys;

@@ -42,10 +42,12 @@ const ERASE_REVOKED_KEYS: &str = "DELETE FROM api_keys WHERE id IN
 const CLIENTS: &str = "SELECT * FROM oauth_clients WHERE id IN (SELECT value FROM json_each(?1))";
 const DEFINITIONS: &str = "SELECT a.workspace_id, a.id, a.revision, a.definition FROM json_each(?1) j
     JOIN apps a ON a.workspace_id = json_extract(j.value, '$[0]') AND a.id = json_extract(j.value, '$[1]') AND a.revision = json_extract(j.value, '$[2]')";
-/// By number in the list.
+/// By number in the list. In a deleted workspace nothing keeps a grant alive, also what has not ended yet.
 const SHARED_GRANTS: &str = concat!(
-    "SELECT j.key AS n FROM json_each(?1) j WHERE ",
-    live_grant!("json_extract(j.value, '$[0]')", "json_extract(j.value, '$[1]')", "json_extract(j.value, '$[2]')")
+    "SELECT j.key AS n FROM json_each(?1) j
+    WHERE NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = json_extract(j.value, '$[0]') AND w.deleted_at IS NOT NULL) AND (",
+    live_grant!("json_extract(j.value, '$[0]')", "json_extract(j.value, '$[1]')", "json_extract(j.value, '$[2]')"),
+    ")"
 );
 
 const WITHOUT_TOMBSTONE: &str =
@@ -75,11 +77,16 @@ const EMPTY_TABLES: [&str; 10] = [
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM idempotent_requests WHERE id IN (SELECT id FROM idempotent_requests WHERE workspace_id = ?1 LIMIT ?2)",
 ];
-/// Connections that were created in a deleted workspace anyway: ended when nothing else is left of it.
-const END_LATE_CONNECTIONS: &str =
+/// Connections of a deleted workspace end in steps, also those that were created in it anyway.
+const END_CONNECTIONS: &str =
     "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
-    WHERE id IN (SELECT id FROM connections WHERE workspace_id = ?1 AND deleted_at IS NULL LIMIT ?3)
-    AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1 AND c.deleted_at IS NOT NULL)";
+    WHERE id IN (SELECT id FROM connections WHERE workspace_id = ?1 AND deleted_at IS NULL LIMIT ?3)";
+/// Keys end with the first of these, and with them all that programs may do.
+const REVOKE_KEYS: &str = "UPDATE api_keys SET revoked_at = ?3 WHERE id IN
+    (SELECT id FROM api_keys WHERE workspace_id = ?1 AND revoked_at IS NULL LIMIT ?2)";
+/// A flow with a pending grant is kept, without an owner, until the grant is revoked.
+const EXPIRE_PENDING_GRANTS: &str = "UPDATE flows SET session_hash = '', expires_at = min(expires_at, ?3) WHERE id IN
+    (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NOT NULL AND session_hash <> '' LIMIT ?2)";
 /// What revocations still need, and at last the workspace: only when nothing else is left of it. If the tombstone could
 /// not be written, the row stays until all cache entries have expired.
 const ERASE_WORKSPACE: [&str; 3] = [
@@ -132,8 +139,8 @@ pub const WORKSPACE_TABLES: [&str; 16] = [
 /// Rows written for a connection, as D1 counts them: its own and an index entry when it is ended or taken; its own, a use and
 /// its workspace's counter when it is erased. Index entries that go are not counted.
 pub const WRITES_PER_CONNECTION: i64 = 5;
-/// The same for a row of the other tables, and as much again for those of which a row is changed and not deleted.
-const WRITES_PER_OTHER_ROW: i64 = 2;
+/// Tables that have many rows of a workspace at once. A deleted row of theirs is one that is written.
+const LARGE_TABLES: i64 = 2;
 
 /// An ended connection, with what decides how it is handled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -242,12 +249,32 @@ pub(super) fn lease_workspaces(now: Timestamp, lease_until: Timestamp, limit: i6
     sql!(LEASE_WORKSPACES, now, lease_until, limit)
 }
 
-/// Empties a deleted workspace by about this many written rows, and erases it when nothing is left. Returns how many
-/// rows were deleted.
-pub async fn empty_workspace(db: &impl Database, id: &WorkspaceId, budget: i64, now: Timestamp) -> StoreResult<u64> {
-    let limit = (budget / WRITES_PER_OTHER_ROW / 2).max(1);
+/// The statement that ends at most so many connections of a deleted workspace.
+pub(super) fn end_connections(id: &WorkspaceId, limit: i64, now: Timestamp) -> Statement {
+    sql!(END_CONNECTIONS, id, now, limit)
+}
+
+/// The statements that end what opens doors to a deleted workspace, at most so many rows of each kind: keys, flows, links,
+/// sessions, sign-in links.
+pub(super) fn end_access(id: &WorkspaceId, limit: i64, now: Timestamp) -> Vec<Statement> {
+    let [flows, links, sessions, sign_in_links, ..] = EMPTY_TABLES;
+    let mut statements = vec![sql!(REVOKE_KEYS, id, limit, now), sql!(EXPIRE_PENDING_GRANTS, id, limit, now)];
+    statements.extend([sessions, sign_in_links, links, flows].map(|sql| sql!(sql, id, limit)));
+    statements
+}
+
+/// Empties a deleted workspace by about this many written rows, ends so many of its connections, and erases it when nothing
+/// is left. Returns how many rows were deleted.
+pub async fn empty_workspace(
+    db: &impl Database,
+    id: &WorkspaceId,
+    budget: i64,
+    ended: i64,
+    now: Timestamp,
+) -> StoreResult<u64> {
+    let limit = (budget / LARGE_TABLES).max(1);
     let mut statements: Vec<_> = EMPTY_TABLES.iter().map(|sql| sql!(*sql, id, limit)).collect();
-    statements.push(sql!(END_LATE_CONNECTIONS, id, now, limit));
+    statements.push(end_connections(id, ended, now));
     let strays = statements.len() - 1;
     let [clients, apps, workspace] = ERASE_WORKSPACE;
     statements.extend([

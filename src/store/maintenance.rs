@@ -7,7 +7,7 @@ use super::cache_deletes::{self, CacheDelete};
 use super::clients;
 use super::definition_moves::{self, DefinitionMove};
 use super::erasing::{self, DisconnectedConnection, STATUS_ROWS_COUNTED};
-use super::{Columns, StoreResult, read_count, run_statement};
+use super::{Columns, FromRow, StoreResult, read_count, read_first, run_statement};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Rows, Statement};
 use crate::retention::{self, PURGED_ROWS};
@@ -72,11 +72,22 @@ const KEY_CHECKS: &str = "SELECT key_id, sealed_constant FROM encryption_key_che
 const INSERT_KEY_CHECK: &str = "INSERT INTO encryption_key_checks (key_id, sealed_constant, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (key_id) DO NOTHING";
 const RECORD_RUN_START: &str = "INSERT INTO scheduled_runs (name, started_at) VALUES ('tick', ?1)
     ON CONFLICT (name) DO UPDATE SET started_at = ?1, finished_at = NULL";
+/// How often runs begin tells how fast they catch up.
+const KEEP_PREVIOUS_START: &str = "INSERT INTO scheduled_runs (name, started_at)
+    SELECT 'tick_before', started_at FROM scheduled_runs WHERE name = 'tick' ON CONFLICT (name) DO UPDATE SET started_at = excluded.started_at";
 const RECORD_RUN_END: &str = "UPDATE scheduled_runs SET finished_at = ?1, summary = ?2 WHERE name = 'tick'";
 const CACHE_DELETES: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM cache_deletes LIMIT ?1)";
-const LAST_RUN: &str = "SELECT started_at, finished_at, summary FROM scheduled_runs WHERE name = 'tick'";
+const LAST_RUN: &str =
+    "SELECT started_at, finished_at, summary, (SELECT started_at FROM scheduled_runs WHERE name = 'tick_before') AS previous_started_at
+    FROM scheduled_runs WHERE name = 'tick'";
 const DUE: &str = "SELECT count(*) AS n FROM
     (SELECT 1 FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1 LIMIT ?2)";
+const OLDEST_DUE: &str = "SELECT next_check_at FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1
+    ORDER BY next_check_at LIMIT 1";
+const DUE_SOON: &str = "SELECT count(*) AS n FROM
+    (SELECT 1 FROM connections WHERE next_check_at IS NOT NULL AND next_check_at > ?1 AND next_check_at <= ?2 LIMIT ?3)";
+const ENDED: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM connections WHERE deleted_at IS NOT NULL LIMIT ?1)";
+const REVOCATIONS: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM revocations LIMIT ?1)";
 /// Some rows of each table, and which keys sealed them. Ids are random, so these are like the others. The pass that
 /// seals again goes the other way, so these are its last.
 const SEALED_UNDER: &str = "SELECT part, substr(sealed, 5, instr(substr(sealed, 5), '.') - 1) AS key_id, count(*) AS n FROM (
@@ -126,7 +137,7 @@ fn read_key_checks(rows: &Rows) -> StoreResult<Vec<(String, String)>> {
 
 /// Records the start of a scheduled run.
 pub async fn record_run_start(db: &impl Database, now: Timestamp) -> StoreResult<()> {
-    run_statement(db, sql!(RECORD_RUN_START, now)).await.map(|_| ())
+    db.batch(vec![sql!(KEEP_PREVIOUS_START), sql!(RECORD_RUN_START, now)]).await.map(|_| ())
 }
 
 /// Records its end, and its summary.
@@ -215,6 +226,30 @@ pub fn erase_revoked_keys(before: Timestamp, limit: i64, now: Timestamp, has_cac
     note.into_iter().chain([erasing::erase_revoked_keys(before, limit)]).collect()
 }
 
+/// The last scheduled run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRun {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When the run before it began.
+    pub previous_started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What the last run that ended did: JSON.
+    pub summary: Option<String>,
+}
+
+impl FromRow for LastRun {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
+        Ok(Self {
+            started_at: row.time("started_at")?,
+            previous_started_at: row.optional_time("previous_started_at")?,
+            finished_at: row.optional_time("finished_at")?,
+            summary: row.optional_text("summary")?,
+        })
+    }
+}
+
 /// What the operator sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InstallationState {
@@ -224,8 +259,16 @@ pub struct InstallationState {
     pub is_sealed_under_complete: bool,
     /// Connections whose check is due, up to [`STATUS_ROWS_COUNTED`].
     pub due_checks: i64,
-    /// The last scheduled run: start, end, summary (JSON).
-    pub last_run: Option<(Timestamp, Option<Timestamp>, Option<String>)>,
+    /// Since when the first of them is due.
+    pub oldest_due_at: Option<Timestamp>,
+    /// Connections whose check becomes due within an hour, up to [`STATUS_ROWS_COUNTED`].
+    pub due_within_an_hour: i64,
+    /// Connections that have ended and are not erased yet, up to [`STATUS_ROWS_COUNTED`].
+    pub erasures: i64,
+    /// Revocations that are tried again, up to [`STATUS_ROWS_COUNTED`].
+    pub revocations: i64,
+    /// The last scheduled run.
+    pub last_run: Option<LastRun>,
     /// Entries of the cache that are still to be deleted, up to [`STATUS_ROWS_COUNTED`].
     pub cache_deletes: i64,
     /// Applied migrations.
@@ -240,20 +283,23 @@ pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<Insta
             sql!(DUE, now, STATUS_ROWS_COUNTED),
             sql!(LAST_RUN),
             sql!(CACHE_DELETES, STATUS_ROWS_COUNTED),
+            sql!(OLDEST_DUE, now),
+            sql!(DUE_SOON, now, now.plus(3600), STATUS_ROWS_COUNTED),
+            sql!(ENDED, STATUS_ROWS_COUNTED),
+            sql!(REVOCATIONS, STATUS_ROWS_COUNTED),
         ])
         .await?;
     let mut state =
         InstallationState { migrations: migrations(db).await.unwrap_or_default(), ..InstallationState::default() };
-    if let [sealed, due, last, deletes] = answers.as_slice() {
+    if let [sealed, due, last, deletes, oldest, soon, ended, revocations] = answers.as_slice() {
         (state.sealed_under, state.is_sealed_under_complete) = read_sealed_under(sealed)?;
         state.due_checks = read_count(due)?;
+        state.oldest_due_at = oldest.rows.first().map(|row| Columns(row).time("next_check_at")).transpose()?;
+        state.due_within_an_hour = read_count(soon)?;
+        state.erasures = read_count(ended)?;
+        state.revocations = read_count(revocations)?;
         state.cache_deletes = read_count(deletes)?;
-        state.last_run = match last.rows.first().map(Columns) {
-            None => None,
-            Some(row) => {
-                Some((row.time("started_at")?, row.optional_time("finished_at")?, row.optional_text("summary")?))
-            }
-        };
+        state.last_run = read_first(last)?;
     }
     Ok(state)
 }

@@ -16,7 +16,9 @@ use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-const CONNECTION: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL";
+/// One of a deleted workspace is left alone, whether it has ended or not.
+const CONNECTION: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = connections.workspace_id AND w.deleted_at IS NOT NULL)";
 const CLIENT: &str = "SELECT * FROM oauth_clients WHERE id = (SELECT oauth_client FROM connections WHERE id = ?1)
     AND workspace_id = (SELECT workspace_id FROM connections WHERE id = ?1)";
 const DEFINITION: &str = "SELECT a.definition FROM connections c
@@ -100,20 +102,37 @@ macro_rules! ending_since {
         "max(next_check_at, min(coalesce(refresh_expires_at, refresh_idle_until), coalesce(refresh_idle_until, refresh_expires_at)) - 259200)"
     };
 }
+/// When a taken connection is due again. Never, if its workspace was deleted: it is erased.
+macro_rules! leased_until {
+    () => {
+        "CASE WHEN EXISTS (SELECT 1 FROM workspaces w WHERE w.id = connections.workspace_id AND w.deleted_at IS NULL) THEN ?2 END"
+    };
+}
 const LEASE_ENDING: &str = concat!(
-    "UPDATE connections SET next_check_at = ?2 WHERE id IN (SELECT id FROM connections
+    "UPDATE connections SET next_check_at = ",
+    leased_until!(),
+    " WHERE id IN (SELECT id FROM connections
       WHERE next_check_at IS NOT NULL AND refreshable = 1 AND coalesce(refresh_expires_at, refresh_idle_until) IS NOT NULL AND ",
     ending_since!(),
     " <= ?1 ORDER BY ",
     ending_since!(),
     " LIMIT ?3)
-    RETURNING id, min(coalesce(refresh_expires_at, refresh_idle_until), coalesce(refresh_idle_until, refresh_expires_at)) AS ends_at"
+    RETURNING id, next_check_at, min(coalesce(refresh_expires_at, refresh_idle_until), coalesce(refresh_idle_until, refresh_expires_at)) AS ends_at"
 );
 /// What the statement before it, in the same batch, leaves of the limit. A negative limit would be none.
-const LEASE_DUE: &str = "UPDATE connections SET next_check_at = ?2 WHERE id IN
-      (SELECT id FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1
+const LEASE_DUE: &str = concat!(
+    "UPDATE connections SET next_check_at = ",
+    leased_until!(),
+    " WHERE id IN (SELECT id FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1
       ORDER BY next_check_at LIMIT max(?3 - changes(), 0))
-    RETURNING id";
+    RETURNING id, next_check_at"
+);
+/// Of those that have been due for longest, the ones of deleted workspaces.
+const DROP_DUE: &str = "UPDATE connections SET next_check_at = NULL WHERE id IN
+    (SELECT d.id FROM (SELECT id, workspace_id FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1
+      ORDER BY next_check_at LIMIT ?2) d JOIN workspaces w ON w.id = d.workspace_id AND w.deleted_at IS NOT NULL)";
+/// How many of those are looked at.
+const MOST_DROPPED: i64 = 500;
 
 /// A connection with everything that a refresh or check needs.
 #[derive(Debug)]
@@ -465,27 +484,51 @@ pub fn erase(workspace: &WorkspaceId, id: &ConnectionId) -> [Statement; 2] {
     [sql!(ERASE_USES, workspace, id), sql!(ERASE, workspace, id)]
 }
 
+/// What was taken of what is due.
+#[derive(Debug, Default)]
+pub struct DueConnections {
+    /// To be checked, those first that are nearest to being lost. Leased.
+    pub leased: Vec<ConnectionId>,
+    /// Of deleted workspaces: they are not due any more.
+    pub dropped: i64,
+}
+
 /// Takes connections whose check is due, at most `limit`, so that no other run does until `lease_until`: first those whose
-/// refresh token ends soon, nearest first, then those that have been due for longest.
+/// refresh token ends soon, nearest first, then those that have been due for longest. Where others of deleted workspaces
+/// were found, `drops_more` looks for more of them first.
 pub async fn lease_due(
     db: &impl Database,
     due: Timestamp,
     lease_until: Timestamp,
     limit: i64,
-) -> StoreResult<Vec<ConnectionId>> {
-    let answers =
-        db.batch(vec![sql!(LEASE_ENDING, due, lease_until, limit), sql!(LEASE_DUE, due, lease_until, limit)]).await?;
-    let [ending, others] = answers.as_slice() else {
+    drops_more: bool,
+) -> StoreResult<DueConnections> {
+    let mut statements = vec![sql!(LEASE_ENDING, due, lease_until, limit), sql!(LEASE_DUE, due, lease_until, limit)];
+    if drops_more {
+        statements.insert(0, sql!(DROP_DUE, due, MOST_DROPPED));
+    }
+    let answers = db.batch(statements).await?;
+    let [dropped @ .., ending, others] = answers.as_slice() else {
         return Err(DatabaseError::Unavailable("a batch answered too little".into()));
     };
     let mut nearest = Vec::new();
+    let dropped = dropped.iter().map(|rows| i64::try_from(rows.changes).unwrap_or(MOST_DROPPED)).sum();
+    let mut found = DueConnections { dropped, ..DueConnections::default() };
     for row in ending.rows.iter().map(Columns) {
-        nearest.push((row.time("ends_at")?, row.id("id")?));
+        if row.optional_time("next_check_at")?.is_some() {
+            nearest.push((row.time("ends_at")?, row.id("id")?));
+        } else {
+            found.dropped += 1;
+        }
     }
     nearest.sort_by_key(|(ends_at, _)| *ends_at);
-    let mut taken: Vec<ConnectionId> = nearest.into_iter().map(|(_, id)| id).collect();
+    found.leased = nearest.into_iter().map(|(_, id)| id).collect();
     for row in others.rows.iter().map(Columns) {
-        taken.push(row.id("id")?);
+        if row.optional_time("next_check_at")?.is_some() {
+            found.leased.push(row.id("id")?);
+        } else {
+            found.dropped += 1;
+        }
     }
-    Ok(taken)
+    Ok(found)
 }

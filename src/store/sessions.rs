@@ -21,7 +21,9 @@ const INSERT: &str =
 /// A person has at most 100 sessions. The oldest are deleted when one begins.
 const TRIM: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 AND token_hash NOT IN
     (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 ORDER BY created_at DESC, token_hash LIMIT ?4)";
-const GET: &str = "SELECT * FROM sessions WHERE token_hash = ?1 AND expires_at > ?2";
+/// Those of a deleted workspace are refused before they are deleted.
+const GET: &str = "SELECT * FROM sessions WHERE token_hash = ?1 AND expires_at > ?2
+    AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = sessions.workspace_id AND w.deleted_at IS NOT NULL)";
 const UNEXPIRED_HASHES: &str =
     "SELECT token_hash FROM sessions WHERE token_hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE token_hash = ?1";

@@ -1,8 +1,8 @@
 //! Rows of `workspaces`.
 
-use super::{Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first};
+use super::{Columns, FromRow, Page, StoreResult, cut_page, erasing, json_text, query_all, query_first};
 use crate::ids::WorkspaceId;
-use crate::ports::{Database, Statement};
+use crate::ports::{Database, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::Workspace;
@@ -49,31 +49,37 @@ pub async fn update(
     query_first(db, sql!(UPDATE, id, name, origins.map(json_text))).await
 }
 
-/// Blocks all access to a workspace at once and marks its content for revocation and erasure by the scheduled run.
-/// Returns whether it existed. Flows end; one with a pending grant is kept, without an owner, until the grant is
-/// revoked.
+/// Rows of each kind that one batch ends.
+const ENDED_AT_ONCE: i64 = 1_000;
+/// Connections that end with their workspace. The scheduled run ends the others.
+const CONNECTIONS_ENDED_AT_ONCE: i64 = 500;
+/// Batches of a deletion: 20,000 rows of each kind, within the free plan's subrequests.
+const MOST_BATCHES: usize = 20;
+
+/// Blocks all access to a workspace at once and marks its content for revocation and erasure by the scheduled run, in
+/// bounded steps. Returns whether it existed.
+///
+/// Keys, links and flows end here; a session works only while its workspace does. What is left of more than so many rows
+/// makes nothing new in a deleted workspace, and is deleted by the scheduled run.
 pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) -> StoreResult<bool> {
     const MARK: &str = "UPDATE workspaces SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
-    const REVOKE_KEYS: &str = "UPDATE api_keys SET revoked_at = ?2 WHERE workspace_id = ?1 AND revoked_at IS NULL";
-    const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1";
-    const END_SIGN_IN_LINKS: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1";
-    const END_LINKS: &str = "DELETE FROM connect_links WHERE workspace_id = ?1";
-    const END_FLOWS: &str = "DELETE FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL";
-    const EXPIRE_PENDING_GRANTS: &str = "UPDATE flows SET session_hash = '', expires_at = min(expires_at, ?2)
-        WHERE workspace_id = ?1 AND sealed_grant IS NOT NULL";
-    const DISCONNECT: &str = "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
-        WHERE workspace_id = ?1 AND deleted_at IS NULL";
-    let answers = db
-        .batch(vec![
-            sql!(MARK, id, now),
-            sql!(REVOKE_KEYS, id, now),
-            sql!(END_SESSIONS, id),
-            sql!(END_SIGN_IN_LINKS, id),
-            sql!(END_LINKS, id),
-            sql!(END_FLOWS, id),
-            sql!(EXPIRE_PENDING_GRANTS, id, now),
-            sql!(DISCONNECT, id, now),
-        ])
-        .await?;
-    Ok(answers.first().is_some_and(|rows| rows.changes > 0))
+    let mut statements = vec![sql!(MARK, id, now), erasing::end_connections(id, CONNECTIONS_ENDED_AT_ONCE, now)];
+    statements.extend(erasing::end_access(id, ENDED_AT_ONCE, now));
+    let answers = db.batch(statements).await?;
+    let existed = answers.first().is_some_and(|rows| rows.changes > 0);
+    let mut is_left = has_more(answers.get(2..).unwrap_or_default());
+    for _ in 1..MOST_BATCHES {
+        if !existed || !is_left {
+            break;
+        }
+        // The workspace is deleted, whatever becomes of these.
+        let Ok(answers) = db.batch(erasing::end_access(id, ENDED_AT_ONCE, now)).await else { break };
+        is_left = has_more(&answers);
+    }
+    Ok(existed)
+}
+
+/// Whether a statement ended as many rows as it may.
+fn has_more(answers: &[Rows]) -> bool {
+    answers.iter().any(|rows| i64::try_from(rows.changes).unwrap_or(i64::MAX) >= ENDED_AT_ONCE)
 }

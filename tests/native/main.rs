@@ -18,6 +18,7 @@ mod definition_changes;
 mod destinations;
 mod disconnect;
 mod edge_memory;
+mod erasing;
 mod etags;
 mod faults;
 mod hostile_editor;

@@ -4,13 +4,15 @@ use connections::check::{RunSummary, run_scheduled};
 use connections::connect::callback::{CallbackParams, CallbackResult};
 use connections::connection::ConnectionStatus;
 use connections::error::ErrorCode;
+use connections::http::Method;
 use connections::ids::ConnectionId;
 use connections::ports::{Database as _, RefreshReason};
 use connections::resolve::ResolveRequest;
 use connections::store;
 use connections::time::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::http::call;
 use crate::support::fixture::BROWSER_SESSION;
 use crate::support::{Fault, FaultRule, Fixture, RefreshMode, Reply, World};
 
@@ -584,7 +586,7 @@ fn take_due(fixture: &Fixture, limit: i64) -> Vec<ConnectionId> {
     fixture.world.run(async {
         let context = fixture.world.context();
         let now = fixture.world.now();
-        store::refreshes::lease_due(context.db(), now, now.plus(120), limit).await.unwrap()
+        store::refreshes::lease_due(context.db(), now, now.plus(120), limit, false).await.unwrap().leased
     })
 }
 
@@ -647,4 +649,46 @@ fn a_run_goes_on_with_further_portions_where_the_plan_allows_it() {
     fixture.world.subrequest_limit.set(Some(1000));
     make_all_due(&fixture);
     assert_eq!(fixture.run_scheduled().checked, 300);
+}
+
+#[test]
+fn the_status_tells_when_late_checks_will_have_been_done() {
+    const ADMIN_KEY: &str = "abcdefghijklmnopqrstuvwxyz0123456789";
+    let (fixture, ids) = fixture_with_connections(RefreshMode::Object, None, 50);
+    let status = || call(&fixture, ADMIN_KEY, Method::Get, "/v1/status", &Value::Null).1["scheduled_work"].clone();
+    assert_eq!(
+        (&status()["state"], &status()["checks_per_hour"]),
+        (&json!("caught_up"), &json!(0)),
+        "no run has begun"
+    );
+    fixture.world.check_batch.set(Some(5));
+    make_all_due(&fixture);
+    fixture.run_scheduled();
+    fixture.world.advance_clock(300);
+    fixture.run_scheduled();
+    let expected = json!({
+        "state": "catching_up", "due_checks_complete": true, "oldest_due_at": "1970-01-01T00:00:01Z", "due_within_an_hour": 0,
+        "checks_per_hour": 60, "caught_up_in": 2400, "erasures_left": 0, "revocations_left": 0
+    });
+    assert_eq!(status(), expected);
+    for _ in 0..8 {
+        fixture.world.advance_clock(300);
+        fixture.run_scheduled();
+    }
+    assert_eq!((&status()["state"], &status()["caught_up_in"]), (&json!("caught_up"), &json!(0)));
+    fixture.world.acme.script_always("/revoke", Some(Reply::status(500, "")));
+    fixture.disconnect(&ids[0]).unwrap();
+    assert_eq!(status()["revocations_left"], 1);
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        store::refreshes::mark_deleted(context.db(), &fixture.workspace, &ids[1], context.now(), vec![]).await.unwrap();
+    });
+    assert_eq!(status()["erasures_left"], 1);
+    make_all_due(&fixture);
+    fixture.world.advance_clock(3600);
+    assert_eq!(
+        (&status()["state"], &status()["caught_up_in"]),
+        (&json!("falling_behind"), &Value::Null),
+        "no run begins"
+    );
 }

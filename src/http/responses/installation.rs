@@ -7,11 +7,12 @@ use crate::caller::KeyScope;
 use crate::http::body::Flat;
 use crate::ids::{ApiKeyId, WorkspaceId};
 use crate::installation::InstallationStatus;
-use crate::store::erasing::ErasureProgress;
+use crate::store::erasing::{ErasureProgress, STATUS_ROWS_COUNTED};
 use crate::store::maintenance::InstallationState;
 use crate::store::reseals::ResealProgress;
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
+use crate::workload::{CheckProgress, Forecast};
 use crate::workspace::Workspace;
 use crate::workspaces::{CreatedWorkspace, WorkspaceState};
 
@@ -146,11 +147,67 @@ pub(crate) struct StatusResponse {
     reseal: ResealStatus,
     /// Connections whose check is due. At most 10,000 are counted.
     due_checks: i64,
+    /// Whether the scheduled checks are done in time, and what else the scheduled run has to do.
+    scheduled_work: ScheduledWork,
     /// Cache entries that are still to be deleted, 10,000 at most. Each is dropped when it has expired, after an hour.
     cache_entries_left: i64,
     /// Deleted workspaces that are not erased yet, at most 100, the earliest deleted first.
     erasing: Vec<ErasingWorkspace>,
     last_cron_run: Option<CronRun>,
+}
+
+/// Whether the scheduled checks are done in time, and what else the scheduled run has to do.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ScheduledWork {
+    state: ScheduledWorkState,
+    /// Whether `due_checks` counts all that is due.
+    due_checks_complete: bool,
+    /// Since when the first check is due.
+    oldest_due_at: Option<Timestamp>,
+    /// Checks that become due within an hour. At most 10,000 are counted.
+    due_within_an_hour: i64,
+    /// Checks that runs make in an hour, if so many are due. 0 while no run begins.
+    checks_per_hour: i64,
+    /// Seconds until nothing is late. It takes longer if `due_checks_complete` is false. Null: never, at this rate.
+    caught_up_in: Option<i64>,
+    /// Connections that have ended and are not erased yet, at most 10,000. Those of deleted workspaces end in steps:
+    /// `erasing` counts all of them.
+    erasures_left: i64,
+    /// Revocations that an app has not confirmed and that are tried again, at most 10,000.
+    revocations_left: i64,
+}
+
+/// Whether the scheduled checks are done in time.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum ScheduledWorkState {
+    /// The last run left nothing that was due.
+    CaughtUp,
+    /// Checks are late, and will be done.
+    CatchingUp,
+    /// Checks are late, and more become due than are done. Or no run begins.
+    FallingBehind,
+}
+
+impl ScheduledWork {
+    fn of(state: &InstallationState, forecast: Forecast) -> Self {
+        Self {
+            state: match forecast.progress {
+                CheckProgress::CaughtUp => ScheduledWorkState::CaughtUp,
+                CheckProgress::CatchingUp => ScheduledWorkState::CatchingUp,
+                CheckProgress::FallingBehind => ScheduledWorkState::FallingBehind,
+            },
+            due_checks_complete: state.due_checks < STATUS_ROWS_COUNTED,
+            oldest_due_at: state.oldest_due_at,
+            due_within_an_hour: state.due_within_an_hour,
+            checks_per_hour: forecast.checks_per_hour,
+            caught_up_in: forecast.caught_up_in,
+            erasures_left: state.erasures,
+            revocations_left: state.revocations,
+        }
+    }
 }
 
 /// A key that rows are sealed with.
@@ -238,7 +295,7 @@ struct CronRun {
 impl StatusResponse {
     pub(crate) fn of(
         key_ring: &KeyRing,
-        InstallationStatus { state, deleted_workspaces, reseal }: InstallationStatus,
+        InstallationStatus { state, deleted_workspaces, reseal, forecast }: InstallationStatus,
     ) -> Self {
         let rows = |id: &str| state.sealed_under.iter().find(|(known, _)| known == id).map_or(0, |(_, rows)| *rows);
         let on_ring = key_ring.ids().map(|id| EncryptionKeyStatus {
@@ -256,12 +313,13 @@ impl StatusResponse {
             keys_complete: state.is_sealed_under_complete,
             reseal: ResealStatus::of(reseal.as_ref(), key_ring.sealing_key_id(), &state),
             due_checks: state.due_checks,
+            scheduled_work: ScheduledWork::of(&state, forecast),
             cache_entries_left: state.cache_deletes,
             erasing: deleted_workspaces.into_iter().map(ErasingWorkspace::from).collect(),
-            last_cron_run: state.last_run.map(|(started_at, finished_at, summary)| CronRun {
-                started_at,
-                finished_at,
-                summary: summary.and_then(|text| serde_json::from_str(&text).ok()),
+            last_cron_run: state.last_run.map(|run| CronRun {
+                started_at: run.started_at,
+                finished_at: run.finished_at,
+                summary: run.summary.and_then(|text| serde_json::from_str(&text).ok()),
             }),
             migrations: state.migrations,
         }

@@ -4,7 +4,7 @@
 //! bound as floating point numbers, as the edge binds them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use connections::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
@@ -76,6 +76,8 @@ pub(crate) struct TestDatabase {
     pub(crate) round_trips: Cell<u64>,
     pub(crate) statements: Cell<u64>,
     pub(crate) writes: Cell<u64>,
+    /// Rows that each statement changed, without those of triggers.
+    pub(crate) changes: RefCell<BTreeMap<&'static str, u64>>,
     pub(crate) rows_scanned: Cell<i64>,
     /// Operations of `SQLite`'s virtual machine: what a statement costs, whichever way it finds its rows.
     pub(crate) vm_steps: Cell<i64>,
@@ -115,6 +117,7 @@ impl TestDatabase {
             round_trips: Cell::new(0),
             statements: Cell::new(0),
             writes: Cell::new(0),
+            changes: RefCell::default(),
             rows_scanned: Cell::new(0),
             vm_steps: Cell::new(0),
             most_vm_steps: Cell::new(0),
@@ -131,6 +134,7 @@ impl TestDatabase {
         self.round_trips.set(0);
         self.statements.set(0);
         self.writes.set(0);
+        self.changes.borrow_mut().clear();
         self.rows_scanned.set(0);
         self.vm_steps.set(0);
         self.most_vm_steps.set(0);
@@ -200,6 +204,7 @@ impl TestDatabase {
         self.most_vm_steps.set(self.most_vm_steps.get().max(steps));
         let changes = if is_write { self.sqlite().changes() } else { 0 };
         self.writes.set(self.writes.get() + u64::from(is_write));
+        *self.changes.borrow_mut().entry(statement.sql).or_default() += changes;
         Ok(Rows { rows, changes })
     }
 
