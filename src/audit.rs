@@ -51,6 +51,8 @@ pub enum EventType {
     AppChanged,
     /// A custom app was removed.
     AppDeleted,
+    /// All connections of an app, or of one of its clients, were disconnected at once.
+    AppDisconnected,
     /// An OAuth client was put, or got a new secret.
     ClientChanged,
     /// An OAuth client was deleted.
@@ -81,7 +83,7 @@ pub enum EventType {
 
 impl EventType {
     /// All types.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
@@ -102,6 +104,7 @@ impl EventType {
         Self::AppCreated,
         Self::AppChanged,
         Self::AppDeleted,
+        Self::AppDisconnected,
         Self::ClientChanged,
         Self::ClientDeleted,
         Self::LinkCreated,
@@ -140,6 +143,7 @@ impl EventType {
             Self::AppCreated => frozen::event::APP_CREATED,
             Self::AppChanged => frozen::event::APP_CHANGED,
             Self::AppDeleted => frozen::event::APP_DELETED,
+            Self::AppDisconnected => frozen::event::APP_DISCONNECTED,
             Self::ClientChanged => frozen::event::CLIENT_CHANGED,
             Self::ClientDeleted => frozen::event::CLIENT_DELETED,
             Self::LinkCreated => frozen::event::LINK_CREATED,

@@ -21,11 +21,12 @@ use crate::connection::Connection;
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::{ApiKeyId, ConnectionId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::ids::{ApiKeyId, ConnectionId, JobId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::ports::Ports;
 use crate::store;
 use crate::store::authorizations::Flow;
 use crate::store::connections::{self, ConnectionFilter, ListedConnection};
+use crate::store::disconnect_jobs::{self, DisconnectJob};
 use crate::store::links::{self, Link};
 use crate::store::people::{self, Person};
 use crate::store::sessions::{self, Session, SignInLink};
@@ -70,6 +71,8 @@ pub enum Resource {
     Session,
     /// A person of the workspace.
     Person,
+    /// A job that ends all connections of an app.
+    Job,
     /// One pending consent, which belongs to the browser that began it.
     Flow,
     /// A workflow of the callers. It exists for a key if it used a connection that exists for the key.
@@ -116,6 +119,8 @@ pub enum LoadedResource {
     SignInLink(Box<SignInLink>),
     /// A person.
     Person(Box<Person>),
+    /// A job.
+    Job(Box<DisconnectJob>),
 }
 
 impl Caller<'_> {
@@ -246,7 +251,7 @@ async fn load_resource<P: Ports>(
             LoadedResource::Key(Box::new(found.filter(sees).ok_or_else(missing)?))
         }
         // Nobody who is limited gets as far as to learn whether there is such a one.
-        Resource::Session | Resource::SignInLink | Resource::Person if is_limited_caller(caller) => {
+        Resource::Session | Resource::SignInLink | Resource::Person | Resource::Job if is_limited_caller(caller) => {
             LoadedResource::None
         }
         Resource::Session => {
@@ -267,6 +272,12 @@ async fn load_resource<P: Ports>(
             let id = percent_decode_str(text).decode_utf8().map_err(|_| missing())?;
             let found = people::get(context.db(), workspace, &id).await?;
             LoadedResource::Person(Box::new(found.ok_or_else(missing)?))
+        }
+        Resource::Job => {
+            let missing = || Error::not_found("job");
+            let id = JobId::parse(text).ok_or_else(missing)?;
+            let found = disconnect_jobs::get(context.db(), workspace, &id).await?;
+            LoadedResource::Job(Box::new(found.ok_or_else(missing)?))
         }
     })
 }
@@ -395,6 +406,9 @@ fn check_key(key: &ApiKey, action: Action, resource: Resource, subject: &LoadedR
     match (resource, action) {
         (Resource::Session | Resource::SignInLink | Resource::Person, _) => Err(limited_key_error(
             "A signed-in person sees all their connections. Use a key without allow-lists for people, sign-in links and sessions.",
+        )),
+        (Resource::Job, _) => Err(limited_key_error(
+            "All connections of an app are ended, whatever is on its lists. Use a key without allow-lists.",
         )),
         // Which link, its body says: see `new_link`.
         (Resource::Link, Action::Create) => Ok(()),

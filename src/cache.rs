@@ -20,7 +20,7 @@ pub(crate) use removal::{delete_outdated_entry, schedule_connection_removal, sch
 /// Seconds an entry is kept at most: what a deletion that failed could cost.
 pub(crate) const MAX_TTL: i64 = 3600;
 /// Seconds a deleted workspace's tombstone is kept: longer than any entry that a request on its way can still put.
-const TOMBSTONE_TTL: i64 = 86_400;
+pub(crate) const TOMBSTONE_TTL: i64 = 86_400;
 
 /// The name of a connection's entry.
 pub(crate) fn connection_entry_name(id: &ConnectionId) -> String {
@@ -82,16 +82,37 @@ pub(crate) async fn put_entry<P: Ports>(
     Ok(())
 }
 
-/// Whether the workspace has a tombstone, whatever stands in it, or may have one.
-pub(crate) async fn is_workspace_deleted<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
+/// What the tombstone begins with that is for some apps of a workspace.
+const DENIED_APPS: &str = "apps:";
+
+/// Whether a tombstone of its workspace denies an app. Whatever stands in it that is no list of apps, denies them all.
+pub(crate) fn denies(tombstone: &str, app: &str) -> bool {
+    tombstone.strip_prefix(DENIED_APPS).is_none_or(|apps| apps.split(',').any(|one| one == app))
+}
+
+/// Whether the workspace has a tombstone that denies an app, or may have one.
+pub(crate) async fn is_denied<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, app: &str) -> bool {
     let found = read_entries(context, &[workspace_entry_name(workspace.as_str())]).await;
-    found.is_none_or(|texts| texts.iter().any(Option::is_some))
+    found.is_none_or(|texts| texts.iter().flatten().any(|text| denies(text, app)))
+}
+
+/// Writes the tombstone of some apps of a workspace: from then on no entry of them answers. Answers whether that worked.
+pub(crate) async fn write_denied_apps<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    apps: &[String],
+) -> bool {
+    write_workspace_entry(context, workspace, &format!("{DENIED_APPS}{}", apps.join(","))).await
 }
 
 /// Writes a deleted workspace's tombstone: from then on no entry of it answers, however many there are. Answers whether
 /// that worked.
 pub async fn write_tombstone<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> bool {
-    match put_entry(context, &workspace_entry_name(workspace.as_str()), "deleted", TOMBSTONE_TTL).await {
+    write_workspace_entry(context, workspace, "deleted").await
+}
+
+async fn write_workspace_entry<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, text: &str) -> bool {
+    match put_entry(context, &workspace_entry_name(workspace.as_str()), text, TOMBSTONE_TTL).await {
         Ok(()) => true,
         Err(error) => {
             context.log_cache_error(&error);

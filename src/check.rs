@@ -15,12 +15,14 @@ use crate::cleanup;
 use crate::config::Config;
 use crate::context::Context;
 use crate::definition_moves;
+use crate::disconnect_all;
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::{Health, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::reseal;
 use crate::retention::{PURGED_EVENTS, PURGED_ROWS};
 use crate::store::definition_moves::DefinitionMove;
+use crate::store::disconnect_jobs::DisconnectJob;
 use crate::store::erasing::WRITES_PER_CONNECTION;
 use crate::store::maintenance::{self, RunLimits};
 use crate::store::refreshes;
@@ -80,6 +82,9 @@ pub async fn run_scheduled<P: Ports>(context: &Context<P>, scheduled_at: Timesta
     };
     let mut left = maintenance::load_unfinished_work(context.db(), now, share).await?;
     let definition = left.definition_move.take();
+    let jobs = left.jobs.clone();
+    // While the queue is full, denied connections wait for their end: nothing is served of them.
+    let room = share.disconnected - i64::try_from(left.disconnected.len()).unwrap_or(share.disconnected);
     let is_erasing = left.disconnected.iter().any(|one| one.workspace_deleted);
     let leftovers = if is_erasing { budget * 3 / 4 } else { budget / 4 };
     // A share is for leftovers, so that neither starves the other; what the checks leave over is for them too. Of a deleted
@@ -88,7 +93,7 @@ pub async fn run_scheduled<P: Ports>(context: &Context<P>, scheduled_at: Timesta
     spent += work.run_at_least_one(context, leftovers - spent).await;
     let cost = context.ports.refresher().subrequest_cost();
     let (moved, moving) = run_definition_move(context, definition).await;
-    spent += moving;
+    spent += moving + run_disconnect_jobs(context, &jobs, room).await;
     let most = context.config.checks_beside_erasing.filter(|_| is_erasing).unwrap_or(budget);
     let batch = ((budget - spent) / cost).min(most).max(1);
     // By the clock as it is now: the leftovers took their time.
@@ -123,6 +128,20 @@ async fn run_definition_move<P: Ports>(context: &Context<P>, definition: Option<
         |moves| moves.moved,
     );
     (moved, definition_moves::STEP_COST)
+}
+
+/// A step of each job that ends all connections of an app. Answers what they cost in subrequests.
+async fn run_disconnect_jobs<P: Ports>(context: &Context<P>, jobs: &[DisconnectJob], room: i64) -> i64 {
+    let (mut spent, mut left) = (0, room);
+    for job in jobs {
+        let stepped = disconnect_all::run_step(context, job, LEASE, left.max(0)).await;
+        spent += if job.tombstoned_at.is_some() { 1 } else { disconnect_all::STEP_COST };
+        match stepped {
+            Ok(ended) => left -= i64::try_from(ended).unwrap_or(left),
+            Err(error) => context.log_cause(&error),
+        }
+    }
+    spent
 }
 
 /// The last thing of a run: where it fails, all else was done, and the next run goes on.

@@ -24,6 +24,7 @@ use crate::registry;
 use crate::revocation::{self, PendingRevocation, RevocationOutcome};
 use crate::store::authorizations::Flow;
 use crate::store::cache_deletes::{self, CacheDelete};
+use crate::store::disconnect_jobs;
 use crate::store::erasing::{self, AppRevisionKey, DisconnectedConnection};
 use crate::store::maintenance::{self, UnfinishedWork};
 use crate::time::Timestamp;
@@ -69,6 +70,8 @@ pub(crate) struct CleanupWork {
     grants: VecDeque<GrantToRevoke>,
     flows: VecDeque<Flow>,
     in_live_workspace: Vec<ConnectionId>,
+    /// Whether there are jobs that count what becomes of grants.
+    has_jobs: bool,
     lease: i64,
     until: Timestamp,
     pub(crate) done: CleanupCounts,
@@ -107,8 +110,12 @@ pub(crate) async fn begin<P: Ports>(
         .partition(|(cost, _)| cost.is_some());
     let without: Vec<_> = without.into_iter().map(|(_, one)| one).collect();
     let rows = context.config.erase_batch;
+    let has_jobs = !left.jobs.is_empty();
     match erase_statements(context, &without, left.has_revoked_keys.then(|| context.now().plus(-lease)), rows) {
-        Ok(statements) => {
+        Ok(mut statements) => {
+            if has_jobs {
+                statements.insert(0, count_unsupported(&without));
+            }
             if let Some(erased) = write_statements(context, statements).await {
                 done.erased += erased;
                 spent += 1;
@@ -136,11 +143,19 @@ pub(crate) async fn begin<P: Ports>(
         grants: interleave(ended, kept),
         flows: left.flows.into(),
         in_live_workspace: live,
+        has_jobs,
         lease,
         until,
         done,
     };
     (spent, work)
+}
+
+/// Grants that are erased without a request, because their app revokes none.
+fn count_unsupported(erased: &[DisconnectedConnection]) -> Statement {
+    let word = revocation::outcome_code(RevocationOutcome::Unsupported);
+    let outcomes: Vec<_> = erased.iter().filter(|one| one.has_credential).map(|one| (&one.id, word)).collect();
+    disconnect_jobs::count_outcomes(&outcomes)
 }
 
 fn to_i64(length: usize) -> i64 {
@@ -389,6 +404,12 @@ impl CleanupWork {
                 statements.extend(cache::schedule_connection_removal(context, ending.connection())?);
                 statements.push(ending.disconnect_event(context, *revoked)?);
             }
+        }
+        if self.has_jobs {
+            let ended = results.iter().filter(|(ending, _)| !ending.is_stored());
+            let outcomes: Vec<_> =
+                ended.map(|(ending, revoked)| (ending.connection(), revocation::outcome_code(*revoked))).collect();
+            statements.push(disconnect_jobs::count_outcomes(&outcomes));
         }
         if !erased.is_empty() {
             statements.extend(erasing::erase_connections(&erased, context.config.erase_batch));

@@ -187,6 +187,8 @@ pub mod event {
     pub const APP_CHANGED: &str = "app_changed";
     /// A custom app was removed.
     pub const APP_DELETED: &str = "app_deleted";
+    /// All connections of an app were disconnected at once.
+    pub const APP_DISCONNECTED: &str = "app_disconnected";
     /// An OAuth client was put, or got a new secret.
     pub const CLIENT_CHANGED: &str = "client_changed";
     /// An OAuth client was deleted.
@@ -262,6 +264,7 @@ mod tests {
             event::APP_CREATED,
             event::APP_CHANGED,
             event::APP_DELETED,
+            event::APP_DISCONNECTED,
             event::CLIENT_CHANGED,
             event::CLIENT_DELETED,
             event::LINK_CREATED,
@@ -299,6 +302,7 @@ mod tests {
                 "app_created",
                 "app_changed",
                 "app_deleted",
+                "app_disconnected",
                 "client_changed",
                 "client_deleted",
                 "link_created",

@@ -18,6 +18,7 @@ mod flows;
 mod idempotency;
 mod identity;
 mod input;
+mod jobs;
 mod keys;
 mod limits;
 mod links;

@@ -254,6 +254,8 @@ id_types! {
     EventId = "evt_";
     /// One refresh attempt.
     AttemptId = "att_";
+    /// A job that goes on behind an answer.
+    JobId = "job_";
 }
 
 id_types! {

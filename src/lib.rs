@@ -78,6 +78,7 @@ pub mod resolve;
 pub mod refresh;
 pub mod connect;
 pub mod disconnect;
+pub mod disconnect_all;
 pub mod definition_moves;
 pub mod reseal;
 mod cleanup;

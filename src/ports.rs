@@ -16,7 +16,8 @@ use crate::app::{AppId, AuthMethodId, OutboundMethod, SigningAlgorithm};
 use crate::destinations::{RequestSecret, SecretKind};
 use crate::egress::EgressUrl;
 use crate::ids::{
-    ApiKeyId, AttemptId, ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, Shard, SignInLinkId, WorkspaceId,
+    ApiKeyId, AttemptId, ClientId, ConnectionId, EventId, FlowId, JobId, LinkId, SessionId, Shard, SignInLinkId,
+    WorkspaceId,
 };
 use crate::isolate_cache::IsolateCache;
 use crate::random::Random;
@@ -153,8 +154,8 @@ macro_rules! sql_values_of_ids {
 }
 
 sql_values_of_ids! {
-    ApiKeyId, AppId, AttemptId, AuthMethodId, ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, SignInLinkId,
-    WorkspaceId,
+    ApiKeyId, AppId, AttemptId, AuthMethodId, ClientId, ConnectionId, EventId, FlowId, JobId, LinkId, SessionId,
+    SignInLinkId, WorkspaceId,
 }
 
 /// One SQL statement with its `?1, ?2 …` values. The text is always a constant: nothing is spliced in.

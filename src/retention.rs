@@ -16,6 +16,8 @@ pub const EXPIRED_LINK_AGE: i64 = 7 * DAY;
 pub const EVENT_DAYS: i64 = 90;
 /// Most days that the operator may choose.
 pub const MAX_EVENT_DAYS: i64 = 3650;
+/// Seconds that a finished job is kept, with its receipt.
+pub const FINISHED_JOB_AGE: i64 = 90 * DAY;
 /// Seconds that the answer to a request with an `Idempotency-Key` is kept.
 pub const IDEMPOTENT_REQUEST_AGE: i64 = DAY;
 /// Seconds that the test of a client is kept that nobody repeats.

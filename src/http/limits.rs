@@ -158,6 +158,7 @@ fn is_costly(handler: Handler) -> bool {
             | Handler::CheckConnection
             | Handler::ReportRefusedToken
             | Handler::CreateLink
+            | Handler::DisconnectAll
             | Handler::CreateSignInLink
             | Handler::SubmitConnectLink
             | Handler::SubmitRetry

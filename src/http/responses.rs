@@ -11,6 +11,7 @@ mod defaults;
 mod installation;
 mod workflows;
 mod identity;
+mod jobs;
 mod people;
 
 pub(super) use access::{
@@ -28,6 +29,7 @@ pub(super) use identity::IdentityProviderResponse;
 pub(super) use installation::{
     CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
 };
+pub(super) use jobs::JobResponse;
 pub(super) use people::{DeletedPersonResponse, PersonResponse};
 pub(super) use workflows::{PreflightResponse, WorkflowResponse, WorkflowUseResponse};
 

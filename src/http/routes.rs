@@ -9,13 +9,14 @@ use super::responses::{
     ApiKeyResponse, AppDetailsResponse, ChangedDefaultResponse, CheckedConnectionResponse, ConnectionResponse,
     CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse, DeletedKeyResponse,
     DeletedPersonResponse, DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse, IdentityProviderResponse,
-    LinkResponse, NewApiKeyResponse, OAuthClientResponse, PersonResponse, PreflightResponse,
+    JobResponse, LinkResponse, NewApiKeyResponse, OAuthClientResponse, PersonResponse, PreflightResponse,
     ResolvedCredentialResponse, SessionResponse, SignInLinkResponse, StatusResponse, UpdatedAppResponse,
     UpdatedConnectionResponse, WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, connections, connections_page, credentials, defaults, events, flows, identity, keys,
-    links, oauth, oauth_clients, operator, people, provider_sign_in, resolving, sessions, setup, sign_in, workflows,
+    Call, Method, Response, apps, connections, connections_page, credentials, defaults, events, flows, identity, jobs,
+    keys, links, oauth, oauth_clients, operator, people, provider_sign_in, resolving, sessions, setup, sign_in,
+    workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -209,6 +210,10 @@ routes! {
     Get    "/v1/workflows/{workflow}"                     key_with_scope(KeyScope::ConnectionsRead), Read   Workflow     => GetWorkflow -> ListResponse<WorkflowUseResponse> = workflows::get_workflow;
     Get    "/v1/workflows/{workflow}/preflight"           key_with_scope(KeyScope::ConnectionsRead), Read   Workflow     => PreflightWorkflow -> PreflightResponse = workflows::preflight;
 
+    // Emergencies
+    Post   "/v1/apps/{app}/disconnect-all"                key_with_scope(KeyScope::All),             Create Job          => DisconnectAll(jobs::DisconnectAllInput) -> JobResponse = jobs::create_job;
+    Get    "/v1/jobs/{job}"                               key_with_scope(KeyScope::All),             Read   Job          => GetJob -> JobResponse = jobs::get_job;
+
     // Audit log
     Get    "/v1/events"                                   key_with_scope(KeyScope::Events),          List   Event        => ListEvents -> ListResponse<AuditEvent> = events::list_events;
 
@@ -377,7 +382,7 @@ mod tests {
                 }
                 Some("workspace") => &[Resource::Workspace],
                 Some("key") => &[Resource::Key],
-                Some("app") if line.action == Action::Create => &[Resource::Connection],
+                Some("app") if line.action == Action::Create => &[Resource::Connection, Resource::Job],
                 Some("app") => &[Resource::App, Resource::Client],
                 Some("connection") => &[Resource::Connection],
                 Some("link") => &[Resource::Link],
@@ -385,6 +390,7 @@ mod tests {
                 Some("session") => &[Resource::Session],
                 Some("workflow") => &[Resource::Workflow],
                 Some("person") => &[Resource::Person],
+                Some("job") => &[Resource::Job],
                 Some("token") => &[Resource::Link, Resource::SignInLink],
                 Some("client" | "authorization") => &[Resource::Flow],
                 Some("reason") => &[Resource::Installation],

@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::CredentialPayload;
 use crate::account::Account;
 use crate::app::AppId;
-use crate::cache::{
-    self, CacheRemoval, MAX_TTL, connection_entry_name, is_workspace_deleted, key_entry_name, workspace_entry_name,
-};
+use crate::cache::{self, CacheRemoval, MAX_TTL, connection_entry_name, key_entry_name, workspace_entry_name};
 use crate::caller::{ApiKey, PresentedKey};
 use crate::connection::{Connection, ConnectionStatus, TokenLifetime};
 use crate::context::Context;
@@ -100,14 +98,14 @@ impl CacheWrite {
     }
 }
 
-/// What the cache has for a resolve: the key's entry and when it expires, the connection's, and whether the workspace has a
-/// tombstone. `None` where one of the two entries is missing or can't be read.
+/// What the cache has for a resolve: the key's entry and when it expires, the connection's, and whether a tombstone of the
+/// workspace denies it. `None` where one of the two entries is missing or can't be read.
 pub(super) struct EntriesRead {
     pub(super) key: ApiKey,
     pub(super) key_until: Timestamp,
     pub(super) entry: CacheEntry,
     pub(super) connection: CachedConnection,
-    pub(super) is_workspace_deleted: bool,
+    pub(super) is_denied: bool,
 }
 
 /// Reads both entries and the tombstone in one call. The tombstone's name is known from the connection's entry, if this
@@ -127,11 +125,14 @@ pub(super) async fn read_entries<P: Ports>(
     let (key_text, connection_text) = (texts.next()??, texts.next()??);
     let (key, key_until) = open_key(context, &presented.id, &key_text)?;
     let (entry, connection) = open_connection(context, id, &connection_text)?;
-    let is_workspace_deleted = match texts.next() {
-        Some(tombstone) if workspace.as_deref() == Some(key.workspace.as_str()) => tombstone.is_some(),
-        _ => is_workspace_deleted(context, &key.workspace).await,
+    let app = connection.app.as_str();
+    let is_denied = match texts.next() {
+        Some(tombstone) if workspace.as_deref() == Some(key.workspace.as_str()) => {
+            tombstone.is_some_and(|text| cache::denies(&text, app))
+        }
+        _ => cache::is_denied(context, &key.workspace, app).await,
     };
-    Some(EntriesRead { key, key_until, entry, connection, is_workspace_deleted })
+    Some(EntriesRead { key, key_until, entry, connection, is_denied })
 }
 
 fn parse_entry(text: &str) -> Option<CacheEntry> {

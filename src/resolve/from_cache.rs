@@ -37,8 +37,8 @@ pub(super) async fn resolve_from_cache<P: Ports>(
     }
     let now = context.now();
     let Some(read) = read_entries(context, presented, id).await else { return Ok(None) };
-    let EntriesRead { key, key_until, entry, connection: cached, is_workspace_deleted } = read;
-    if is_workspace_deleted || !presented.matches(&key, now) {
+    let EntriesRead { key, key_until, entry, connection: cached, is_denied } = read;
+    if is_denied || !presented.matches(&key, now) {
         return Ok(None);
     }
     let visible = entry.workspace == key.workspace.as_str()

@@ -29,7 +29,10 @@ macro_rules! custom_grants {
         "c.oauth_client = ?2 AND +c.workspace_id = ?1 AND c.app_revision > 0 AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect'"
     };
 }
-const GET: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const GET: &str = concat!(
+    "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL AND ",
+    is_not_denied!("connections")
+);
 /// Key, connection, the custom app's definition (empty if the caller has that revision, `?5`) and the step's use: one row,
 /// each found by its primary key. Without the casts
 /// `SQLite` compiles the statement again at each call, because the plan of a join might depend on the values.
@@ -42,7 +45,9 @@ const FOR_RESOLVE: &str = concat!(
       (SELECT last_used_at FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?3 AND u.step = ?4
         AND u.workspace_id = c.workspace_id) AS step_used_at
     FROM api_keys k
-    LEFT JOIN connections c ON c.id = CAST(?2 AS TEXT) AND c.workspace_id = k.workspace_id AND c.deleted_at IS NULL
+    LEFT JOIN connections c ON c.id = CAST(?2 AS TEXT) AND c.workspace_id = k.workspace_id AND c.deleted_at IS NULL AND ",
+    is_not_denied!("c"),
+    "
     WHERE k.id = CAST(?1 AS TEXT) AND k.revoked_at IS NULL"
 );
 /// Of the reports about one credential, one in a while changes the row, whichever instance it comes to.
@@ -81,9 +86,12 @@ const NAMES_WITH_PREFIX: &str =
     AND name >= ?3 AND name < ?3 || char(1114111) AND substr(name, 1, length(?3)) = ?3 LIMIT ?4";
 /// Cut before they are sorted: an account may have any number of connections. The index has them in the order in which
 /// they were stored.
-const SAME_ACCOUNT: &str =
+const SAME_ACCOUNT: &str = concat!(
     "SELECT * FROM (SELECT * FROM connections WHERE workspace_id = ?1 AND app = ?2 AND account_id = ?3 AND user_id IS ?4
-      AND deleted_at IS NULL LIMIT ?5) ORDER BY created_at LIMIT ?5";
+      AND deleted_at IS NULL LIMIT ?5) bounded WHERE ",
+    is_not_denied!("bounded"),
+    " ORDER BY created_at LIMIT ?5"
+);
 /// The last case is a definition that was edited since a connection was made: each app of the client is found by one
 /// look-up, and so is a connection that was made before one of its revisions.
 const IS_GRANT_IN_USE: &str = concat!(

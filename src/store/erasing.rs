@@ -64,7 +64,7 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
 /// The tables that are emptied first, in this order. A pending grant is revoked before its flow's row is deleted.
-const EMPTY_TABLES: [&str; 10] = [
+const EMPTY_TABLES: [&str; 12] = [
     "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
     "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
@@ -75,6 +75,9 @@ const EMPTY_TABLES: [&str; 10] = [
     "DELETE FROM app_defaults WHERE (workspace_id, app, user_id, environment) IN
       (SELECT workspace_id, app, user_id, environment FROM app_defaults WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM denied_apps WHERE (workspace_id, app, oauth_client) IN
+      (SELECT workspace_id, app, oauth_client FROM denied_apps WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM disconnect_jobs WHERE id IN (SELECT id FROM disconnect_jobs WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM idempotent_requests WHERE id IN (SELECT id FROM idempotent_requests WHERE workspace_id = ?1 LIMIT ?2)",
 ];
 /// Connections of a deleted workspace end in steps, also those that were created in it anyway.
@@ -110,6 +113,8 @@ const ERASE_WORKSPACE: [&str; 3] = [
       AND NOT EXISTS (SELECT 1 FROM api_keys k WHERE k.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM app_defaults d WHERE d.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM events e WHERE e.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM denied_apps n WHERE n.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM disconnect_jobs j WHERE j.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM idempotent_requests i WHERE i.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM oauth_clients c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1)",
@@ -117,12 +122,14 @@ const ERASE_WORKSPACE: [&str; 3] = [
 
 /// The tables with rows of a workspace: all of them are emptied when it is deleted. A test compares this list with the
 /// schema.
-pub const WORKSPACE_TABLES: [&str; 16] = [
+pub const WORKSPACE_TABLES: [&str; 18] = [
     "api_keys",
     "app_defaults",
     "apps",
     "connect_links",
     "connections",
+    "denied_apps",
+    "disconnect_jobs",
     "events",
     "flows",
     "idempotent_requests",

@@ -24,10 +24,10 @@ const END_LEASE: &str =
 const FORGET: &str = "DELETE FROM idempotent_requests WHERE id = ?1 AND attempt_id = ?2 AND status IS NULL";
 /// Whatever creates something writes its event in the same transaction.
 const FIND_CREATED: &str = "SELECT CASE type WHEN 'app_created' THEN app
-      WHEN 'key_created' THEN target WHEN 'link_created' THEN target WHEN 'sign_in_link_created' THEN target
+      WHEN 'key_created' THEN target WHEN 'link_created' THEN target WHEN 'sign_in_link_created' THEN target WHEN 'app_disconnected' THEN target
       ELSE connection_id END AS created_id
     FROM events WHERE workspace_id = ?1 AND occurred_at >= ?2 AND occurred_at <= ?3 AND request_id = ?4
-      AND type IN ('app_created', 'key_created', 'link_created', 'sign_in_link_created', 'connected', 'reconnected', 'account_switched', 'reused')
+      AND type IN ('app_created', 'key_created', 'link_created', 'sign_in_link_created', 'app_disconnected', 'connected', 'reconnected', 'account_switched', 'reused')
     ORDER BY occurred_at, seq LIMIT 1";
 
 /// One attempt to handle a request.

@@ -6,6 +6,7 @@ use super::authorizations::Flow;
 use super::cache_deletes::{self, CacheDelete};
 use super::clients;
 use super::definition_moves::{self, DefinitionMove};
+use super::disconnect_jobs::{self, DisconnectJob};
 use super::erasing::{self, DisconnectedConnection, STATUS_ROWS_COUNTED};
 use super::{Columns, FromRow, StoreResult, read_count, read_first, run_statement};
 use crate::ids::{ConnectionId, WorkspaceId};
@@ -15,7 +16,7 @@ use crate::sql;
 use crate::time::Timestamp;
 
 /// What is deleted of each kind: of before `?1`, which is so many seconds ago, at most `?2` rows.
-const PURGES: [(&str, i64); 9] = [
+const PURGES: [(&str, i64); 10] = [
     (
         "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE expires_at < ?1 LIMIT ?2)",
         retention::EXPIRED_FLOW_AGE,
@@ -46,6 +47,10 @@ const PURGES: [(&str, i64); 9] = [
     (
         "DELETE FROM cache_deletes WHERE id IN (SELECT id FROM cache_deletes WHERE created_at <= ?1 LIMIT ?2)",
         retention::CACHE_DELETE_AGE,
+    ),
+    (
+        "DELETE FROM disconnect_jobs WHERE id IN (SELECT id FROM disconnect_jobs WHERE finished_at IS NOT NULL AND finished_at < ?1 LIMIT ?2)",
+        retention::FINISHED_JOB_AGE,
     ),
 ];
 const PURGE_EVENTS: &str = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE occurred_at < ?1 LIMIT ?2)";
@@ -164,6 +169,8 @@ pub struct UnfinishedWork {
     pub has_revoked_keys: bool,
     /// A changed definition that connections are being moved to. Leased.
     pub definition_move: Option<DefinitionMove>,
+    /// Jobs that end all connections of an app.
+    pub jobs: Vec<DisconnectJob>,
 }
 
 /// How much of each kind a run takes, and until when its leases are valid.
@@ -197,9 +204,10 @@ pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: Run
             sql!(EXPIRED_FLOWS, now, MOST_PER_KIND),
             sql!(REVOKED_KEYS, share.leased_before),
             definition_moves::lease_due(now, share.lease_until),
+            disconnect_jobs::select_unfinished(),
         ])
         .await?;
-    let [_, oldest, newest, revocations, cache_deletes, without_tombstone, workspaces, flows, keys, moves] =
+    let [_, oldest, newest, revocations, cache_deletes, without_tombstone, workspaces, flows, keys, moves, jobs] =
         answers.as_slice()
     else {
         return Ok(UnfinishedWork::default());
@@ -213,6 +221,7 @@ pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: Run
         workspaces: read_ids(workspaces),
         has_revoked_keys: !keys.rows.is_empty(),
         definition_move: definition_moves::read_leased(moves),
+        jobs: disconnect_jobs::read_unfinished(jobs),
     })
 }
 

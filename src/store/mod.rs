@@ -34,6 +34,23 @@ macro_rules! live_grant {
     };
 }
 
+/// No row denies the connection. It is looked for by its primary key.
+macro_rules! is_not_denied {
+    ($connection:literal) => {
+        concat!(
+            "NOT EXISTS (SELECT 1 FROM denied_apps n WHERE n.workspace_id = ",
+            $connection,
+            ".workspace_id AND n.app = ",
+            $connection,
+            ".app AND n.oauth_client IN ('', ",
+            $connection,
+            ".oauth_client) AND n.made_until >= ",
+            $connection,
+            ".created_at)"
+        )
+    };
+}
+
 /// The columns of a key that is read together with something else.
 macro_rules! key_columns {
     ($key:literal) => {
@@ -76,6 +93,7 @@ pub mod clients;
 pub mod connections;
 pub mod defaults;
 pub mod definition_moves;
+pub mod disconnect_jobs;
 pub mod erasing;
 pub mod events;
 pub mod idempotency;

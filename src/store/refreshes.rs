@@ -16,9 +16,12 @@ use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-/// One of a deleted workspace is left alone, whether it has ended or not.
-const CONNECTION: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = connections.workspace_id AND w.deleted_at IS NOT NULL)";
+/// One of a deleted workspace is left alone, whether it has ended or not, and so is one that is denied.
+const CONNECTION: &str = concat!(
+    "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = connections.workspace_id AND w.deleted_at IS NOT NULL) AND ",
+    is_not_denied!("connections")
+);
 const CLIENT: &str = "SELECT * FROM oauth_clients WHERE id = (SELECT oauth_client FROM connections WHERE id = ?1)
     AND workspace_id = (SELECT workspace_id FROM connections WHERE id = ?1)";
 const DEFINITION: &str = "SELECT a.definition FROM connections c
@@ -33,7 +36,9 @@ const TAKE_LEASE: &str = concat!(
       lease_attempt_id = ?5, lease_expires_at = ?6, lease_token_hash = ?7
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND version = ?4 AND next_attempt_at = ?9 AND status = ?10 AND deleted_at IS NULL
       AND ",
-    no_live_lease!("?8")
+    no_live_lease!("?8"),
+    " AND ",
+    is_not_denied!("connections")
 );
 /// The new tokens. `attempt_id = mine` is true while nobody took the lease over. `version = redeemed` is true while
 /// nobody stored anything newer, even if a lease was taken over in the meantime: that lease stays, because its attempt

@@ -72,7 +72,7 @@ fn expected_access(kind: KeyVariant, line: &RouteEntry, listed: bool) -> Expecte
     use ExpectedAccess::{Allowed, Forbidden, Missing};
     let named = line.path.contains('{');
     // The other app is a catalogue app. Every key sees it, unless a list of apps excludes it.
-    let app = matches!(line.resource, Resource::App | Resource::Client);
+    let app = matches!(line.resource, Resource::App | Resource::Client) || line.path.starts_with("/v1/apps/{app}");
     let listed = listed || app && matches!(kind, KeyVariant::Limited { apps: false, .. });
     match kind {
         KeyVariant::OneScope(scope) if scope == KeyScope::All || required_scope(line) == Some(scope) => Allowed,
@@ -80,7 +80,7 @@ fn expected_access(kind: KeyVariant, line: &RouteEntry, listed: bool) -> Expecte
         KeyVariant::OtherWorkspace if named && (listed || !app) => Missing,
         KeyVariant::OtherWorkspace | KeyVariant::Unlimited => Allowed,
         KeyVariant::Limited { connections, .. } => match (line.resource, line.action) {
-            (Resource::SignInLink | Resource::Session | Resource::Person, _) => Forbidden,
+            (Resource::SignInLink | Resource::Session | Resource::Person | Resource::Job, _) => Forbidden,
             _ if named && !listed => Missing,
             (Resource::Link, Action::Create) => Allowed,
             (_, Action::Create) | (Resource::App | Resource::Workspace, Action::Change) => Forbidden,
@@ -121,6 +121,8 @@ impl AccessFixture {
         }
         let (_, sessions) = call(&fixture, &first, Method::Get, "/v1/sessions", &Value::Null);
         let session = id(&sessions["data"][0]);
+        // Of an app without connections: a job of the others' would end them.
+        let job = id(&make("/v1/apps/notion/disconnect-all", json!({ "confirm": "notion", "reason": "x" })));
         let limits = |key: &mut ApiKey| {
             let KeyVariant::Limited { connections, apps } = kind else { return };
             key.connections = connections.then(|| vec![ConnectionId::parse(&acme).unwrap()]);
@@ -157,6 +159,7 @@ impl AccessFixture {
             ("session", session.clone()),
             ("sign_in_link", sign_in()),
             ("person", "leaving".to_owned()),
+            ("job", job.clone()),
         ]);
         let others = BTreeMap::from([
             ("connection", telegram.clone()),
@@ -168,6 +171,7 @@ impl AccessFixture {
             ("session", session),
             ("sign_in_link", sign_in()),
             ("person", "staying".to_owned()),
+            ("job", job),
         ]);
         let key = if kind == KeyVariant::OtherWorkspace { other_workspace_key(&fixture) } else { mine };
         Self { fixture, key, listed, others }

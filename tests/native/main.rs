@@ -17,6 +17,7 @@ mod defaults;
 mod definition_changes;
 mod destinations;
 mod disconnect;
+mod disconnect_all;
 mod edge_memory;
 mod erasing;
 mod etags;

@@ -11,7 +11,7 @@ use crate::http::etags::{has_etag, takes_if_match};
 use crate::http::idempotency::{is_repeatable, shows_secret};
 use crate::http::problem::ProblemResponse;
 use crate::http::routes::{ROUTES, RequiredAuth, RouteEntry, body_types};
-use crate::ids::{ApiKeyId, ClientId, ConnectionId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::ids::{ApiKeyId, ClientId, ConnectionId, FlowId, JobId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 
 /// What a route has in addition to its line in the table and its types: texts, a query, a form, and its refusals.
 pub(super) struct Operation {
@@ -336,6 +336,7 @@ fn parameters(schemas: &mut Schemas) -> Value {
     path("app", "The app's id.", schemas.request::<crate::app::AppId>());
     path("connection", "The connection's id.", schemas.request::<ConnectionId>());
     path("link", "The link's id.", schemas.request::<LinkId>());
+    path("job", "The job's id.", schemas.request::<JobId>());
     path("sign_in_link", "The sign-in link's id.", schemas.request::<SignInLinkId>());
     path("session", "The session's id.", schemas.request::<SessionId>());
     path(

@@ -413,6 +413,17 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "Whether all are usable, and each connection. At most 200.")
             .refuses(404, NO_SUCH_WORKFLOW),
 
+        // Emergencies
+        Handler::DisconnectAll => operation(CONNECTIONS, "Disconnect all connections of an app, or of one of its clients")
+            .about("The panic button. With `dry_run` it only counts. Otherwise every connection that was made until now is denied from the answer on, also for callers that the cache would answer (docs/operate.md). They are ended in the background by scheduled runs, and their grants are revoked where the app can do that. A job of the same app and client that is not finished goes on, and includes what was made since it began. Connections that are made afterwards are not touched.")
+            .answers(200, "With `dry_run`: what would be disconnected.")
+            .answers(201, "The job. Ask for its progress with getJob.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks `*`, or has allow-lists or an environment.")
+            .refuses(404, "`not_found`: there is no such app, and no connection of it."),
+        Handler::GetJob => operation(CONNECTIONS, "Show a job")
+            .answers(200, "How far it is, and what became of the grants. A finished job is kept for 90 days.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks `*`, or has allow-lists or an environment."),
+
         // Links
         Handler::CreateLink => operation(LINKS, "Create a link with which a person connects an app or repairs a connection")
             .about("It works once. After a denial the same browser may try again, and the browser that used it may come back for permissions that are missing (docs/connect-links.md). It ends when the key that creates it expires or is revoked.")

@@ -7,7 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::app::{AppId, AuthMethodId, CredentialKind};
 use crate::http::apps::CustomAppRequest;
 use crate::http::credentials::CredentialInput;
-use crate::ids::{ApiKeyId, ClientId, ConnectionId, EventId, FlowId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::ids::{
+    ApiKeyId, ClientId, ConnectionId, EventId, FlowId, JobId, LinkId, SessionId, SignInLinkId, WorkspaceId,
+};
 use crate::resolve::{IssuedCredential, IssuedToken};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -49,6 +51,7 @@ named! {
     ApiKeyId, "KeyId" => |_schemas| id("key", "A key's id.");
     ClientId, "ClientId" => |_schemas| id("cli", "Our id of an OAuth client.");
     ConnectionId, "ConnectionId" => |_schemas| id("con", "A connection's id.");
+    JobId, "JobId" => |_schemas| id("job", "A job's id.");
     LinkId, "LinkId" => |_schemas| id("lnk", "A link's id.");
     FlowId, "FlowId" => |_schemas| id("aut", "A flow's id.");
     SessionId, "SessionId" => |_schemas| id("ses", "A session's id. It opens nothing.");

@@ -35,6 +35,8 @@ macro_rules! is_visible {
         "x.workspace_id = caller.workspace_id AND x.app = asked.app AND x.deleted_at IS NULL
           AND (asked.environment IS NULL OR x.environment = asked.environment)
           AND (coalesce(x.is_shared, x.user_id IS NULL) OR x.user_id = asked.user)
+          AND NOT EXISTS (SELECT 1 FROM denied_apps n WHERE n.workspace_id = x.workspace_id AND n.app = x.app
+            AND n.oauth_client IN ('', x.oauth_client) AND n.made_until >= x.created_at)
           AND (caller.allowed_connections IS NULL OR x.id IN (SELECT value FROM json_each(caller.allowed_connections)))
           AND (caller.allowed_apps IS NULL OR x.app IN (SELECT value FROM json_each(caller.allowed_apps)))"
     };
@@ -82,7 +84,9 @@ const FOR_RESOLVE_ITEMS: &str = concat!(
         ) ELSE (SELECT CASE WHEN count(*) = 1 THEN min(id) END FROM (",
     visible_ids!("2", "x.environment = asked.environment"),
     ")) END)
-      AND c.workspace_id = caller.workspace_id AND c.deleted_at IS NULL
+      AND c.workspace_id = caller.workspace_id AND c.deleted_at IS NULL AND ",
+    is_not_denied!("c"),
+    "
     ORDER BY asked.position"
 );
 /// What an app without a default has instead, for the refusal.
@@ -93,13 +97,18 @@ macro_rules! candidates {
             "
     SELECT c.* FROM caller CROSS JOIN asked CROSS JOIN connections c ON c.id IN (",
             visible_ids!("10", $environment),
-            ") ORDER BY c.created_at, c.id LIMIT 10"
+            ") AND ",
+            is_not_denied!("c"),
+            " ORDER BY c.created_at, c.id LIMIT 10"
         )
     };
 }
 const CANDIDATES: &str = candidates!("asked.environment IS NULL");
 const CANDIDATES_IN_ENVIRONMENT: &str = candidates!("x.environment = asked.environment");
-const AMONG: &str = "SELECT * FROM connections WHERE id IN (SELECT value FROM json_each(?2)) AND +workspace_id = ?1 AND deleted_at IS NULL";
+const AMONG: &str = concat!(
+    "SELECT * FROM connections WHERE id IN (SELECT value FROM json_each(?2)) AND +workspace_id = ?1 AND deleted_at IS NULL AND ",
+    is_not_denied!("connections")
+);
 
 /// What one item asks for. Members without a value are left out.
 #[derive(Debug, Clone, Default, Serialize)]
