@@ -140,7 +140,7 @@ test("a hot resolve reads the same number of rows with 10 and with 1,000 connect
   const id = await connect();
   await installation.resolve(id, { workflow: "nightly", step: "fetch" });
   const key = (await installation.row("SELECT id FROM api_keys ORDER BY created_at LIMIT 1")).id;
-  const statement = installation.db.prepare(hotStatement()).bind(key, id, "nightly", "fetch");
+  const statement = installation.db.prepare(hotStatement()).bind(key, id, "nightly", "fetch", null);
   const read = async () => {
     const { results, meta } = await statement.all();
     assert.equal(results[0].id, id);
