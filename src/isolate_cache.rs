@@ -2,6 +2,7 @@
 //!
 //! Nothing here is ever needed for correctness, and nothing here is a secret. Refuses to grow: each map has a limit.
 
+mod attempts;
 mod definitions;
 mod entries;
 
@@ -13,6 +14,7 @@ use crate::ids::{ApiKeyId, ConnectionId, Shard};
 use crate::time::Timestamp;
 use crate::verifying_key::PublicKeys;
 
+pub use attempts::{AttemptMemory, AttemptState, RunningAttempt};
 pub use definitions::{DefinitionCache, KnownDefinition};
 use entries::BoundedMap;
 pub use entries::{EntryMemory, Epoch};
@@ -70,6 +72,7 @@ pub struct IsolateCache {
     calls: RefCell<HashMap<ApiKeyId, i64>>,
     refusals: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
     definitions: DefinitionCache,
+    attempts: AttemptMemory,
     entries: EntryMemory,
     opened_keys: RefCell<BoundedMap<Rc<str>>>,
     public_keys: RefCell<HashMap<String, (Timestamp, Rc<PublicKeys>)>>,
@@ -146,6 +149,11 @@ impl IsolateCache {
     /// The definitions of workspaces' own apps that were parsed here.
     pub fn definitions(&self) -> &DefinitionCache {
         &self.definitions
+    }
+
+    /// Refresh attempts that are under way here.
+    pub fn attempts(&self) -> &AttemptMemory {
+        &self.attempts
     }
 
     /// Entries of the cache that were read or written here.

@@ -465,6 +465,16 @@ pub enum RefreshReason {
     OnDemandCheck,
 }
 
+impl RefreshReason {
+    /// Whether what came of an attempt for another reason is the answer here, too: not if that one was for less (a token
+    /// that was good enough for another caller, a probe).
+    pub fn is_answered_by(self, other: Self, outcome: &RefreshOutcome) -> bool {
+        let tells_little =
+            matches!(outcome, RefreshOutcome::StillValid | RefreshOutcome::Healthy | RefreshOutcome::Unknown);
+        self == other || !(tells_little || self == Self::OnDemandCheck)
+    }
+}
+
 /// What came of a refresh or a check. Tokens are not in it.
 // Its JSON is part of the API, and Durable Objects and Workers of two versions exchange it: the texts in it are frozen. A
 // variant whose name has changed since keeps its text by a `rename`.

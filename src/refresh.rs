@@ -10,6 +10,7 @@ mod account_match;
 mod attempt;
 mod backoff;
 mod health;
+mod joining;
 mod needs_reconnect;
 mod outcome;
 mod persist;
@@ -69,6 +70,11 @@ pub async fn run_in_its_shard<P: Ports>(
 
 /// Runs a refresh to its end, or until another attempt has been waited for long enough.
 pub async fn run<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
+    joining::join_or_run(context, id, reason).await
+}
+
+/// The same for one caller of this instance.
+async fn run_alone<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: RefreshReason) -> RefreshOutcome {
     for wait in WAITS_FOR_LEASE_MS.into_iter().map(Some).chain([None]) {
         match run_once(context, id, reason).await {
             RunStep::Done(outcome) => return outcome,

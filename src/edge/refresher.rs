@@ -187,9 +187,7 @@ impl Refresher {
             let running = self.running.borrow().clone().filter(|(_, attempt)| attempt.peek().is_none());
             let Some((errand, attempt)) = running else { break };
             let outcome = attempt.await;
-            let tells_little =
-                matches!(outcome, RefreshOutcome::StillValid | RefreshOutcome::Healthy | RefreshOutcome::Unknown);
-            if errand == ask.errand || !(tells_little || ask.errand == RefreshReason::OnDemandCheck) {
+            if ask.errand.is_answered_by(errand, &outcome) {
                 return outcome;
             }
         }

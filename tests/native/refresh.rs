@@ -1,7 +1,7 @@
 //! Refresh: one token request, and nothing lost. The app's own log decides.
 
 use connections::connection::{ConnectionStatus, ReconnectReason};
-use connections::ports::{HttpError, RefreshOutcome, RefreshReason};
+use connections::ports::{HttpError, Ports as _, RefreshOutcome, RefreshReason};
 use connections::refresh::write_pending_renewal;
 use connections::resolve::{Freshness, ResolveRequest};
 use serde_json::{Value, json};
@@ -274,6 +274,42 @@ fn sixty_four_callers_cause_one_refresh_request() {
             assert!(world.acme.has_live_grant("ann"));
         }
     }
+}
+
+#[test]
+fn callers_in_one_isolate_wait_for_an_attempt_without_the_database() {
+    let world = World::new(RefreshMode::Direct, Some(1)).in_one_isolate();
+    let fixture = Fixture::in_world(&world, &json!({}));
+    let id = fixture.connect("ann");
+    let round_trips = |callers: usize| {
+        world.advance_clock(60);
+        fixture.expire_access_token(&id);
+        let reason = need_reason(&world);
+        world.db.reset_counts();
+        let outcomes = world.run_concurrently((0..callers).map(|_| world.run_refresher(&id, reason)));
+        assert!(outcomes.iter().all(|one| *one == RefreshOutcome::Refreshed), "{outcomes:?}");
+        world.db.round_trips.get()
+    };
+    let alone = round_trips(1);
+    assert_eq!(round_trips(64), alone);
+}
+
+#[test]
+fn an_attempt_whose_request_ended_is_not_waited_for_without_end() {
+    let world = World::new(RefreshMode::Direct, Some(1)).in_one_isolate();
+    let fixture = Fixture::in_world(&world, &json!({}));
+    let id = fixture.connect("ann");
+    fixture.expire_access_token(&id);
+    let reason = need_reason(&world);
+    let context = world.context();
+    let begun = context.ports.isolate_cache().attempts();
+    begun.begin(&id, &serde_json::to_string(&reason).unwrap(), context.now());
+    assert_eq!(
+        world.run(world.run_refresher(&id, RefreshReason::Early)),
+        RefreshOutcome::InProgress { retry_after: 5 }
+    );
+    world.advance_clock(11);
+    assert_eq!(world.run(world.run_refresher(&id, reason)), RefreshOutcome::Refreshed);
 }
 
 #[test]
