@@ -20,8 +20,17 @@ function createRequest({ headers = {}, chunks } = {}) {
   return { state, method: "POST", url: "https://a.example/x?y", headers: new Headers(headers), body: chunks ? body() : null, arrayBuffer: async () => whole() };
 }
 
+/** How what was begun ends, as Rust is told. */
+const settle = (begin, ...values) =>
+  new Promise((resolve, reject) => {
+    const number = 7;
+    begin(...values, (told, isValue, outcome) => (told === number && isValue ? resolve(outcome) : reject(outcome)), number);
+  });
+
+const runBatch = (database, statements, values, milliseconds = 1000) => settle(batch, database, statements, values, milliseconds);
+
 const readText = async (request) => {
-  const bytes = await requestBody(request, LIMIT);
+  const bytes = await settle(requestBody, request, LIMIT);
   return bytes && new TextDecoder().decode(bytes);
 };
 
@@ -53,13 +62,23 @@ test("a request's headers are read as they were sent: empty, twice, with colons"
 });
 
 test("an answer keeps each cookie apart, and a 204 has no body", async () => {
-  const answer = response(200, "set-cookie:a=b; Path=/\nset-cookie:c=d:e\nx:", "text");
+  const answer = response(200, "set-cookie:a=b; Path=/\nset-cookie:c=d:e\nx:", "", "text");
   assert.deepEqual(answer.headers.getSetCookie(), ["a=b; Path=/", "c=d:e"]);
   assert.equal(answer.headers.get("x"), "");
+  assert.equal(answer.headers.get("x-request-id"), null);
   assert.equal(await answer.text(), "text");
-  assert.equal(response(204, "x:y", "").body, null);
-  assert.equal(response(304, "x:y", "").body, null);
-  assert.throws(() => response(200, "x:a\rb", ""));
+  assert.equal(response(204, "x:y", "", "").body, null);
+  assert.equal(response(304, "x:y", "", "").body, null);
+  assert.throws(() => response(200, "x:a\rb", "", ""));
+});
+
+test("answers with the same headers have nothing else in common", () => {
+  const answers = ["one", "two"].map((id) => response(200, "x:y", id, ""));
+  answers[0].headers.set("x", "changed");
+  assert.deepEqual(answers.map(({ headers }) => headers.get("x-request-id")), ["one", "two"]);
+  assert.equal(answers[1].headers.get("x"), "y");
+  const [first, second] = ["c=1", "c=2"].map((cookie) => response(200, `x:y\nset-cookie:${cookie}`, "", ""));
+  assert.deepEqual([...first.headers.getSetCookie(), ...second.headers.getSetCookie()], ["c=1", "c=2"]);
 });
 
 suite("rows of the database", () => {
@@ -72,7 +91,7 @@ suite("rows of the database", () => {
     const row = { id: "a\u0000b", note: null, n: 2 ** 53, other: "\u2028☃" };
     const database = createDatabase([{ results: [row, { ...row, id: "c" }], meta: { changes: 2 } }, { meta: {} }, { results: [] }]);
     const values = [["a\u0000b", null, 9_007_199_254_740_992], [], []];
-    const [first, ...empty] = JSON.parse(await batch(database, ["one", "two", "three"], JSON.stringify(values)));
+    const [first, ...empty] = JSON.parse(await runBatch(database, ["one", "two", "three"], JSON.stringify(values)));
     assert.deepEqual(database.seen, [["one", values[0]], ["two", []], ["three", []]]);
     assert.deepEqual(first, { columns: ["id", "note", "n", "other"], rows: [Object.values(row), ["c", ...Object.values(row).slice(1)]], changes: 2 });
     for (const rows of empty) assert.deepEqual(rows, { columns: [], rows: [], changes: 0 });
@@ -80,11 +99,19 @@ suite("rows of the database", () => {
 
   test("a statement that the database refuses rejects, and is not thrown", async () => {
     const broken = { prepare: () => { throw new Error("no such table"); } };
-    await assert.rejects(batch(broken, ["one"], "[[]]"), /no such table/);
+    await assert.rejects(runBatch(broken, ["one"], "[[]]"), /no such table/);
+  });
+
+  test("a batch that takes too long ends with nothing", async () => {
+    const slow = { ...createDatabase(), batch: () => new Promise((resolve) => setTimeout(resolve, 40, [{ results: [] }])) };
+    const told = [];
+    batch(slow, ["one"], "[[]]", 5, (...outcome) => told.push(outcome), 1);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.deepEqual(told, [[1, true, undefined]]);
   });
 });
 
 test("entries of the cache come in the order of their names; an empty one is not a missing one", async () => {
   const namespace = { get: async () => new Map([["b", ""], ["a", "text"], ["c", null]]) };
-  assert.deepEqual(JSON.parse(await cached(namespace, '["a","b","c","d"]', 30)), ["text", "", null, null]);
+  assert.deepEqual(JSON.parse(await settle(cached, namespace, '["a","b","c","d"]', 30, 1000)), ["text", "", null, null]);
 });
