@@ -11,6 +11,7 @@ use crate::connection::{
     Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, RefreshRefusal, UNUSED_AFTER,
 };
 use crate::store::connections::ListedConnection;
+use crate::store::uses::{StepChange, StepChangeCause};
 use crate::time::Timestamp;
 
 /// One thing that deserves a look before it breaks.
@@ -25,7 +26,8 @@ pub struct Attention {
     /// What more is known about it and what to do, for a person. With `nothing_shared`: what that means at this app; it was
     /// last looked at when connecting and at a check that was asked for, not by the scheduled run. With
     /// `client_misconfigured`: why the client can't be used, where that is known without the app. With
-    /// `definition_changed`: what stands against the new definition.
+    /// `definition_changed`: what stands against the new definition. With `step_changed_connection`: which step, and what it
+    /// used before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// With `definition_changed`: where a signed-in person reconnects.
@@ -76,11 +78,13 @@ pub enum AttentionCode {
     NothingShared,
     /// It stays with an earlier definition of its app.
     DefinitionChanged,
+    /// A step used another connection before. Told for a week, or until somebody acknowledges it.
+    StepChangedConnection,
 }
 
 impl AttentionCode {
     /// All codes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DefaultUnusable,
         Self::ExpiresSoon,
         Self::MissingScopes,
@@ -92,6 +96,7 @@ impl AttentionCode {
         Self::Duplicate,
         Self::NothingShared,
         Self::DefinitionChanged,
+        Self::StepChangedConnection,
     ];
 
     /// The code's text.
@@ -108,6 +113,7 @@ impl AttentionCode {
             Self::Duplicate => "duplicate",
             Self::NothingShared => "nothing_shared",
             Self::DefinitionChanged => "definition_changed",
+            Self::StepChangedConnection => "step_changed_connection",
         }
     }
 
@@ -127,6 +133,7 @@ impl AttentionCode {
             Self::Duplicate => "You have another connection to the same account.",
             Self::NothingShared => "It works, but nothing has been shared with it.",
             Self::DefinitionChanged => "The app's definition has changed. This connection uses the earlier one.",
+            Self::StepChangedConnection => "A workflow step used another connection before.",
         }
     }
 }
@@ -175,7 +182,7 @@ pub fn for_connection(listed: &ListedConnection, now: Timestamp) -> Vec<Attentio
     let broken = connection.status == ConnectionStatus::NeedsReconnect;
     let found = [
         // First: it concerns the most steps.
-        (listed.is_default && broken, AttentionCode::DefaultUnusable, None),
+        (listed.serves_default && broken, AttentionCode::DefaultUnusable, None),
         (ends.is_some(), AttentionCode::ExpiresSoon, ends),
         (!connection.missing_scopes().is_empty(), AttentionCode::MissingScopes, None),
         (unreachable, AttentionCode::AppUnreachable, None),
@@ -205,5 +212,22 @@ pub fn for_connection(listed: &ListedConnection, now: Timestamp) -> Vec<Attentio
         _ => None,
     };
     let found = found.map(|(_, code, at)| Attention { at, detail: detail(code), ..Attention::new(code) });
-    found.chain(client).chain(nothing).chain(changed).collect()
+    let moved = listed.step_changes.first().map(|change| Attention {
+        at: Some(change.at),
+        detail: Some(step_change_detail(change, listed.step_changes.len())),
+        ..Attention::new(AttentionCode::StepChangedConnection)
+    });
+    found.chain(client).chain(nothing).chain(changed).chain(moved).collect()
+}
+
+/// Which step used what before, for a person.
+fn step_change_detail(change: &StepChange, all: usize) -> String {
+    let before = change.from.as_ref().map_or_else(|| "another connection".to_owned(), |from| from.name.clone());
+    let cause = match change.by {
+        StepChangeCause::Id => "the step names this one now",
+        StepChangeCause::Default | StepChangeCause::Only => "the step names the app, and gets this one by default now",
+        StepChangeCause::Replacement => "a replacement was made or undone",
+    };
+    let more = if all > 1 { " So did others." } else { "" };
+    format!("The step {} of the workflow {} used {before} before: {cause}.{more}", change.step, change.workflow)
 }

@@ -33,6 +33,12 @@ pub enum EventType {
     DefinitionChanged,
     /// It became the default of its app, or is no longer.
     DefaultChanged,
+    /// Another connection answers for it from now on, or it answers for another one.
+    Replaced,
+    /// It answers for itself again, or no longer for another one.
+    ReplacementEnded,
+    /// Somebody has seen that steps used another connection before.
+    ChangesAcknowledged,
     /// It was disconnected, and its grant revoked or not.
     Disconnected,
     /// An API key was made.
@@ -83,7 +89,7 @@ pub enum EventType {
 
 impl EventType {
     /// All types.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 37] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
@@ -95,6 +101,9 @@ impl EventType {
         Self::DefinitionUpdated,
         Self::DefinitionChanged,
         Self::DefaultChanged,
+        Self::Replaced,
+        Self::ReplacementEnded,
+        Self::ChangesAcknowledged,
         Self::Disconnected,
         Self::KeyCreated,
         Self::KeyRotated,
@@ -134,6 +143,9 @@ impl EventType {
             Self::DefinitionUpdated => frozen::event::DEFINITION_UPDATED,
             Self::DefinitionChanged => frozen::event::DEFINITION_CHANGED,
             Self::DefaultChanged => frozen::event::DEFAULT_CHANGED,
+            Self::Replaced => frozen::event::REPLACED,
+            Self::ReplacementEnded => frozen::event::REPLACEMENT_ENDED,
+            Self::ChangesAcknowledged => frozen::event::CHANGES_ACKNOWLEDGED,
             Self::Disconnected => frozen::event::DISCONNECTED,
             Self::KeyCreated => frozen::event::KEY_CREATED,
             Self::KeyRotated => frozen::event::KEY_ROTATED,

@@ -43,6 +43,7 @@ pub fn event_of_issued_credential<P: Ports>(
         at: context.now(),
         key,
         connection: &resolved.id,
+        requested: resolved.requested_id.as_ref(),
         source: match resolved.source {
             Source::Database => "database",
             Source::Cache => "cache",

@@ -25,10 +25,11 @@ use crate::ids::{ApiKeyId, ConnectionId, JobId, LinkId, SessionId, SignInLinkId,
 use crate::ports::Ports;
 use crate::store;
 use crate::store::authorizations::Flow;
-use crate::store::connections::{self, ConnectionFilter, ListedConnection};
+use crate::store::connections::{self, ConnectionFilter, ListedConnection, RequestedConnection};
 use crate::store::disconnect_jobs::{self, DisconnectJob};
 use crate::store::links::{self, Link};
 use crate::store::people::{self, Person};
+use crate::store::replacements::RelatedConnection;
 use crate::store::sessions::{self, Session, SignInLink};
 use crate::store::workflows::UsedConnection;
 use crate::workspace::{Role, User};
@@ -150,6 +151,37 @@ impl Caller<'_> {
     /// Whether a connection that a workflow used exists for the caller.
     pub fn sees_used_connection(&self, used: &UsedConnection) -> bool {
         !used.is_deleted && self.sees(&used.id, &used.app, used.environment, used.owner.as_ref(), used.shared)
+    }
+
+    /// Whether a connection of this app that is shown together with another one exists for the caller.
+    pub fn sees_related(&self, one: &RelatedConnection, app: &AppId) -> bool {
+        self.sees(&one.id, app, one.environment, one.owner().as_ref(), one.is_shared())
+    }
+
+    /// Leaves out of what is shown of a connection other connections that do not exist for the caller. The one that answers
+    /// for it stays: its credential is what a resolve gives.
+    pub fn hide_unseen(&self, listed: &mut ListedConnection) {
+        let app = &listed.connection.app;
+        listed.replaces.retain(|one| self.sees_related(one, app));
+        for change in &mut listed.step_changes {
+            change.from = change.from.take().filter(|one| self.sees_related(one, app));
+        }
+    }
+
+    /// Whether the caller may change a connection that it sees.
+    pub fn may_change(&self, connection: &Connection) -> bool {
+        match self {
+            Self::Key(_) => true,
+            Self::User(session, _) => session_may_change(session, connection),
+        }
+    }
+
+    /// Whether the caller gets credentials of this environment.
+    pub fn covers_environment(&self, environment: Option<Environment>) -> bool {
+        match self {
+            Self::Key(key) => key.covers_environment(environment),
+            Self::User(..) => true,
+        }
     }
 
     fn sees_connection(&self, one: &Connection) -> bool {
@@ -295,7 +327,9 @@ pub async fn load_connection<P: Ports>(
     let filter = ConnectionFilter { id: Some(id.clone()), limit: 1, ..ConnectionFilter::default() };
     let page = connections::list(context.db(), caller.workspace(), &filter, context.now()).await?;
     let found = page.data.into_iter().next().filter(|one| caller.sees_connection(&one.connection));
-    found.ok_or_else(Error::connection_not_found)
+    let mut found = found.ok_or_else(Error::connection_not_found)?;
+    caller.hide_unseen(&mut found);
+    Ok(found)
 }
 
 // ---- keys ----
@@ -385,12 +419,19 @@ pub fn require_scope(key: &ApiKey, scope: KeyScope) -> Result<()> {
     ))
 }
 
-/// A resolve asks this in its own round trip: the same answers as from [`authorize`], in the same order.
-pub fn resolve(key: &ApiKey, connection: Option<Connection>) -> Result<Connection> {
+/// A resolve asks this in its own round trip: the same answers as from [`authorize`], in the same order. Where another
+/// connection answers for the one that was asked for, the lists are about the latter, and the environment of a key about
+/// both.
+pub fn resolve(
+    key: &ApiKey,
+    connection: Option<Connection>,
+    requested: Option<&RequestedConnection>,
+) -> Result<Connection> {
     require_scope(key, KeyScope::Resolve)?;
     let found = connection.filter(|one| one.workspace == key.workspace).ok_or_else(Error::connection_not_found)?;
-    check_resolve(key, &found.id, &found.app, found.environment)?;
-    Ok(found)
+    let environment = requested.map_or(found.environment, |one| one.environment);
+    check_resolve(key, requested.map_or(&found.id, |one| &one.id), &found.app, environment)?;
+    if key.covers_environment(found.environment) { Ok(found) } else { Err(Error::connection_not_found()) }
 }
 
 /// Whether a key gets the credential of a connection of its workspace, also where a copy of it answers.

@@ -17,9 +17,10 @@ use crate::environment::Environment;
 use crate::error::{Error, FieldError, Result};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, MAX_WORKFLOW_LENGTH, parse_name};
-use crate::ports::{Database, Ports};
+use crate::ports::{Database, DatabaseError, Ports};
 use crate::preconditions::{self, IfMatch, ReadState};
 use crate::registry;
+use crate::replacements::refuse_unfit_edit;
 use crate::store::connections::{self, ConnectionFilter, ConnectionPatch, ListedConnection};
 use crate::store::defaults::ReplacedDefaults;
 use crate::store::events::{self, Event, EventPosition};
@@ -157,8 +158,14 @@ pub async fn edit_connection<P: Ports>(
         }
     }
     statements.extend(removal.insert_statement());
+    if moves {
+        statements.push(store::replacements::fail_if_unfit(&connection.id));
+    }
     let is_conditional = condition.is_some();
     let answers = preconditions::conditional_db(context, condition).batch(statements).await;
+    if moves && matches!(answers, Err(DatabaseError::Constraint)) {
+        refuse_unfit_edit(context, &connection.id).await?;
+    }
     let answers = preconditions::map_error(is_conditional, answers)?;
     let ended = if moves {
         store::defaults::read_ended(answers.get(2..4).unwrap_or_default())?

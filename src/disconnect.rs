@@ -12,12 +12,13 @@ use crate::context::Context;
 use crate::defaults::ended_events;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
-use crate::ports::{Database, Ports, Statement};
+use crate::ports::{Database, DatabaseError, Ports, Statement};
 use crate::preconditions;
+use crate::replacements::refuse_disconnect;
 use crate::revocation::{self, PendingRevocation, RevocationOutcome};
 use crate::store::defaults::{self, ReplacedDefaults};
 use crate::store::events::{self, AuditedDatabase, ChangedBy, EventSubject, NewEvent};
-use crate::store::refreshes;
+use crate::store::{refreshes, replacements};
 
 /// What a disconnect tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,7 +51,9 @@ pub async fn disconnect_if<P: Ports>(
 ) -> Result<(DisconnectResult, CacheRemovalStatus, ReplacedDefaults)> {
     let removal = CacheRemoval::of_connection(context, id)?;
     let note = removal.insert_if_changed_statement();
-    let then: Vec<_> = note.into_iter().chain(defaults::end_of_connection(workspace, id)).collect();
+    let of_replacements = [replacements::fail_if_answering(id), replacements::delete(workspace, id)];
+    let then: Vec<_> =
+        note.into_iter().chain(of_replacements).chain(defaults::end_of_connection(workspace, id)).collect();
     // What became of the grant is added to it: a disconnect that is cut off is in the log all the same, with who asked for it.
     let (event, at) = (EventId::random(context.ports.random(), workspace.shard())?, context.now());
     let new = NewEvent {
@@ -69,11 +72,16 @@ pub async fn disconnect_if<P: Ports>(
     let (ended, line, answers) = match refreshes::mark_deleted(&db, workspace, id, at, then.clone()).await {
         Ok((ended, answers)) => (ended.ok_or_else(Error::connection_not_found)?, None, answers),
         // The end of a connection does not wait for its line: that comes with the erasing, or nothing is erased.
-        Err(error) => match refreshes::mark_deleted(&unaudited, workspace, id, at, then).await {
-            Ok((Some(ended), answers)) => (ended, Some(line), answers),
-            Ok((None, _)) => return Err(error.into()),
-            failed => return preconditions::map_error(is_conditional, failed).and(Err(error.into())),
-        },
+        Err(error) => {
+            if error == DatabaseError::Constraint {
+                refuse_disconnect(context, id).await?;
+            }
+            match refreshes::mark_deleted(&unaudited, workspace, id, at, then).await {
+                Ok((Some(ended), answers)) => (ended, Some(line), answers),
+                Ok((None, _)) => return Err(error.into()),
+                failed => return preconditions::map_error(is_conditional, failed).and(Err(error.into())),
+            }
+        }
     };
     let replaced = defaults::read_ended(answers.get(answers.len().saturating_sub(2)..).unwrap_or_default())?;
     let copies = removal.attempt(context).await;

@@ -71,6 +71,10 @@ pub enum ErrorCode {
     RefreshInProgress,
     /// The link was used, expired or never existed.
     LinkEnded,
+    /// The connection answers for another one, and would no longer.
+    ReplacementInUse,
+    /// The two connections are for different environments.
+    EnvironmentsDiffer,
     /// The thing is in a state that does not allow this.
     Conflict,
     /// The app has hosts by now that a credential was not given for.
@@ -95,7 +99,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
         Self::AdminRequired,
@@ -122,6 +126,8 @@ impl ErrorCode {
         Self::AppUnavailable,
         Self::RefreshInProgress,
         Self::LinkEnded,
+        Self::ReplacementInUse,
+        Self::EnvironmentsDiffer,
         Self::Conflict,
         Self::AddressesChanged,
         Self::IdempotencyConflict,
@@ -163,6 +169,8 @@ impl ErrorCode {
             Self::AppUnavailable => "app_unavailable",
             Self::RefreshInProgress => "refresh_in_progress",
             Self::LinkEnded => "link_ended",
+            Self::ReplacementInUse => "replacement_in_use",
+            Self::EnvironmentsDiffer => "environments_differ",
             Self::Conflict => "conflict",
             Self::AddressesChanged => "addresses_changed",
             Self::IdempotencyConflict => "idempotency_conflict",

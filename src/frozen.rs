@@ -169,6 +169,12 @@ pub mod event {
     pub const DEFINITION_CHANGED: &str = "definition_changed";
     /// A connection became the default of its app, or is no longer.
     pub const DEFAULT_CHANGED: &str = "default_changed";
+    /// Another connection answers for a connection from now on.
+    pub const REPLACED: &str = "replaced";
+    /// A connection answers for itself again.
+    pub const REPLACEMENT_ENDED: &str = "replacement_ended";
+    /// Somebody has seen that steps used another connection before.
+    pub const CHANGES_ACKNOWLEDGED: &str = "changes_acknowledged";
     /// A connection was disconnected, and its grant revoked or not.
     pub const DISCONNECTED: &str = "disconnected";
     /// An API key was made.

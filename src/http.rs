@@ -31,6 +31,7 @@ mod people;
 pub mod page;
 mod problem;
 mod provider_sign_in;
+mod replacements;
 mod resolving;
 mod responses;
 pub mod routes;

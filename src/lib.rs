@@ -77,6 +77,7 @@ mod on_demand_check;
 pub mod resolve;
 pub mod refresh;
 pub mod connect;
+pub mod replacements;
 pub mod disconnect;
 pub mod disconnect_all;
 pub mod definition_moves;

@@ -76,8 +76,10 @@ pub enum Source {
 
 /// A credential for a caller.
 pub struct ResolvedCredential {
-    /// The connection's id.
+    /// The id of the connection that answers.
     pub id: ConnectionId,
+    /// The id that was asked for, where another connection answers for it.
+    pub requested_id: Option<ConnectionId>,
     /// Its app's id.
     pub app: String,
     /// Its name.
@@ -171,6 +173,8 @@ struct PermittedResolve {
     request: ResolveRequest,
     used_at: Option<Timestamp>,
     chosen_by: ChosenBy,
+    /// The connection that was asked for, where this one answers for it.
+    requested: Option<ConnectionId>,
 }
 
 fn permit<P: Ports>(
@@ -182,13 +186,14 @@ fn permit<P: Ports>(
 ) -> Result<PermittedResolve> {
     let now = context.now();
     let key = read.key.filter(|key| presented.matches(key, now)).ok_or_else(authorize::unauthorized)?;
-    let connection = authorize::resolve(&key, read.connection)?;
+    let connection = authorize::resolve(&key, read.connection, read.requested.as_ref())?;
     let request = request?;
     let app = app_of_connection(context, &connection, read.definition.as_deref(), known)?;
     let auth_method = registry::auth_method(&app, &connection.auth_method)?;
     check_policy(context, &ResolvePolicy::of(&connection), &request)?;
     let (used_at, chosen_by) = (read.used_at, read.chosen_by);
-    Ok(PermittedResolve { key, connection, auth_method, request, used_at, chosen_by })
+    let requested = read.requested.map(|one| one.id);
+    Ok(PermittedResolve { key, connection, auth_method, request, used_at, chosen_by, requested })
 }
 
 /// The app of a connection, from what was read beside it. Its revision is remembered, so that the next resolve does not
@@ -218,14 +223,15 @@ async fn finish<P: Ports>(
     permitted: PermittedResolve,
     mut usable: UsableCredential,
 ) -> Result<ResolveResult> {
-    let PermittedResolve { key, connection: before, mut auth_method, request, used_at, chosen_by } = permitted;
+    let PermittedResolve { key, connection: before, mut auth_method, request, used_at, chosen_by, requested } =
+        permitted;
     let now = context.now();
     if (usable.connection.app_revision, &usable.connection.auth_method) != (before.app_revision, &before.auth_method) {
         auth_method = registry::load_auth_method(context, &usable.connection).await?;
     }
     let mut after = std::mem::take(&mut usable.deferred);
     if used_at.is_none_or(|at| now.since(at) > uses::WRITE_INTERVAL) && usable.should_record_use(&request, now) {
-        after.push(DeferredTask::record_use(&usable.connection, &request, chosen_by));
+        after.push(DeferredTask::record_use(&usable.connection, requested.as_ref(), &request, chosen_by));
     }
     let UsableCredential { connection, credential, freshness, .. } = usable;
     let issued = CredentialPayload::of_connection(&auth_method, &connection, &credential)
@@ -234,7 +240,12 @@ async fn finish<P: Ports>(
     if request.consistency != Consistency::Strong && freshness != Freshness::Stale {
         after.push(DeferredTask::write_cache_entry(&connection, &issued, &key));
     }
-    Ok(ResolveResult { resolved: build_resolved(&connection, issued, freshness, chosen_by), deferred: after })
+    let mut resolved = build_resolved(&connection, issued, freshness, chosen_by);
+    if requested.is_some() {
+        resolved.credential_version = version_for_requested(&connection);
+    }
+    resolved.requested_id = requested;
+    Ok(ResolveResult { resolved, deferred: after })
 }
 
 struct UsableCredential {
@@ -528,6 +539,7 @@ fn build_resolved(
 ) -> ResolvedCredential {
     ResolvedCredential {
         id: connection.id.clone(),
+        requested_id: None,
         app: connection.app.as_str().to_owned(),
         name: connection.name.clone(),
         account: connection.account.clone(),
@@ -542,6 +554,14 @@ fn build_resolved(
 /// What a caller names that reports a refused token. It changes with each change of the credential, and grants nothing.
 fn credential_version(generation: i64, version: i64) -> String {
     format!("v{generation}.{version}")
+}
+
+/// The same where the connection answers for another one. It names the connection too: the versions of two connections
+/// may be equal, and a report must not be taken for one about the other.
+fn version_for_requested(answering: &Connection) -> String {
+    let version = credential_version(answering.generation, answering.version);
+    let id = answering.id.as_str();
+    format!("{version}.{}", id.get(id.len().saturating_sub(8)..).unwrap_or_default())
 }
 
 /// What decides whether a caller may have this connection, from the database or the cache.

@@ -13,6 +13,7 @@ use crate::ids::ConnectionId;
 use crate::ports::Ports;
 use crate::resolve::{self, ResolveRequest};
 use crate::store::connections::{self, ConnectionFilter, ListedConnection};
+use crate::store::uses::StepChange;
 use crate::store::workflows::{self, UsePosition, WorkflowUse};
 use crate::store::{Page, cut_page, json_text};
 use crate::time::Timestamp;
@@ -59,7 +60,7 @@ impl WorkflowSummary {
     }
 
     fn add(&mut self, one: WorkflowUse) {
-        if one.connection.status == ConnectionStatus::NeedsReconnect {
+        if one.connection.answering_status == ConnectionStatus::NeedsReconnect {
             self.needs_reconnect.insert(one.connection.id.clone());
         }
         self.connections.insert(one.connection.id);
@@ -81,7 +82,7 @@ pub async fn list_workflows<P: Ports>(
 ) -> Result<Page<WorkflowSummary>> {
     let most = (limit * USES_PER_WORKFLOW).min(MOST_USES);
     let from = (after.0.as_str(), after.1.as_str(), after.2.as_str()).max((prefix, "", ""));
-    let mut uses = workflows::list_uses(context.db(), caller.workspace(), from, most + 1).await?;
+    let mut uses = workflows::list_uses(context.db(), caller.workspace(), from, most + 1, context.now()).await?;
     let read = uses.len();
     uses.retain(|one| one.recorded.workflow.starts_with(prefix));
     // The last one shows that more follow, unless it is past the names that begin so.
@@ -132,7 +133,7 @@ pub async fn list_workflow_uses<P: Ports>(
     limit: i64,
 ) -> Result<Page<WorkflowUse>> {
     let from = after.map_or(("", ""), |(connection, step)| (connection.as_str(), step.as_str()));
-    let mut uses = workflows::list_uses_of(context.db(), caller.workspace(), workflow, from, MOST_USES + 1).await?;
+    let mut uses = list_uses_of(context, caller, workflow, from).await?;
     let cut = uses.len() > usize::try_from(MOST_USES).unwrap_or(usize::MAX);
     if cut {
         uses.pop();
@@ -147,6 +148,24 @@ pub async fn list_workflow_uses<P: Ports>(
     Ok(Page { next: page.next.or(last), data: page.data })
 }
 
+/// One more than one request looks at. What the caller does not see is no connection that a step used before.
+async fn list_uses_of<P: Ports>(
+    context: &Context<P>,
+    caller: &Caller<'_>,
+    workflow: &str,
+    from: (&str, &str),
+) -> Result<Vec<WorkflowUse>> {
+    let db = context.db();
+    let mut uses =
+        workflows::list_uses_of(db, caller.workspace(), workflow, from, MOST_USES + 1, context.now()).await?;
+    for one in &mut uses {
+        if let Some(change) = &mut one.change {
+            change.from = change.from.take().filter(|from| caller.sees_related(from, &one.connection.app));
+        }
+    }
+    Ok(uses)
+}
+
 fn not_found() -> Error {
     Error::not_found("workflow")
 }
@@ -158,6 +177,8 @@ pub struct PreflightConnection {
     pub connection: ListedConnection,
     /// The steps that use it. An empty name: a call that named no step.
     pub steps: BTreeSet<String>,
+    /// Those that used another connection before, not long ago.
+    pub changes: Vec<StepChange>,
     /// Why a resolve would be refused. None: it is usable.
     pub problem: Option<Error>,
 }
@@ -182,9 +203,14 @@ pub async fn preflight<P: Ports>(
     workflow: &str,
     request: &ResolveRequest,
 ) -> Result<Preflight> {
-    let uses = workflows::list_uses_of(context.db(), caller.workspace(), workflow, ("", ""), MOST_USES + 1).await?;
+    let uses = list_uses_of(context, caller, workflow, ("", "")).await?;
     let mut complete = uses.len() <= usize::try_from(MOST_USES).unwrap_or(usize::MAX);
-    let mut steps = steps_of_connections(uses.into_iter().filter(|one| caller.sees_used_connection(&one.connection)));
+    let uses: Vec<_> = uses.into_iter().filter(|one| caller.sees_used_connection(&one.connection)).collect();
+    let mut changes: BTreeMap<ConnectionId, Vec<StepChange>> = BTreeMap::new();
+    for one in &uses {
+        changes.entry(one.connection.id.clone()).or_default().extend(one.change.clone());
+    }
+    let mut steps = steps_of_connections(uses.into_iter());
     if steps.is_empty() {
         return Err(not_found());
     }
@@ -198,12 +224,41 @@ pub async fn preflight<P: Ports>(
         ..caller.connection_filter()
     };
     let listed = connections::list(context.db(), caller.workspace(), &filter, context.now()).await?;
-    let of_connection = |connection: ListedConnection| PreflightConnection {
-        steps: steps.remove(&connection.connection.id).unwrap_or_default(),
-        problem: resolve::foresee_refusal(context, &connection, request),
-        connection,
+    let answering = load_answering(context, caller, &listed.data).await?;
+    let of_connection = |connection: ListedConnection| {
+        let id = &connection.connection.id;
+        let mut changes = changes.remove(id).unwrap_or_default();
+        let steps = steps.remove(id).unwrap_or_default();
+        changes.retain(|one| steps.contains(&one.step));
+        let problem = match &connection.replaced_by {
+            None => resolve::foresee_refusal(context, &connection, request),
+            Some(by) => match answering.iter().find(|one| one.connection.id == by.id) {
+                Some(answering) if caller.covers_environment(answering.connection.environment) => {
+                    resolve::foresee_refusal(context, answering, request)
+                }
+                _ => Some(Error::connection_not_found()),
+            },
+        };
+        PreflightConnection { connection, steps, changes, problem }
     };
     Ok(Preflight { connections: listed.data.into_iter().map(of_connection).collect(), complete })
+}
+
+/// The connections that answer for some of these, also those that are on no list of the caller: a resolve of the others
+/// gives their credentials.
+async fn load_answering<P: Ports>(
+    context: &Context<P>,
+    caller: &Caller<'_>,
+    listed: &[ListedConnection],
+) -> Result<Vec<ListedConnection>> {
+    let ids: BTreeSet<_> = listed.iter().filter_map(|one| Some(one.replaced_by.as_ref()?.id.clone())).collect();
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let limit = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+    let filter =
+        ConnectionFilter { connections: Some(ids.into_iter().collect()), limit, ..ConnectionFilter::default() };
+    Ok(connections::list(context.db(), caller.workspace(), &filter, context.now()).await?.data)
 }
 
 /// The connections that each step used in its last day of use, with these steps.

@@ -48,6 +48,7 @@ pub(super) fn write_issued_credential<P: Ports>(
         (request.and_then(|request| request.workflow.as_deref()), request.and_then(|request| request.step.as_deref()));
     let fields = json!({
         "connection": resolved.id,
+        "requested": resolved.requested_id,
         "key": presented_key_id(call),
         "workflow": workflow,
         "step": step,

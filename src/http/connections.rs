@@ -74,7 +74,8 @@ pub(super) async fn list_connections<P: Ports>(
         limit: filters.limit()?,
         ..own
     };
-    let page = connections::list_connections(context, &key.workspace, &filter).await?;
+    let mut page = connections::list_connections(context, &key.workspace, &filter).await?;
+    page.data.iter_mut().for_each(|listed| Caller::Key(key).hide_unseen(listed));
     Ok(Json::ok(ListResponse::of(page, |listed| ConnectionResponse::of(context, listed))))
 }
 

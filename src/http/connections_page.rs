@@ -58,7 +58,9 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
         list_broken_defaults(context, session, &filter),
     )
     .await;
-    let found = put_first(broken?, found?);
+    let mut found = put_first(broken?, found?);
+    let caller = Caller::User(session, RequiredRole::Member);
+    found.data.iter_mut().for_each(|listed| caller.hide_unseen(listed));
     let AppList { apps: known, clients } = app_list::load_app_list(context, &session.workspace).await?;
     let name_of =
         |id: &str| known.iter().find(|one| one.id() == id).map_or_else(|| id.to_owned(), |one| one.name().to_owned());

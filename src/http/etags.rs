@@ -20,6 +20,8 @@ pub(super) fn takes_if_match(handler: Handler) -> bool {
             | Handler::DeleteClient
             | Handler::UpdateConnection
             | Handler::DeleteConnection
+            | Handler::ReplaceConnection
+            | Handler::UndoReplacement
             | Handler::DeleteLink
     )
 }

@@ -29,6 +29,8 @@ pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
         ErrorCode::AwaitingConfirmation => (409, "The connection awaits confirmation"),
         ErrorCode::MissingScopes => (409, "Permissions are missing"),
         ErrorCode::ClientMisconfigured => (409, "The app refuses the client"),
+        ErrorCode::ReplacementInUse => (409, "The connection answers for another"),
+        ErrorCode::EnvironmentsDiffer => (409, "The environments differ"),
         ErrorCode::Conflict => (409, "Conflict"),
         ErrorCode::LimitReached => (409, "Limit reached"),
         ErrorCode::AddressesChanged => (409, "The app's addresses have changed"),

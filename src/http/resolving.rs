@@ -331,7 +331,7 @@ pub(super) async fn report_refused_token<P: Ports>(
     call: &Call<'_>,
     body: Unread<'_, ReportInput>,
 ) -> Result<Json<ResolvedCredentialResponse>> {
-    let connection = &call.path_connection()?.connection;
+    let listed = call.path_connection()?;
     let mut input = body.read()?;
     let request = input.take_options().into_request().validated()?;
     let status = match input.status {
@@ -339,10 +339,12 @@ pub(super) async fn report_refused_token<P: Ports>(
         403 => ReportedStatus::Forbidden,
         _ => return Err(Error::invalid_field("status", "must be 401 or 403.")),
     };
+    let version = &input.credential_version;
     // Boxed, as the others here: each of them would be a part of the future of every request.
-    Box::pin(report::act_on_report(context, connection, status, &input.credential_version, &request)).await?;
+    Box::pin(report::act_on_report(context, listed, status, version, &request)).await?;
     let asked = request.clone();
-    let answered = Box::pin(resolve::resolve(context, call.presented_key()?, &connection.id, Ok(request))).await?;
+    let id = &listed.connection.id;
+    let answered = Box::pin(resolve::resolve(context, call.presented_key()?, id, Ok(request))).await?;
     let event = access_log::write_issued_credential(context, call, Some(&asked), &answered.resolved)?;
     let deferred = answered.deferred.into_iter().chain(event).collect();
     Ok(Json::ok(answered.resolved.into()).then(deferred))

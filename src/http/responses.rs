@@ -9,6 +9,7 @@ mod client;
 mod connection;
 mod defaults;
 mod installation;
+mod replacements;
 mod workflows;
 mod identity;
 mod jobs;
@@ -31,6 +32,7 @@ pub(super) use installation::{
 };
 pub(super) use jobs::JobResponse;
 pub(super) use people::{DeletedPersonResponse, PersonResponse};
+pub(super) use replacements::{AcknowledgedResponse, ReplacementResponse};
 pub(super) use workflows::{PreflightResponse, WorkflowResponse, WorkflowUseResponse};
 
 use crate::cache::CacheRemovalStatus;

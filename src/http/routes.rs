@@ -6,17 +6,18 @@ use super::body::{DeletedResponse, Json, ListResponse, Unread};
 #[cfg(test)]
 use super::openapi;
 use super::responses::{
-    ApiKeyResponse, AppDetailsResponse, ChangedDefaultResponse, CheckedConnectionResponse, ConnectionResponse,
-    CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse, DeletedKeyResponse,
-    DeletedPersonResponse, DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse, IdentityProviderResponse,
-    JobResponse, LinkResponse, NewApiKeyResponse, OAuthClientResponse, PersonResponse, PreflightResponse,
-    ResolvedCredentialResponse, SessionResponse, SignInLinkResponse, StatusResponse, UpdatedAppResponse,
-    UpdatedConnectionResponse, WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
+    AcknowledgedResponse, ApiKeyResponse, AppDetailsResponse, ChangedDefaultResponse, CheckedConnectionResponse,
+    ConnectionResponse, CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse,
+    DeletedKeyResponse, DeletedPersonResponse, DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse,
+    IdentityProviderResponse, JobResponse, LinkResponse, NewApiKeyResponse, OAuthClientResponse, PersonResponse,
+    PreflightResponse, ReplacementResponse, ResolvedCredentialResponse, SessionResponse, SignInLinkResponse,
+    StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, WorkflowResponse, WorkflowUseResponse,
+    WorkspaceStateResponse,
 };
 use super::{
     Call, Method, Response, apps, connections, connections_page, credentials, defaults, events, flows, identity, jobs,
-    keys, links, oauth, oauth_clients, operator, people, provider_sign_in, resolving, sessions, setup, sign_in,
-    workflows,
+    keys, links, oauth, oauth_clients, operator, people, provider_sign_in, replacements, resolving, sessions, setup,
+    sign_in, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -202,6 +203,9 @@ routes! {
     Post   "/v1/connections/{connection}/check"           key_with_scope(KeyScope::ConnectionsWrite),Use    Connection   => CheckConnection -> CheckedConnectionResponse = connections::check_connection;
     Post   "/v1/connections/{connection}/resolve"         KeyInHandler,                      Use    Connection   => ResolveConnection(ResolveRequest) -> ResolvedCredentialResponse = connections::resolve_connection;
     Post   "/v1/connections/{connection}/report"          key_with_scope(KeyScope::Resolve),         Use    Connection   => ReportRefusedToken(resolving::ReportInput) -> ResolvedCredentialResponse = resolving::report_refused_token;
+    Post   "/v1/connections/{connection}/replace"         key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => ReplaceConnection(replacements::ReplaceConnectionInput) -> ReplacementResponse = replacements::replace_connection;
+    Delete "/v1/connections/{connection}/replace"         key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => UndoReplacement -> ReplacementResponse = replacements::undo_replacement;
+    Delete "/v1/connections/{connection}/step-changes"    key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => AcknowledgeStepChanges -> AcknowledgedResponse = replacements::acknowledge_step_changes;
     Get    "/v1/connections/{connection}/uses"            key_with_scope(KeyScope::ConnectionsRead), Read   Connection   => ListConnectionUses -> ListResponse<Use> = connections::list_connection_uses;
     Get    "/v1/connections/{connection}/events"          key_with_scope(KeyScope::Events),          Read   Connection   => ListConnectionEvents -> ListResponse<Event> = connections::list_connection_events;
 

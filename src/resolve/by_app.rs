@@ -114,9 +114,17 @@ async fn permit_item<P: Ports>(
     data: StoreResult<ResolveData>,
 ) -> Result<PermittedResolve> {
     let data = data?;
+    let mut item = item;
     if let (ResolveTarget::App { app, .. }, None) = (&item.target, &data.connection) {
         item.request?;
         return Err(no_connection_error(context, key, app, asked).await?);
+    }
+    // Whoever asks for an environment gets it, or nothing, also from a connection that answers for another one.
+    if let (ResolveTarget::App { environment, .. }, Some(connection), Ok(request)) =
+        (&item.target, &data.connection, &mut item.request)
+        && let Some(asked) = environment.filter(|asked| connection.environment != Some(*asked))
+    {
+        request.expect.environment = Some(asked);
     }
     permit(context, presented, data, None, item.request)
 }

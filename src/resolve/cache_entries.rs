@@ -181,7 +181,8 @@ async fn read_text<P: Ports>(context: &Context<P>, name: &str) -> Option<String>
 
 /// Caches an answer: one write per credential version and key, again before the entry expires, none for a token that
 /// expires soon. After that the database is read again, and the entry is deleted if the connection was reconnected,
-/// edited or ended in the meantime.
+/// edited, replaced or ended in the meantime. What a replaced connection answers is cached as that of the one that answers
+/// for it.
 pub(super) async fn write_entries<P: Ports>(context: &Context<P>, copy: &CacheWrite) {
     let now = context.now();
     let end = entry_expiry(copy.connection.life(), now);
@@ -326,13 +327,15 @@ async fn put_entry<P: Ports, T: Serialize>(
 async fn delete_if_outdated<P: Ports>(context: &Context<P>, copy: &CacheWrite) {
     let old = &copy.connection;
     let same_connection =
-        store::connections::get(context.db(), &old.workspace, &old.id).await.ok().flatten().is_some_and(|new| {
-            (new.generation, new.version, new.app_revision) == (old.generation, old.version, old.app_revision)
-                && new.status == ConnectionStatus::Connected
-                && new.allowed_workflows == old.allowed_workflows
-                && new.name == old.name
-                && new.environment == old.environment
-        });
+        store::replacements::get_unreplaced(context.db(), &old.workspace, &old.id).await.ok().flatten().is_some_and(
+            |new| {
+                (new.generation, new.version, new.app_revision) == (old.generation, old.version, old.app_revision)
+                    && new.status == ConnectionStatus::Connected
+                    && new.allowed_workflows == old.allowed_workflows
+                    && new.name == old.name
+                    && new.environment == old.environment
+            },
+        );
     let same_key = store::keys::get(context.db(), &copy.key.id).await.ok().flatten().is_some_and(|key| {
         let old = &copy.key;
         (&key.hash, &key.previous) == (&old.hash, &old.previous)

@@ -47,10 +47,17 @@ impl DeferredTask {
         }
     }
 
-    pub(super) fn record_use(connection: &Connection, request: &ResolveRequest, chosen_by: ChosenBy) -> Self {
+    /// A use is of the connection that was asked for, and remembers which one has answered for it.
+    pub(super) fn record_use(
+        answering: &Connection,
+        requested: Option<&ConnectionId>,
+        request: &ResolveRequest,
+        chosen_by: ChosenBy,
+    ) -> Self {
         Self::RecordUses(vec![NewUse {
-            workspace: connection.workspace.clone(),
-            connection: connection.id.clone(),
+            workspace: answering.workspace.clone(),
+            connection: requested.unwrap_or(&answering.id).clone(),
+            answered_by: requested.map(|_| answering.id.clone()),
             step: request.workflow.clone().map(|workflow| (workflow, request.step.clone().unwrap_or_default())),
             chosen_by,
         }])

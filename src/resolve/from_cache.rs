@@ -92,7 +92,10 @@ fn deferred_tasks<P: Ports>(
     ) {
         let workspace = key.workspace.clone();
         let chosen_by = ChosenBy::Id;
-        after.push(DeferredTask::RecordUses(vec![NewUse { workspace, connection: id.clone(), step, chosen_by }]));
+        // An entry is of a connection that answers for itself.
+        let answered_by = None;
+        let used = NewUse { workspace, connection: id.clone(), answered_by, step, chosen_by };
+        after.push(DeferredTask::RecordUses(vec![used]));
     }
     if freshness == Freshness::Stale
         && isolate_cache.try_mark_task_done(&ThrottledTask::EarlyRefresh(id.clone()), EARLY_REFRESH_INTERVAL, now)
@@ -132,6 +135,7 @@ impl CachedConnection {
     fn into_resolved(self, id: &ConnectionId, entry: &CacheEntry, freshness: Freshness) -> ResolvedCredential {
         ResolvedCredential {
             id: id.clone(),
+            requested_id: None,
             app: self.app.as_str().to_owned(),
             name: self.name,
             account: self.account,

@@ -4,13 +4,12 @@
 //! over all instances of the program, and only for the credential that is stored now. Refuses to take the report's word:
 //! the app decides.
 
-use super::{ResolvePolicy, ResolveRequest, check_policy, credential_version};
-use crate::connection::Connection;
+use super::{ResolvePolicy, ResolveRequest, check_policy, credential_version, version_for_requested};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::on_demand_check;
 use crate::ports::{Ports, RefreshReason, RefreshRunner};
-use crate::store::connections;
+use crate::store::connections::{self, ListedConnection};
 
 /// Seconds in which further reports about a connection cause nothing.
 pub const REPORT_INTERVAL: i64 = 30;
@@ -25,16 +24,26 @@ pub enum ReportedStatus {
 }
 
 /// Does what a report asks for, and waits for its end. A report about another version of the credential causes nothing:
-/// the caller gets the current one.
+/// the caller gets the current one. Where another connection answers for the one that is named, the report is about that.
 pub async fn act_on_report<P: Ports>(
     context: &Context<P>,
-    connection: &Connection,
+    listed: &ListedConnection,
     status: ReportedStatus,
     version: &str,
     request: &ResolveRequest,
 ) -> Result<()> {
+    let named = &listed.connection;
+    let answering = match &listed.replaced_by {
+        None => None,
+        Some(by) => {
+            let found = connections::get(context.db(), &named.workspace, &by.id).await?;
+            Some(found.ok_or_else(Error::connection_not_found)?)
+        }
+    };
+    let connection = answering.as_ref().unwrap_or(named);
     check_policy(context, &ResolvePolicy::of(connection), request)?;
-    let is_current = version == credential_version(connection.generation, connection.version);
+    let is_current = version == version_for_requested(connection)
+        || answering.is_none() && version == credential_version(connection.generation, connection.version);
     if !is_current || !connections::take_report(context.db(), connection, REPORT_INTERVAL, context.now()).await? {
         return Ok(());
     }

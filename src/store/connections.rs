@@ -33,19 +33,22 @@ const GET: &str = concat!(
     "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL AND ",
     is_not_denied!("connections")
 );
-/// Key, connection, the custom app's definition (empty if the caller has that revision, `?5`) and the step's use: one row,
-/// each found by its primary key. Without the casts
+/// Key, what answers for the connection, the one that answers, the custom app's definition (empty if the caller has that
+/// revision, `?5`) and the step's use: one row, each found by its primary key. Without the casts
 /// `SQLite` compiles the statement again at each call, because the plan of a join might depend on the values.
 const FOR_RESOLVE: &str = concat!(
     "SELECT ",
     key_columns!("k"),
+    ", ",
+    requested_columns!(),
     ", c.*,
       (SELECT CASE WHEN a.revision = ?5 THEN '' ELSE a.definition END FROM apps a
         WHERE a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision) AS definition,
-      (SELECT last_used_at FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?3 AND u.step = ?4
+      (SELECT last_used_at FROM uses u WHERE u.connection_id = CAST(?2 AS TEXT) AND u.workflow = ?3 AND u.step = ?4
         AND u.workspace_id = c.workspace_id) AS step_used_at
     FROM api_keys k
-    LEFT JOIN connections c ON c.id = CAST(?2 AS TEXT) AND c.workspace_id = k.workspace_id AND c.deleted_at IS NULL AND ",
+    LEFT JOIN replacements r ON r.connection_id = CAST(?2 AS TEXT) AND r.workspace_id = k.workspace_id
+    LEFT JOIN connections c ON c.id = coalesce(r.replaced_by, CAST(?2 AS TEXT)) AND c.workspace_id = k.workspace_id AND c.deleted_at IS NULL AND ",
     is_not_denied!("c"),
     "
     WHERE k.id = CAST(?1 AS TEXT) AND k.revoked_at IS NULL"
@@ -214,14 +217,40 @@ pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &ConnectionId)
 pub struct ResolveData {
     /// The key, if it exists.
     pub key: Option<ApiKey>,
-    /// The connection, if it is in the key's workspace.
+    /// The connection that answers, if it is in the key's workspace.
     pub connection: Option<Connection>,
+    /// The connection that was asked for, where another one answers for it.
+    pub requested: Option<RequestedConnection>,
     /// The custom app's definition. None for a catalogue app, and empty for the revision that was known.
     pub definition: Option<String>,
     /// When this workflow step last used the connection.
     pub used_at: Option<Timestamp>,
     /// How the connection was found.
     pub chosen_by: ChosenBy,
+}
+
+/// A connection that was asked for, and that another one answers for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestedConnection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Its environment.
+    pub environment: Option<Environment>,
+}
+
+/// The connection that answers and the one that was asked for, if that is another one. `None`: there is no such
+/// connection, or the one that was asked for has ended.
+fn read_answering(row: &Columns<'_>) -> StoreResult<Option<(Connection, Option<RequestedConnection>)>> {
+    if row.optional_text("id")?.is_none() {
+        return Ok(None);
+    }
+    let Some(id) = row.optional_id("requested_id")? else { return Ok(Some((Connection::from_row(row)?, None))) };
+    let environment = match row.optional_text("requested_environment")?.as_deref() {
+        None => return Ok(None),
+        Some("") => None,
+        Some(text) => Some(Environment::parse(text).ok_or_else(|| unknown_value("environment"))?),
+    };
+    Ok(Some((Connection::from_row(row)?, Some(RequestedConnection { id, environment }))))
 }
 
 /// Everything that a resolve needs, in one round trip by primary keys. The text of the definition with the revision
@@ -236,12 +265,13 @@ pub async fn load_for_resolve(
     let rows = run_statement(db, sql!(FOR_RESOLVE, key, id, workflow, step, known)).await?;
     let Some(row) = rows.rows.first().map(Columns) else { return Ok(ResolveData::default()) };
     let key = super::keys::read_key(&row)?;
-    if row.optional_text("id")?.is_none() {
+    let Some((connection, requested)) = read_answering(&row)? else {
         return Ok(ResolveData { key: Some(key), ..ResolveData::default() });
-    }
+    };
     Ok(ResolveData {
         key: Some(key),
-        connection: Some(Connection::from_row(&row)?),
+        connection: Some(connection),
+        requested,
         definition: row.optional_text("definition")?,
         used_at: row.optional_time("step_used_at")?,
         chosen_by: ChosenBy::Id,

@@ -60,13 +60,13 @@ const EVENT_OF_ADOPTED: &str = "INSERT INTO events (workspace_id, connection_id,
 const WORKFLOWS: &str = "SELECT DISTINCT workflow FROM uses WHERE workspace_id = ?1 AND connection_id = ?2 AND chosen_by = 'default' ORDER BY workflow LIMIT ?3";
 /// Defaults whose connection needs a person, among the first so many of such connections.
 const LIST_BROKEN: &str =
-    "SELECT d.*, connection_name, connection_status, connection_environment FROM (SELECT id AS broken_id, name AS connection_name,
+    "SELECT d.*, (SELECT r.replaced_by FROM replacements r WHERE r.connection_id = d.connection_id) AS replaced_by, connection_name, connection_status, connection_environment FROM (SELECT id AS broken_id, name AS connection_name,
       status AS connection_status, environment AS connection_environment FROM connections
       WHERE workspace_id = ?1 AND deleted_at IS NULL AND status = 'needs_reconnect' AND status <> 'connected' LIMIT ?7)
     CROSS JOIN app_defaults d ON d.connection_id = broken_id
     WHERE d.workspace_id = ?1 AND (d.app, d.user_id, d.environment) > (?2, ?3, ?4) AND (?6 IS NULL OR d.app = ?6)
     ORDER BY d.app, d.user_id, d.environment LIMIT ?5";
-const LIST_OTHERS: &str = "SELECT d.*, c.name AS connection_name, c.status AS connection_status,
+const LIST_OTHERS: &str = "SELECT d.*, (SELECT r.replaced_by FROM replacements r WHERE r.connection_id = d.connection_id) AS replaced_by, c.name AS connection_name, c.status AS connection_status,
       c.environment AS connection_environment FROM app_defaults d
     CROSS JOIN connections c ON c.id = d.connection_id AND c.workspace_id = d.workspace_id AND c.deleted_at IS NULL
       AND c.status <> 'needs_reconnect'
@@ -137,6 +137,8 @@ pub struct ListedDefault {
     pub status: ConnectionStatus,
     /// Its connection's environment.
     pub environment: Option<Environment>,
+    /// The connection that answers for its connection, if another one does.
+    pub replaced_by: Option<ConnectionId>,
 }
 
 impl FromRow for ListedDefault {
@@ -147,6 +149,7 @@ impl FromRow for ListedDefault {
             name: row.text("connection_name")?,
             status: ConnectionStatus::parse(&row.text("connection_status")?).ok_or_else(unknown)?,
             environment: row.environment("connection_environment")?,
+            replaced_by: row.optional_id("replaced_by")?,
         })
     }
 }

@@ -64,7 +64,7 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
 /// The tables that are emptied first, in this order. A pending grant is revoked before its flow's row is deleted.
-const EMPTY_TABLES: [&str; 12] = [
+const EMPTY_TABLES: [&str; 13] = [
     "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
     "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
@@ -74,6 +74,7 @@ const EMPTY_TABLES: [&str; 12] = [
     "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM app_defaults WHERE (workspace_id, app, user_id, environment) IN
       (SELECT workspace_id, app, user_id, environment FROM app_defaults WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM replacements WHERE connection_id IN (SELECT connection_id FROM replacements WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM denied_apps WHERE (workspace_id, app, oauth_client) IN
       (SELECT workspace_id, app, oauth_client FROM denied_apps WHERE workspace_id = ?1 LIMIT ?2)",
@@ -112,6 +113,7 @@ const ERASE_WORKSPACE: [&str; 3] = [
       AND NOT EXISTS (SELECT 1 FROM people p WHERE p.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM api_keys k WHERE k.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM app_defaults d WHERE d.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM events e WHERE e.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM denied_apps n WHERE n.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM disconnect_jobs j WHERE j.workspace_id = ?1)
@@ -122,7 +124,7 @@ const ERASE_WORKSPACE: [&str; 3] = [
 
 /// The tables with rows of a workspace: all of them are emptied when it is deleted. A test compares this list with the
 /// schema.
-pub const WORKSPACE_TABLES: [&str; 18] = [
+pub const WORKSPACE_TABLES: [&str; 19] = [
     "api_keys",
     "app_defaults",
     "apps",
@@ -136,6 +138,7 @@ pub const WORKSPACE_TABLES: [&str; 18] = [
     "identity_providers",
     "oauth_clients",
     "people",
+    "replacements",
     "revocations",
     "sessions",
     "sign_in_links",
@@ -228,12 +231,10 @@ pub(super) fn read_valid_rows<T: FromRow>(rows: &Rows) -> Vec<T> {
 /// credential and stays for the next run.
 pub fn erase_connections(ids: &[&ConnectionId], most_uses: i64) -> Vec<Statement> {
     let ids = json_text(ids);
-    vec![
-        sql!(ERASE_USES, ids.as_str(), most_uses),
-        super::defaults::erase(&ids),
-        sql!(ERASE_CREDENTIALS, ids.as_str()),
-        sql!(ERASE, ids),
-    ]
+    let mut statements = vec![sql!(ERASE_USES, ids.as_str(), most_uses), super::defaults::erase(&ids)];
+    statements.extend(super::replacements::erase(&ids));
+    statements.extend([sql!(ERASE_CREDENTIALS, ids.as_str()), sql!(ERASE, ids)]);
+    statements
 }
 
 /// The statement that erases keys which were revoked before a time.

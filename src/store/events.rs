@@ -33,7 +33,7 @@ const INSERT_IF_CHANGED: &str = concat!(insert_columns!(), "SELECT ", insert_val
 const INSERT_READ: &str = concat!(
     insert_columns!(),
     "SELECT k.workspace_id, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT app FROM connections WHERE id = ?2),
-      (SELECT name FROM connections WHERE id = ?2), k.name, NULL, ?8, ?9, ?10, ?11, ?12 FROM api_keys k WHERE k.id = ?1"
+      (SELECT name FROM connections WHERE id = ?2), k.name, ?13, ?8, ?9, ?10, ?11, ?12 FROM api_keys k WHERE k.id = ?1"
 );
 /// Once in a while for each key, in all instances of the program together.
 const INSERT_REFUSAL: &str = concat!(
@@ -88,7 +88,8 @@ pub struct Event {
     /// When.
     pub at: Timestamp,
     /// The type, such as `connected`, `reconnected`, `reused` (a new grant that it did not need), `account_switched`,
-    /// `confirmed`, `edited`, `token_lost` (one of several tokens), `needs_reconnect`, `default_changed`, `disconnected`.
+    /// `confirmed`, `edited`, `token_lost` (one of several tokens), `needs_reconnect`, `default_changed`, `replaced` and
+    /// `replacement_ended` (on both connections), `changes_acknowledged`, `disconnected`.
     pub r#type: String,
     /// Who did it: `user:…`, `key:…`, `link:…`, `embedder`, `refresh`, `check`.
     pub actor: String,
@@ -166,8 +167,10 @@ pub struct NewRead<'a> {
     pub at: Timestamp,
     /// The key.
     pub key: &'a ApiKeyId,
-    /// The connection.
+    /// The connection that answered.
     pub connection: &'a ConnectionId,
+    /// The one that was asked for, where another one has answered for it.
+    pub requested: Option<&'a ConnectionId>,
     /// Where the credential came from.
     pub source: &'a str,
     /// For which workflow, if the caller says so.
@@ -193,7 +196,8 @@ pub fn insert_read(new: &NewRead<'_>) -> Statement {
         new.step,
         new.origin.address.as_deref(),
         new.origin.user_agent.as_deref(),
-        new.origin.request.as_deref()
+        new.origin.request.as_deref(),
+        new.requested
     )
 }
 

@@ -51,6 +51,103 @@ macro_rules! is_not_denied {
     };
 }
 
+/// A connection that is shown together with another one, as JSON: see `replacements::RelatedConnection`.
+macro_rules! related_connection {
+    ($of:literal) => {
+        concat!(
+            "json_object('id', ",
+            $of,
+            ".id, 'name', ",
+            $of,
+            ".name, 'environment', ",
+            $of,
+            ".environment, 'user', ",
+            $of,
+            ".user_id, 'shared', coalesce(",
+            $of,
+            ".is_shared, ",
+            $of,
+            ".user_id IS NULL))"
+        )
+    };
+}
+
+/// Whether it is told that the step of the use `$use` has changed its connection. `p` is the step's use of the one before. A
+/// step that has come back to it has not changed, and neither has one that uses both in one run: that shows when it has used
+/// the new one for a while.
+macro_rules! step_has_changed {
+    ($use:literal, $since:literal, $settled:literal) => {
+        concat!(
+            "(",
+            $use,
+            ".changed_from IS NOT NULL AND ",
+            $use,
+            ".changed_at > ",
+            $since,
+            " AND (",
+            $use,
+            ".changed_by = 'replacement' OR p.connection_id IS NULL OR p.last_used_at < ",
+            $use,
+            ".changed_at AND ",
+            $use,
+            ".last_used_at - p.last_used_at > ",
+            $settled,
+            "))"
+        )
+    };
+}
+
+/// The step's use of the connection before: `p`, see [`step_has_changed`].
+macro_rules! join_use_before {
+    ($use:literal) => {
+        concat!(
+            "LEFT JOIN uses p ON p.connection_id = ",
+            $use,
+            ".changed_from AND p.workflow = ",
+            $use,
+            ".workflow AND p.step = ",
+            $use,
+            ".step"
+        )
+    };
+}
+
+/// How a step has changed its connection, as JSON: see `uses::StepChange`.
+macro_rules! step_change {
+    ($use:literal) => {
+        concat!(
+            "json_object('workflow', ",
+            $use,
+            ".workflow, 'step', ",
+            $use,
+            ".step, 'at', ",
+            $use,
+            ".changed_at, 'by', coalesce(",
+            $use,
+            ".changed_by, 'id'), 'from', json((SELECT ",
+            related_connection!("f"),
+            " FROM connections f WHERE f.id = ",
+            $use,
+            ".changed_from AND f.workspace_id = ",
+            $use,
+            ".workspace_id AND f.deleted_at IS NULL)))"
+        )
+    };
+}
+
+/// The columns about the connection that a caller has named, where another one answers for it: `r` is its row of
+/// `replacements`. Its environment is empty if it is unknown, and NULL if it has ended.
+macro_rules! requested_columns {
+    () => {
+        concat!(
+            "r.connection_id AS requested_id, CASE WHEN r.connection_id IS NOT NULL THEN (SELECT coalesce(q.environment, '') FROM connections q
+        WHERE q.id = r.connection_id AND q.workspace_id = r.workspace_id AND q.deleted_at IS NULL AND ",
+            is_not_denied!("q"),
+            ") END AS requested_environment"
+        )
+    };
+}
+
 /// The columns of a key that is read together with something else.
 macro_rules! key_columns {
     ($key:literal) => {
@@ -105,6 +202,7 @@ pub mod preconditions;
 pub mod people;
 pub mod quotas;
 pub mod refreshes;
+pub mod replacements;
 pub mod reseals;
 pub mod revocations;
 pub mod sessions;

@@ -3,7 +3,7 @@
 //! Owns that a request reads a bounded number of rows, however many connections a workflow uses. `uses` has the rows as a
 //! connection sees them.
 
-use super::uses::Use;
+use super::uses::{CHANGE_SETTLED, CHANGE_SHOWN, StepChange, Use};
 use super::{Columns, FromRow, StoreResult, query_all};
 use crate::app::AppId;
 use crate::connection::{ConnectionStatus, ReconnectReason};
@@ -11,19 +11,27 @@ use crate::environment::Environment;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError};
 use crate::sql;
+use crate::time::Timestamp;
 use crate::workspace::User;
 
 /// The uses are cut before they are joined, so that a request reads no more than it may, whatever has been disconnected.
 macro_rules! uses_of_workflows {
     ($which:literal) => {
         concat!(
-            "SELECT bounded.workflow, bounded.step, bounded.first_used_at, bounded.last_used_at, bounded.active_days, bounded.chosen_by, c.id AS connection_id, c.app, c.name,
+            "SELECT bounded.workflow, bounded.step, bounded.first_used_at, bounded.last_used_at, bounded.active_days, bounded.chosen_by, bounded.answered_by,
+      CASE WHEN ",
+            step_has_changed!("bounded", "?6", "?7"),
+            " THEN ",
+            step_change!("bounded"),
+            " END AS change, n.id AS replaced_by, coalesce(n.status, c.status) AS answering_status, c.id AS connection_id, c.app, c.name,
       c.status, c.reconnect_reason, c.account_label, c.user_id, c.user_name, coalesce(c.is_shared, c.user_id IS NULL) AS is_shared, c.environment,
       c.deleted_at IS NOT NULL AS is_deleted
     FROM (SELECT * FROM uses WHERE workspace_id = ?1 AND ",
             $which,
             " ORDER BY workflow, connection_id, step LIMIT ?5) bounded
-    CROSS JOIN connections c ON c.id = bounded.connection_id ORDER BY bounded.workflow, bounded.connection_id, bounded.step"
+    CROSS JOIN connections c ON c.id = bounded.connection_id ",
+            join_use_before!("bounded"),
+            " LEFT JOIN replacements r ON r.connection_id = c.id LEFT JOIN connections n ON n.id = r.replaced_by ORDER BY bounded.workflow, bounded.connection_id, bounded.step"
         )
     };
 }
@@ -42,6 +50,8 @@ pub struct WorkflowUse {
     pub recorded: Use,
     /// The connection.
     pub connection: UsedConnection,
+    /// What the step used before, if it has changed not long ago.
+    pub change: Option<StepChange>,
 }
 
 /// What a list of uses shows of a connection.
@@ -67,6 +77,10 @@ pub struct UsedConnection {
     pub environment: Option<Environment>,
     /// Whether it was disconnected, and is not erased yet.
     pub is_deleted: bool,
+    /// The connection that answers for it now, if another one does.
+    pub replaced_by: Option<ConnectionId>,
+    /// The stored status of the one that answers.
+    pub answering_status: ConnectionStatus,
 }
 
 impl FromRow for WorkflowUse {
@@ -85,7 +99,11 @@ impl FromRow for WorkflowUse {
                 shared: row.boolean("is_shared")?,
                 environment: row.environment("environment")?,
                 is_deleted: row.boolean("is_deleted")?,
+                replaced_by: row.optional_id("replaced_by")?,
+                answering_status: ConnectionStatus::parse(&row.text("answering_status")?)
+                    .ok_or_else(|| unknown("answering_status"))?,
             },
+            change: row.optional_json("change")?,
         })
     }
 }
@@ -99,8 +117,10 @@ pub async fn list_uses(
     workspace: &WorkspaceId,
     after: (&str, &str, &str),
     limit: i64,
+    now: Timestamp,
 ) -> StoreResult<Vec<WorkflowUse>> {
-    query_all(db, sql!(LIST, workspace, after.0, after.1, after.2, limit)).await
+    let since = now.plus(-CHANGE_SHOWN);
+    query_all(db, sql!(LIST, workspace, after.0, after.1, after.2, limit, since, CHANGE_SETTLED)).await
 }
 
 /// Uses of one workflow, after a place in it: connection and step.
@@ -110,6 +130,8 @@ pub async fn list_uses_of(
     workflow: &str,
     after: (&str, &str),
     limit: i64,
+    now: Timestamp,
 ) -> StoreResult<Vec<WorkflowUse>> {
-    query_all(db, sql!(OF_WORKFLOW, workspace, workflow, after.0, after.1, limit)).await
+    let since = now.plus(-CHANGE_SHOWN);
+    query_all(db, sql!(OF_WORKFLOW, workspace, workflow, after.0, after.1, limit, since, CHANGE_SETTLED)).await
 }

@@ -40,6 +40,7 @@ mod page_access;
 mod people;
 mod quotas;
 mod refresh;
+mod replacements;
 mod request_limits;
 mod reseal;
 mod resolve;

@@ -305,6 +305,7 @@ fn record_uses(fixture: &Fixture, id: &ConnectionId, steps: std::ops::Range<usiz
             connection: id.clone(),
             step: Some((workflow, step)),
             chosen_by: ChosenBy::Id,
+            answered_by: None,
         };
         fixture.world.run(async {
             let context = fixture.world.context();

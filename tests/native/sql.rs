@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::support::{Fixture, growth, plans};
 
 /// The attention codes that a list can be filtered by.
-const ATTENTION_CODES: [&str; 10] = [
+const ATTENTION_CODES: [&str; 11] = [
     "missing_scopes",
     "client_misconfigured",
     "client_secret_expires",
@@ -25,6 +25,7 @@ const ATTENTION_CODES: [&str; 10] = [
     "duplicate",
     "nothing_shared",
     "definition_changed",
+    "step_changed_connection",
 ];
 
 fn list_ids(fixture: &Fixture, filter: ConnectionFilter) -> Vec<ConnectionId> {

@@ -348,7 +348,7 @@ fn a_running_request_creates_nothing_in_a_deleted_workspace() {
     fixture.world.run(async {
         let context = fixture.world.context();
         let step = Some(("w".to_owned(), "s".to_owned()));
-        let late = store::uses::NewUse { workspace, connection: id, step, chosen_by: ChosenBy::Id };
+        let late = store::uses::NewUse { workspace, connection: id, step, chosen_by: ChosenBy::Id, answered_by: None };
         store::uses::record(context.db(), &[late], now).await.unwrap();
     });
     assert_eq!(count_rows(&fixture, "uses"), 0, "a use that comes late is not noted");

@@ -355,10 +355,12 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::UpdateConnection => operation(CONNECTIONS, "Change a connection's name, metadata, allowed workflows, owner, sharing or environment")
             .about("A default that the connection no longer fits ends: `ended_defaults` names it. A connection that is shared first of its app becomes the default.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or is limited to an environment and would change that of the connection.")
-            .answers(200, "The changed connection."),
+            .answers(200, "The changed connection.")
+            .refuses(409, "`replacement_in_use`: it is part of a replacement that would no longer fit."),
         Handler::DeleteConnection => operation(CONNECTIONS, "Disconnect")
             .about("From the answer on the connection does not exist, whatever the app answers.")
-            .answers(200, "What happened to the grant at the app."),
+            .answers(200, "What happened to the grant at the app.")
+            .refuses(409, "`replacement_in_use`: it answers for others. End that first (undoReplacement of each)."),
         Handler::CheckConnection => operation(CONNECTIONS, "Check a connection with its app now")
             .about("Also checks a connection that needs a reconnect. Needs no body. The app is asked at most once in 30 seconds, or in 5 seconds after a failed check that does not send a refresh token again. Within that time the earlier result is returned, with its `checked_at`.")
             .answers(200, "Its health, whatever it is: a connection that needs a reconnect is not an error here."),
@@ -374,6 +376,17 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(403, "`insufficient_key_scope`: the key lacks `resolve`. `workflow_not_allowed`: the connection has a list of workflows, and this one is not on it.")
             .refuses(409, "As for resolveConnection.")
             .refuses(503, "As for resolveConnection."),
+        Handler::ReplaceConnection => operation(CONNECTIONS, "Let another connection answer for this one")
+            .about("Whoever resolves this connection gets the other one, with `requested_id`: steps, defaults and scripts need no change. Nothing of this connection changes, so that DELETE undoes it at any time. `allowed_workflows` and `expect` are about the one that answers, the lists of a key about the one that is asked for. The other one must exist for the key, be of the same app, work, and be shared if this one is. A connection that answers for others can't be replaced, and one that is replaced can't answer for others. A call for a connection that is replaced already lets the other one answer instead.")
+            .answers(200, "What answers now and did before, and the steps that move.")
+            .refuses(404, "`connection_not_found`: one of the two does not exist.")
+            .refuses(409, "`environments_differ`: repeat it with `across_environments`. `conflict`: the other one is replaced itself, or was changed at the same moment. `replacement_in_use`: this one answers for others. `needs_reconnect`, `awaiting_confirmation`: the other one does not work. `limit_reached`: it answers for 100 others."),
+        Handler::UndoReplacement => operation(CONNECTIONS, "Let a connection answer for itself again")
+            .about("Where it does already, nothing changes.")
+            .answers(200, "What answered before, and the steps that move."),
+        Handler::AcknowledgeStepChanges => operation(CONNECTIONS, "Acknowledge that steps use another connection than before")
+            .about("Ends `step_changed_connection` of this connection, and `changed` in its workflows, before the week is over after which it ends by itself.")
+            .answers(200, "Whether there was anything to acknowledge."),
         Handler::ListConnectionUses => operation(CONNECTIONS, "List which workflow steps use a connection")
             .paged()
             .answers(200, "Uses, by workflow and step."),

@@ -69,8 +69,10 @@ pub(crate) struct ConnectionResponse {
     /// The number of reconnects.
     #[cfg_attr(test, schemars(range(min = 1)))]
     generation: i64,
-    /// Always null in this version.
-    replaced_by: (),
+    /// The connection that answers for it: whoever resolves this one gets that one. Null: itself.
+    replaced_by: Option<ConnectionId>,
+    /// The connections that it answers for, as far as the key sees them. At most 20.
+    replaces: Vec<ConnectionId>,
 }
 
 #[derive(Serialize)]
@@ -146,7 +148,8 @@ impl ConnectionResponse {
             created_at: connection.created_at,
             connected_at: connection.connected_at,
             generation: connection.generation,
-            replaced_by: (),
+            replaced_by: listed.replaced_by.map(|one| one.id),
+            replaces: listed.replaces.into_iter().map(|one| one.id).collect(),
         }
     }
 }
@@ -240,7 +243,11 @@ impl CheckedConnectionResponse {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ResolvedCredentialResponse {
+    /// The connection that answers.
     connection: ResolvedConnection,
+    /// The connection that was asked for. Only where another one answers for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requested_id: Option<ConnectionId>,
     credential: IssuedCredential,
     /// How the app wants it sent.
     request: PreparedRequest,
@@ -273,6 +280,7 @@ impl From<ResolvedCredential> for ResolvedCredentialResponse {
                 name: resolved.name,
                 account: resolved.account,
             },
+            requested_id: resolved.requested_id,
             credential: resolved.issued.credential,
             request: resolved.issued.request,
             freshness: resolved.freshness,

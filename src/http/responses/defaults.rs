@@ -24,6 +24,8 @@ pub(crate) struct DefaultResponse {
     name: String,
     /// The connection's status. Those that need a reconnect come first.
     status: ConnectionStatus,
+    /// The connection that answers for it. Null: itself.
+    replaced_by: Option<ConnectionId>,
     /// When it was chosen.
     set_at: Timestamp,
 }
@@ -38,6 +40,7 @@ impl DefaultResponse {
             connection,
             name: listed.name,
             status: listed.status,
+            replaced_by: listed.replaced_by,
             set_at,
         }
     }

@@ -7,9 +7,10 @@ use serde::Serialize;
 use crate::app::AppId;
 use crate::connection::{ChosenBy, ConnectionStatus, ReconnectReason};
 use crate::environment::Environment;
+use crate::http::body::Flat;
 use crate::ids::ConnectionId;
 use crate::store::connections::ListedConnection;
-use crate::store::uses::Use;
+use crate::store::uses::{StepChange, StepChangeCause, Use};
 use crate::store::workflows::WorkflowUse;
 use crate::time::Timestamp;
 use crate::workflows::{Preflight, PreflightConnection, WorkflowSummary};
@@ -52,6 +53,11 @@ pub(crate) struct WorkflowUseResponse {
     /// The step. Empty if the caller named none.
     step: String,
     connection: UsedConnectionResponse,
+    /// The connection that answered for it at the last use. Null: itself.
+    answered_by: Option<ConnectionId>,
+    /// Only if the step used another connection before, for a week or until somebody acknowledges it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<StepChangeResponse>,
     /// How the step named the connection at its last use.
     chosen_by: ChosenBy,
     first_used_at: Timestamp,
@@ -73,12 +79,40 @@ struct UsedConnectionResponse {
     /// What the app calls its account. Null if it is unknown.
     account_label: Option<String>,
     environment: Option<Environment>,
+    /// The connection that answers for it now. Null: itself.
+    replaced_by: Option<ConnectionId>,
+}
+
+/// How a step came to use this connection instead of another one.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "StepChange"))]
+struct StepChangeResponse {
+    /// The connection that it used before. Null if that is gone, or does not exist for the key.
+    from: Option<FormerConnection>,
+    /// When it first used this one.
+    at: Timestamp,
+    by: StepChangeCause,
+}
+
+/// A connection that a step used before.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct FormerConnection {
+    id: ConnectionId,
+    name: String,
+}
+
+impl StepChangeResponse {
+    fn of(change: StepChange) -> Self {
+        let from = change.from.map(|one| FormerConnection { id: one.id, name: one.name });
+        Self { from, at: change.at, by: change.by }
+    }
 }
 
 impl WorkflowUseResponse {
     pub(crate) fn of(one: WorkflowUse) -> Self {
-        let WorkflowUse { recorded, connection: used } = one;
-        let Use { workflow: _, step, first_used_at, last_used_at, active_days, chosen_by } = recorded;
+        let WorkflowUse { recorded, connection: used, change } = one;
+        let Use { workflow: _, step, first_used_at, last_used_at, active_days, chosen_by, answered_by } = recorded;
         Self {
             step,
             connection: UsedConnectionResponse {
@@ -89,7 +123,10 @@ impl WorkflowUseResponse {
                 reason: used.reason,
                 account_label: used.account_label,
                 environment: used.environment,
+                replaced_by: used.replaced_by,
             },
+            answered_by,
+            changed: change.map(StepChangeResponse::of),
             chosen_by,
             first_used_at,
             last_used_at,
@@ -119,6 +156,11 @@ struct PreflightConnectionResponse {
     name: String,
     /// The steps that use it. An empty text: calls that named no step.
     steps: BTreeSet<String>,
+    /// The connection that answers for it, and that the rest is about. Null: itself.
+    replaced_by: Option<ConnectionId>,
+    /// Those of the steps that used another connection before, for a week or until somebody acknowledges it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed_steps: Vec<ChangedStepResponse>,
     ready: bool,
     /// The code that a resolve would be refused with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +180,15 @@ struct PreflightConnectionResponse {
     retry_after: Option<i64>,
 }
 
+/// A step that used another connection before.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ChangedStep"))]
+struct ChangedStepResponse {
+    step: String,
+    #[serde(flatten)]
+    change: Flat<StepChangeResponse>,
+}
+
 impl PreflightResponse {
     pub(crate) fn of(found: Preflight) -> Self {
         Self {
@@ -150,7 +201,12 @@ impl PreflightResponse {
 
 impl PreflightConnectionResponse {
     fn of(one: PreflightConnection) -> Self {
-        let PreflightConnection { connection: ListedConnection { connection, .. }, steps, problem } = one;
+        let PreflightConnection { connection: listed, steps, changes, problem } = one;
+        let ListedConnection { connection, replaced_by, .. } = listed;
+        let changed = |mut change: StepChange| ChangedStepResponse {
+            step: std::mem::take(&mut change.step),
+            change: Flat(StepChangeResponse::of(change)),
+        };
         let ready = problem.is_none();
         let (code, detail, hints) =
             problem.map_or_else(Default::default, |error| (Some(error.code.as_str()), Some(error.detail), error.hints));
@@ -162,6 +218,8 @@ impl PreflightConnectionResponse {
             reconnect_url: hints.reconnect_url,
             retry_after: hints.retry_after,
             steps,
+            replaced_by: replaced_by.map(|one| one.id),
+            changed_steps: changes.into_iter().map(changed).collect(),
             id: connection.id,
             app: connection.app,
             name: connection.name,

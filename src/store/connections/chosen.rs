@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::ids::{ApiKeyId, ConnectionId};
 use crate::ports::Database;
 use crate::sql;
-use crate::store::{Columns, FromRow, StoreResult, json_text, query_all, run_statement};
+use crate::store::{Columns, StoreResult, json_text, query_all, run_statement};
 
 /// The key, and what is asked for: `asked` has one row for each item, cut to what the key may see. An environment that is
 /// not the key's is the empty one, which no connection has.
@@ -61,6 +61,21 @@ macro_rules! visible_ids {
     };
 }
 
+/// The only connection of the app that the user and the key see, if there is one alone.
+macro_rules! only_visible {
+    () => {
+        concat!(
+            "CASE WHEN asked.environment IS NULL
+        THEN (SELECT CASE WHEN count(*) = 1 THEN min(id) END FROM (",
+            visible_ids!("2", "TRUE"),
+            ")
+        ) ELSE (SELECT CASE WHEN count(*) = 1 THEN min(id) END FROM (",
+            visible_ids!("2", "x.environment = asked.environment"),
+            ")) END"
+        )
+    };
+}
+
 const FOR_RESOLVE_ITEMS: &str = concat!(
     asked_items!(),
     ",
@@ -70,21 +85,23 @@ const FOR_RESOLVE_ITEMS: &str = concat!(
     is_visible!(),
     "
         ORDER BY d.user_id = '', d.environment = '' LIMIT 1) AS default_id
-      FROM caller CROSS JOIN asked)
+      FROM caller CROSS JOIN asked),
+    meant AS MATERIALIZED (SELECT asked.*, coalesce(asked.connection, asked.default_id, ",
+    only_visible!(),
+    ") AS target FROM caller CROSS JOIN picked asked)
     SELECT ",
     key_columns!("caller"),
-    ", asked.position, asked.connection IS NULL AS is_by_app, asked.default_id, c.*,
+    ", asked.position, asked.connection IS NULL AS is_by_app, asked.default_id, ",
+    requested_columns!(),
+    ", c.*,
       (SELECT definition FROM apps r WHERE r.workspace_id = c.workspace_id AND r.id = c.app AND r.revision = c.app_revision) AS definition,
-      (SELECT last_used_at FROM uses u WHERE u.connection_id = c.id AND u.workflow = coalesce(asked.workflow, '')
+      (SELECT last_used_at FROM uses u WHERE u.connection_id = asked.target AND u.workflow = coalesce(asked.workflow, '')
         AND u.step = coalesce(asked.step, '') AND u.workspace_id = c.workspace_id) AS step_used_at
-    FROM caller CROSS JOIN picked asked LEFT JOIN connections c ON c.id = coalesce(asked.connection, asked.default_id, CASE WHEN asked.environment IS NULL
-        THEN (SELECT CASE WHEN count(*) = 1 THEN min(id) END FROM (",
-    visible_ids!("2", "TRUE"),
-    ")
-        ) ELSE (SELECT CASE WHEN count(*) = 1 THEN min(id) END FROM (",
-    visible_ids!("2", "x.environment = asked.environment"),
-    ")) END)
-      AND c.workspace_id = caller.workspace_id AND c.deleted_at IS NULL AND ",
+    FROM caller CROSS JOIN meant asked
+    LEFT JOIN replacements r ON r.connection_id = asked.target AND r.workspace_id = caller.workspace_id
+    LEFT JOIN connections c ON c.id = coalesce(r.replaced_by, asked.target)
+      AND c.workspace_id = caller.workspace_id AND c.deleted_at IS NULL
+      AND (r.connection_id IS NULL OR asked.connection IS NOT NULL OR coalesce(c.is_shared, c.user_id IS NULL) OR c.user_id = asked.user) AND ",
     is_not_denied!("c"),
     "
     ORDER BY asked.position"
@@ -158,9 +175,9 @@ pub async fn load_for_resolve_items(
 
 fn read_item(key: &ApiKey, row: &Columns<'_>) -> StoreResult<ResolveData> {
     let key = Some(key.clone());
-    if row.optional_text("id")?.is_none() {
+    let Some((connection, requested)) = super::read_answering(row)? else {
         return Ok(ResolveData { key, ..ResolveData::default() });
-    }
+    };
     let chosen_by = match (row.boolean("is_by_app")?, row.optional_text("default_id")?) {
         (false, _) => ChosenBy::Id,
         (true, Some(_)) => ChosenBy::Default,
@@ -168,7 +185,8 @@ fn read_item(key: &ApiKey, row: &Columns<'_>) -> StoreResult<ResolveData> {
     };
     Ok(ResolveData {
         key,
-        connection: Some(Connection::from_row(row)?),
+        connection: Some(connection),
+        requested,
         definition: row.optional_text("definition")?,
         used_at: row.optional_time("step_used_at")?,
         chosen_by,

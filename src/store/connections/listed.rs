@@ -13,6 +13,8 @@ use crate::gather::Gather as _;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Row, Statement};
 use crate::sql;
+use crate::store::replacements::RelatedConnection;
+use crate::store::uses::{CHANGE_SETTLED, CHANGE_SHOWN, StepChange};
 use crate::store::{Columns, FromRow, Page, StoreResult, json_text, run_statement};
 use crate::time::Timestamp;
 
@@ -35,6 +37,24 @@ macro_rules! listed_columns {
       c.variables, c.destinations, c.environment, c.is_shared, substr(c.sealed_credential, 1, 40) AS sealed_credential"
     };
 }
+/// A step of the connection `c` used another one before, and that is told.
+macro_rules! uses_that_changed {
+    () => {
+        concat!(
+            "uses u ",
+            join_use_before!("u"),
+            " WHERE u.connection_id = c.id AND ",
+            step_has_changed!("u", "?28", "?29")
+        )
+    };
+}
+/// Steps get the connection `c` by default: its own, or one that it answers for.
+macro_rules! serves_default {
+    () => {
+        "(EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.connection_id = c.id)
+        OR EXISTS (SELECT 1 FROM replacements r CROSS JOIN app_defaults a ON a.connection_id = r.connection_id WHERE r.replaced_by = c.id))"
+    };
+}
 /// One row per connection with what the page and the API show. A filter that is NULL selects everything. The first
 /// condition decides which index is used: what it names is found without a scan of the whole workspace. The next page
 /// is found by a bound that is always present, because otherwise `SQLite` would not use it.
@@ -51,7 +71,15 @@ macro_rules! listed {
       coalesce(c.used_by_steps, (SELECT count(*) FROM uses u WHERE u.connection_id = c.id)) AS steps,
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
         AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate,
-      EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AS is_default
+      EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AS is_default, ",
+            serves_default!(),
+            " AS serves_default,
+      (SELECT ", related_connection!("b"), " FROM replacements r CROSS JOIN connections b ON b.id = r.replaced_by WHERE r.connection_id = c.id) AS answering,
+      (SELECT json_group_array(json(one)) FROM (SELECT ", related_connection!("o"), " AS one FROM replacements r
+        CROSS JOIN connections o ON o.id = r.connection_id AND o.deleted_at IS NULL WHERE r.replaced_by = c.id LIMIT ?30)) AS replaced,
+      CASE WHEN c.step_changed_at > ?28 THEN (SELECT json_group_array(json(one)) FROM (SELECT ", step_change!("u"), " AS one FROM ",
+            uses_that_changed!(),
+            " LIMIT ?31)) END AS step_changes
     FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
     WHERE ",
             $live,
@@ -89,7 +117,12 @@ macro_rules! listed {
           OR c.refresh_idle_until < ?18 OR c.grant_expires_at < ?18)
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.no_resources_message IS NOT NULL
         WHEN 'definition_changed' THEN c.definition_update_blocked IS NOT NULL
-        WHEN 'default_unusable' THEN c.status = 'needs_reconnect' AND EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id)
+        WHEN 'default_unusable' THEN c.status = 'needs_reconnect' AND ",
+            serves_default!(),
+            "
+        WHEN 'step_changed_connection' THEN c.step_changed_at > ?28 AND EXISTS (SELECT 1 FROM ",
+            uses_that_changed!(),
+            ")
         WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?19
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
@@ -177,6 +210,11 @@ const NAMED_AT_ONCE: usize = 100;
 /// Uses of a workflow that are looked up to find its connections. Where there are more, the list is read in order.
 const MOST_USES_OF_WORKFLOW: i64 = 1_000;
 
+/// Connections that one answers for, as far as they are shown.
+const REPLACED_SHOWN: i64 = 20;
+/// Steps that used another connection before, as far as they are shown.
+const STEP_CHANGES_SHOWN: i64 = 20;
+
 /// A connection with what is shown in addition to its own columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each tells of something else, and all combinations occur")]
@@ -199,6 +237,14 @@ pub struct ListedConnection {
     pub duplicate: bool,
     /// Whether it is the default of its app for the workspace or for a user.
     pub is_default: bool,
+    /// Whether steps get it by default: it is one and answers for itself, or it answers for one.
+    pub serves_default: bool,
+    /// The connection that answers for it, if another one does.
+    pub replaced_by: Option<RelatedConnection>,
+    /// The first connections that it answers for.
+    pub replaces: Vec<RelatedConnection>,
+    /// The last steps that used another connection before.
+    pub step_changes: Vec<StepChange>,
 }
 
 impl FromRow for ListedConnection {
@@ -213,8 +259,19 @@ impl FromRow for ListedConnection {
             steps: row.integer("steps")?,
             duplicate: row.boolean("duplicate")?,
             is_default: row.boolean("is_default")?,
+            serves_default: row.boolean("serves_default")?,
+            replaced_by: row.optional_json("answering")?,
+            replaces: row.json("replaced")?,
+            step_changes: read_step_changes(row)?,
         })
     }
+}
+
+/// The last ones first.
+fn read_step_changes(row: &Columns<'_>) -> StoreResult<Vec<StepChange>> {
+    let mut found: Vec<StepChange> = row.optional_json("step_changes")?.unwrap_or_default();
+    found.sort_by_key(|one| std::cmp::Reverse(one.at));
+    Ok(found)
 }
 
 impl ListedConnection {
@@ -433,7 +490,11 @@ impl ListReader<'_> {
             filter.statuses.as_ref().map(|list| json_text(&list.iter().map(|one| one.as_str()).collect::<Vec<_>>())),
             filter.metadata.as_ref().map(json_text),
             filter.updated_since,
-            filter.without_user
+            filter.without_user,
+            now.plus(-CHANGE_SHOWN),
+            CHANGE_SETTLED,
+            REPLACED_SHOWN,
+            STEP_CHANGES_SHOWN
         )
     }
 
