@@ -212,22 +212,22 @@ pub fn for_connection(listed: &ListedConnection, now: Timestamp) -> Vec<Attentio
         _ => None,
     };
     let found = found.map(|(_, code, at)| Attention { at, detail: detail(code), ..Attention::new(code) });
+    let more = if listed.step_changes.len() > 1 { " So did others." } else { "" };
     let moved = listed.step_changes.first().map(|change| Attention {
         at: Some(change.at),
-        detail: Some(step_change_detail(change, listed.step_changes.len())),
+        detail: Some(format!("{}{more}", describe_step_change(change))),
         ..Attention::new(AttentionCode::StepChangedConnection)
     });
     found.chain(client).chain(nothing).chain(changed).chain(moved).collect()
 }
 
 /// Which step used what before, for a person.
-fn step_change_detail(change: &StepChange, all: usize) -> String {
+pub fn describe_step_change(change: &StepChange) -> String {
     let before = change.from.as_ref().map_or_else(|| "another connection".to_owned(), |from| from.name.clone());
     let cause = match change.by {
         StepChangeCause::Id => "the step names this one now",
         StepChangeCause::Default | StepChangeCause::Only => "the step names the app, and gets this one by default now",
         StepChangeCause::Replacement => "a replacement was made or undone",
     };
-    let more = if all > 1 { " So did others." } else { "" };
-    format!("The step {} of the workflow {} used {before} before: {cause}.{more}", change.step, change.workflow)
+    format!("The step {} of the workflow {} used {before} before: {cause}.", change.step, change.workflow)
 }

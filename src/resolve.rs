@@ -188,7 +188,8 @@ fn permit<P: Ports>(
     let key = read.key.filter(|key| presented.matches(key, now)).ok_or_else(authorize::unauthorized)?;
     let connection = authorize::resolve(&key, read.connection, read.requested.as_ref())?;
     let request = request?;
-    let app = app_of_connection(context, &connection, read.definition.as_deref(), known)?;
+    let named = read.requested.as_ref().map_or(&connection.id, |one| &one.id);
+    let app = app_of_connection(context, named, &connection, read.definition.as_deref(), known)?;
     let auth_method = registry::auth_method(&app, &connection.auth_method)?;
     check_policy(context, &ResolvePolicy::of(&connection), &request)?;
     let (used_at, chosen_by) = (read.used_at, read.chosen_by);
@@ -196,10 +197,11 @@ fn permit<P: Ports>(
     Ok(PermittedResolve { key, connection, auth_method, request, used_at, chosen_by, requested })
 }
 
-/// The app of a connection, from what was read beside it. Its revision is remembered, so that the next resolve does not
-/// read the text.
+/// The app of a connection, from what was read beside it. Its revision is remembered for the connection that the caller
+/// has named, so that the next resolve does not read the text.
 fn app_of_connection<P: Ports>(
     context: &Context<P>,
+    named: &ConnectionId,
     connection: &Connection,
     definition: Option<&str>,
     known: Option<KnownDefinition>,
@@ -213,7 +215,7 @@ fn app_of_connection<P: Ports>(
     let app = registry::parse_app_revision(context, &connection.app, revision, definition)?;
     if revision > 0 {
         let seen = KnownDefinition { revision, app: Rc::clone(&app) };
-        context.ports.isolate_cache().definitions().remember_connection(&connection.id, &seen);
+        context.ports.isolate_cache().definitions().remember_connection(named, &seen);
     }
     Ok(app)
 }

@@ -9,6 +9,7 @@ use super::browser_session::page_context;
 use super::browser_session::{self, require_user};
 use super::consent_page::grant_limit_warning;
 use super::page::{self, ConnectionSummary, StatusLabel, Tone};
+use super::settings_view::{build_settings, workflow_href};
 use super::{Call, Response, input, problem};
 use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
 use crate::app_list::{self, AppList, ListedApp};
@@ -172,6 +173,12 @@ fn notice_text(call: &Call<'_>) -> Option<String> {
             "Disconnected. The credential was deleted here, but the app could not be reached. Remove the access in the app's own settings."
         }
         "renamed" => "Renamed.",
+        "environment" => "The environment is saved.",
+        "sharing" => "Saved who uses it.",
+        "given-away" => "Saved. The connection belongs to somebody else now, and you do not see it any more.",
+        "replaced" => "Replaced. Workflows that name this connection get the other one from now on.",
+        "unreplaced" => "Workflows that name this connection get it again.",
+        "acknowledged" => "Noted. It is not shown again.",
         "healthy" => "Checked: it works.",
         "dead" => "Checked: it no longer works and must be reconnected.",
         "unavailable" => "Checked: the app did not answer. It is tried again by itself.",
@@ -238,7 +245,7 @@ pub(super) async fn show_connection_page<P: Ports>(context: &Context<P>, call: &
     Ok(Response::html(200, page::connection(&page_context(call.session.as_ref(), csrf.as_deref()), &view)))
 }
 
-async fn build_connection_view<P: Ports>(
+pub(super) async fn build_connection_view<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
     listed: &ListedConnection,
@@ -264,11 +271,18 @@ async fn build_connection_view<P: Ports>(
         warnings.push(grant_limit_warning(auth_method, grants));
     }
     let missing = missing_scopes(connection, auth_method.as_deref());
+    let settings = build_settings(context, session, listed).await?;
     let mut card =
         ConnectionSummary { owner: owner_label(session, connection), ..build_summary(context, listed, app_name) };
     if !missing.is_empty() {
         // The page lists them, so the general note is left out.
         card.attention.retain(|sentence| sentence != attention::AttentionCode::MissingScopes.explanation());
+    }
+    if !settings.step_changes.is_empty() {
+        // The page lists them.
+        let told = |one: &attention::Attention| one.code == attention::AttentionCode::StepChangedConnection;
+        let told: Vec<_> = attention::for_connection(listed, context.now()).into_iter().filter(told).collect();
+        card.attention.retain(|sentence| told.iter().all(|one| one.explanation() != sentence));
     }
     Ok(page::ConnectionView {
         summary: card,
@@ -299,7 +313,9 @@ async fn build_connection_view<P: Ports>(
         next_check_at: connection.next_check_at,
         created_at: connection.created_at,
         connected_at: connection.connected_at,
+        workflow_hrefs: uses.iter().map(|one| workflow_href(&one.workflow)).collect(),
         uses: uses.into_iter().map(|one| (one.workflow, one.step, one.last_used_at)).collect(),
+        settings,
         events: describe_events(&events, &require_user(session)?.id, &key_names),
         confirming_disconnect,
     })
@@ -402,7 +418,7 @@ fn describe_actor(stored: &str, me: &str, keys: &BTreeMap<String, String>) -> St
     }
 }
 
-fn redirect_to_connection(id: &ConnectionId, done: &str) -> Response {
+pub(super) fn redirect_to_connection(id: &ConnectionId, done: &str) -> Response {
     Response::see_other(&format!("/connections/{id}?done={done}"))
 }
 

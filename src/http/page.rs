@@ -10,6 +10,7 @@ mod choose;
 mod connect;
 mod connection;
 mod connection_list;
+mod connection_settings;
 mod consent;
 mod form;
 mod frame;
@@ -21,12 +22,14 @@ mod sign_in;
 mod style;
 #[cfg(test)]
 mod tests;
+mod workflow;
 
 pub use auth_methods::{AuthMethodsView, auth_methods};
 pub use choose::{ChoiceQuestion, ChooseView, choose};
 pub use connect::{ConnectView, connect};
 pub use connection::{AccessSource, ChangePermission, ConnectionView, ExtendedBy, connection};
 pub use connection_list::{AppChoice, ConnectionListView, connection_list};
+pub use connection_settings::{OtherConnection, SettingsForm, SettingsView};
 pub use consent::{AuthMethodChoice, ConsentDetails};
 pub use form::{FormError, FormField, HeldScope, INPUT_PREFIX, ScopeChoice, field_name};
 pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
@@ -35,6 +38,7 @@ pub use message::{Message, message, refusal_message};
 pub use setup::{SetupCall, SetupView, setup};
 pub use sign_in::{ProviderSignInView, SignInChoice, SignInView, provider_sign_in, sign_in, sign_in_required};
 pub use style::STYLESHEET;
+pub use workflow::{StepView, WorkflowView, workflow};
 
 use crate::time::Timestamp;
 

@@ -15,9 +15,9 @@ use super::responses::{
     WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, connections, connections_page, credentials, defaults, events, flows, identity, jobs,
-    keys, links, oauth, oauth_clients, operator, people, provider_sign_in, replacements, resolving, sessions, setup,
-    sign_in, workflows,
+    Call, Method, Response, apps, connection_settings, connections, connections_page, credentials, defaults, events,
+    flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people, provider_sign_in, replacements,
+    resolving, sessions, setup, sign_in, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -252,6 +252,12 @@ routes! {
     Get    "/"                                            User(Member),              List   Connection   => ShowConnectionsPage = connections_page::show_connections_page;
     Get    "/connections/{connection}"                    User(Member),              Read   Connection   => ShowConnectionPage = connections_page::show_connection_page;
     Post   "/connections/{connection}/rename"             User(OwnerOrAdmin),        Change Connection   => SubmitRename = connections_page::submit_rename;
+    Post   "/connections/{connection}/environment"        User(OwnerOrAdmin),        Change Connection   => SubmitEnvironment = connection_settings::submit_environment;
+    Post   "/connections/{connection}/sharing"            User(OwnerOrAdmin),        Change Connection   => SubmitSharing = connection_settings::submit_sharing;
+    Post   "/connections/{connection}/replace"            User(OwnerOrAdmin),        Change Connection   => SubmitReplacement = connection_settings::submit_replacement;
+    Post   "/connections/{connection}/undo-replace"       User(OwnerOrAdmin),        Change Connection   => SubmitUndoReplacement = connection_settings::submit_undo_replacement;
+    Post   "/connections/{connection}/acknowledge"        User(OwnerOrAdmin),        Change Connection   => SubmitAcknowledgement = connection_settings::submit_acknowledgement;
+    Get    "/workflows/{workflow}"                        User(Member),              Read   Workflow     => ShowWorkflowPage = connection_settings::show_workflow_page;
     Post   "/connections/{connection}/check"              User(Member),              Use    Connection   => SubmitCheck = connections_page::submit_check;
     Get    "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => ShowReconnectPage = oauth::show_reconnect_page;
     Post   "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => SubmitReconnect = oauth::submit_reconnect;

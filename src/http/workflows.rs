@@ -57,7 +57,7 @@ pub(super) async fn preflight<P: Ports>(context: &Context<P>, call: &Call<'_>) -
 }
 
 /// The workflow in the path. Its name is the caller's, so it may have characters that a path must escape.
-fn path_workflow(call: &Call<'_>) -> Result<String> {
+pub(super) fn path_workflow(call: &Call<'_>) -> Result<String> {
     let name = percent_decode_str(call.path_param(0)).decode_utf8().ok();
     let is_name = |name: &str| name.chars().count() <= MAX_WORKFLOW_LENGTH && !name.chars().any(char::is_control);
     name.filter(|name| is_name(name)).map(Into::into).ok_or_else(|| Error::not_found("workflow"))

@@ -10,7 +10,7 @@ use connections::resolve::{Consistency, ResolveRequest};
 use connections::workspace::User;
 use serde_json::{Value, json};
 
-use crate::http::{call, first_key, make_key};
+use crate::http::{TestBrowser, call, first_key, make_key, request};
 use crate::support::Fixture;
 use crate::support::fixture::access_token_of;
 
@@ -745,4 +745,164 @@ fn a_hot_step_writes_no_more_than_its_use() {
         fixture.world.db.query_number("SELECT count(*) FROM connections WHERE step_changed_at IS NOT NULL")
     };
     assert_eq!([written(&bob), written(&bob)], [1, 1]);
+}
+
+// ---- pages ----
+
+/// A browser of a person with a role.
+fn browser<'a>(fixture: &'a Fixture, user: &str, role: &str) -> TestBrowser<'a> {
+    let mut browser = TestBrowser::new(fixture);
+    browser.sign_in_as(&json!({ "user": { "id": user }, "role": role }));
+    browser
+}
+
+fn page(id: &ConnectionId) -> String {
+    format!("/connections/{id}")
+}
+
+/// Submits a form of a connection's page: the status, and where it leads or what it says.
+fn submit(browser: &mut TestBrowser<'_>, id: &ConnectionId, form: &str, fields: &str) -> (u16, String) {
+    let answer = browser.post(&page(id), &format!("{}/{form}", page(id)), fields);
+    (answer.status, answer.header("location").map_or(answer.body.clone(), str::to_owned))
+}
+
+#[test]
+fn a_page_shows_a_replacement_and_ends_it() {
+    let fixture = Fixture::new();
+    let (old, new) = (shared(&fixture, "old"), shared(&fixture, "new"));
+    run_step(&fixture, &old);
+    let mut admin = browser(&fixture, "ada", "admin");
+    let html = admin.get(&page(&old)).body;
+    assert!(
+        html.contains(&format!("<option value=\"{new}\">")) && !html.contains(&format!("<option value=\"{old}\">"))
+    );
+    let (status, location) = submit(&mut admin, &old, "replace", &format!("with={new}"));
+    assert_eq!((status, location), (303, format!("{}?done=replaced", page(&old))));
+    assert_eq!(resolved(&fixture, &old), new.to_string());
+    let (of_old, of_new) = (admin.get(&page(&old)).body, admin.get(&page(&new)).body);
+    assert!(of_old.contains("Use this connection again") && of_old.contains(&page(&new)), "{of_old}");
+    assert!(of_new.contains("Answers for other connections") && of_new.contains(&page(&old)), "{of_new}");
+    let (status, said) = submit(&mut admin, &new, "disconnect", "");
+    assert_eq!((status, said.contains("answers for others")), (409, true), "{said}");
+    let workflow = admin.get("/workflows/invoices").body;
+    assert!(workflow.contains("Another connection answers for it.") && workflow.contains(&page(&old)), "{workflow}");
+    let (status, location) = submit(&mut admin, &old, "undo-replace", "");
+    assert_eq!((status, location), (303, format!("{}?done=unreplaced", page(&old))));
+    assert_eq!(resolved(&fixture, &old), old.to_string());
+    let event = get(&fixture, &path(&old, "/events"))["data"][0].clone();
+    assert_eq!((&event["type"], &event["actor"]), (&json!("replacement_ended"), &json!("user:ada")));
+}
+
+#[test]
+fn on_a_page_a_replacement_takes_the_owner_of_both_or_an_admin() {
+    let fixture = Fixture::new();
+    let everybodys = shared(&fixture, "all");
+    let [anns, anns_other] = ["ann", "ann2"].map(|account| connect(&fixture, account, Some("ann"), None));
+    let bobs = connect(&fixture, "bob", Some("bob"), None);
+    let mut ann = browser(&fixture, "ann", "member");
+    let html = ann.get(&page(&anns)).body;
+    for (id, is_offered) in [(&anns_other, true), (&everybodys, false), (&bobs, false)] {
+        assert_eq!(html.contains(&format!("<option value=\"{id}\">")), is_offered, "{id}");
+    }
+    let attempts = [
+        // Hers, by what is everybody's and not hers to change; what is everybody's, by hers; and Bob's, which she does not see.
+        (&anns, &everybodys, 403),
+        (&everybodys, &anns, 403),
+        (&anns, &bobs, 404),
+        (&bobs, &anns, 404),
+        (&anns, &anns, 422),
+    ];
+    for (id, with, expected) in attempts {
+        assert_eq!(submit(&mut ann, id, "replace", &format!("with={with}")).0, expected, "{id} by {with}");
+    }
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM replacements"), 0);
+    assert_eq!(submit(&mut ann, &anns, "replace", &format!("with={anns_other}")).0, 303);
+    // Others neither see nor end it, and a form of another site does nothing.
+    let mut bob = browser(&fixture, "bob", "member");
+    assert_eq!(submit(&mut bob, &anns, "undo-replace", "").0, 404);
+    let forged = request(Method::Post, &format!("{}/undo-replace", page(&anns)), b"csrf=wrong".to_vec());
+    assert_eq!(ann.send(forged).status, 403);
+    assert_eq!(resolved(&fixture, &anns), anns_other.to_string());
+    assert_eq!(submit(&mut ann, &anns, "undo-replace", "").0, 303);
+    // An admin lets one of everybody's answer for hers, and does not see the refusal of environments as an error page.
+    let mut admin = browser(&fixture, "ada", "admin");
+    ask(&fixture, Method::Patch, &path(&everybodys, ""), &json!({ "environment": "test" }));
+    let (status, said) = submit(&mut admin, &anns, "replace", &format!("with={everybodys}"));
+    assert_eq!((status, said.contains("different environments")), (409, true), "{said}");
+    assert_eq!(submit(&mut admin, &anns, "replace", &format!("with={everybodys}&across=yes")).0, 303);
+    assert_eq!(resolved(&fixture, &anns), everybodys.to_string());
+    // She may end it, although she did not make it.
+    let html = ann.get(&page(&anns)).body;
+    assert!(html.contains("Use this connection again"), "{html}");
+    assert_eq!(submit(&mut ann, &anns, "undo-replace", "").0, 303);
+    assert_eq!(resolved(&fixture, &anns), anns.to_string());
+}
+
+#[test]
+fn a_page_sets_environment_sharing_and_owner_as_far_as_the_person_may() {
+    let fixture = Fixture::new();
+    let (everybodys, anns) = (shared(&fixture, "all"), connect(&fixture, "ann", Some("ann"), None));
+    let mut ann = browser(&fixture, "ann", "member");
+    let mut admin = browser(&fixture, "ada", "admin");
+    let html = ann.get(&page(&everybodys)).body;
+    assert!(!html.contains("Save environment") && html.contains("Only its owner or an admin can"), "{html}");
+    let html = ann.get(&page(&anns)).body;
+    assert!(html.contains("Save environment") && !html.contains("name=\"owner\""), "{html}");
+    assert!(admin.get(&page(&anns)).body.contains("name=\"owner\" value=\"ann\""));
+    for form in ["environment", "sharing"] {
+        assert_eq!(submit(&mut ann, &everybodys, form, "environment=test&shared=yes").0, 403, "{form}");
+    }
+    assert_eq!(submit(&mut ann, &anns, "environment", "environment=test").0, 303);
+    let (status, said) = submit(&mut ann, &anns, "environment", "environment=other");
+    assert_eq!((status, said.contains("Not accepted")), (422, true));
+    assert_eq!(fixture.load_connection(&anns).environment, Some(Environment::Test));
+    assert!(ann.get(&page(&anns)).body.contains("<option value=\"test\" selected>"));
+    assert_eq!(submit(&mut ann, &anns, "environment", "environment=").0, 303);
+    assert_eq!(fixture.load_connection(&anns).environment, None);
+    // She shares hers and takes it back, and gives it to nobody.
+    assert_eq!(submit(&mut ann, &anns, "sharing", "shared=yes").0, 303);
+    assert!(fixture.load_connection(&anns).shared);
+    assert_eq!(submit(&mut ann, &anns, "sharing", "").0, 303);
+    assert_eq!(submit(&mut ann, &anns, "sharing", "owner=bob").0, 403);
+    let owner = || fixture.load_connection(&anns).user.map(|user| user.id);
+    assert_eq!((fixture.load_connection(&anns).shared, owner().as_deref()), (false, Some("ann")));
+    // An admin gives it to Bob, and then to everybody. Nobody may be left without one.
+    assert_eq!(submit(&mut admin, &anns, "sharing", "owner=bob").0, 303);
+    assert_eq!((owner().as_deref(), ann.get(&page(&anns)).status), (Some("bob"), 404));
+    let (status, said) = submit(&mut admin, &anns, "sharing", "owner=");
+    assert_eq!((status, said.contains("Not accepted")), (422, true), "{said}");
+    assert_eq!(submit(&mut admin, &anns, "sharing", "owner=&shared=yes").0, 303);
+    assert_eq!((owner(), fixture.load_connection(&anns).shared), (None, true));
+}
+
+#[test]
+fn a_page_tells_a_step_that_changed_until_somebody_who_may_says_that_it_is_right() {
+    let fixture = Fixture::new();
+    let (one, other) = (shared(&fixture, "one"), shared(&fixture, "other"));
+    run_step(&fixture, &one);
+    fixture.world.advance_clock(DAY);
+    run_step(&fixture, &other);
+    let (mut ann, mut admin) = (browser(&fixture, "ann", "member"), browser(&fixture, "ada", "admin"));
+    let told = "The step send of the workflow invoices used Acme (one@acme.example) before";
+    let html = ann.get(&page(&other)).body;
+    assert!(html.contains(told) && !html.contains("This is right"), "{html}");
+    assert_eq!(html.matches(told).count(), 1);
+    assert!(ann.get("/workflows/invoices").body.contains(told));
+    assert_eq!(ann.get("/workflows/none").status, 404);
+    assert_eq!(submit(&mut ann, &other, "acknowledge", "").0, 403);
+    assert_eq!(submit(&mut admin, &other, "acknowledge", "").0, 303);
+    assert!(!ann.get(&page(&other)).body.contains(told));
+}
+
+#[test]
+fn a_workflows_page_shows_a_member_only_connections_that_they_see() {
+    let fixture = Fixture::new();
+    let (everybodys, bobs) = (shared(&fixture, "all"), connect(&fixture, "bob", Some("bob"), None));
+    run_step(&fixture, &everybodys);
+    run_step(&fixture, &bobs);
+    fixture.resolve_and_finish(&bobs, step("secret", "send")).unwrap();
+    let mut ann = browser(&fixture, "ann", "member");
+    let html = ann.get("/workflows/invoices").body;
+    assert!(html.contains(everybodys.as_str()) && !html.contains(bobs.as_str()), "{html}");
+    assert_eq!(ann.get("/workflows/secret").status, 404);
 }

@@ -146,6 +146,17 @@ fn consent(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
     }
 }
 
+const REPLACEMENT_IN_USE: &str = "A page. `replacement_in_use`: it is part of a replacement that would no longer fit.";
+
+/// A form on a connection's page.
+fn settings_form(title: &'static str, names: &[&str]) -> Operation {
+    operation(PAGE, title)
+        .form(form::settings(names))
+        .answers(303, "To the connection's page.")
+        .refuses(403, FORM_OR_ADMIN)
+        .refuses(404, "`connection_not_found`.")
+}
+
 fn consent_page(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
     let op = consent(op, by, schemas).refuses(422, "`invalid_request`: `scopes`.").refuses(
         503,
@@ -569,6 +580,22 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .query("disconnect", "Asks for the confirmation to disconnect.", text())
             .answers(200, "Status, permissions, uses, history.")
             .refuses(404, "`connection_not_found`."),
+        Handler::SubmitEnvironment => settings_form("Form: set the environment of a connection", &["environment"])
+            .refuses(409, REPLACEMENT_IN_USE)
+            .refuses(422, "`invalid_request`: `environment`."),
+        Handler::SubmitSharing => settings_form("Form: set who uses a connection", &["shared", "owner"])
+            .about("Without `shared` it is private. Only an admin may send `owner`.")
+            .refuses(409, REPLACEMENT_IN_USE)
+            .refuses(422, "`invalid_request`: `owner` or `shared`."),
+        Handler::SubmitReplacement => settings_form("Form: let another connection answer for one", &["with", "across"])
+            .about("For an admin, and for the owner of both connections.")
+            .refuses(409, "As for replaceConnection.")
+            .refuses(422, "`invalid_request`: `with`."),
+        Handler::SubmitUndoReplacement => settings_form("Form: let a connection answer for itself again", &[]),
+        Handler::SubmitAcknowledgement => settings_form("Form: acknowledge that steps use another connection than before", &[]),
+        Handler::ShowWorkflowPage => operation(PAGE, "Page: which connection each step of a workflow uses")
+            .answers(200, "Steps with connections that the person sees.")
+            .refuses(404, "`not_found`: the workflow used no connection that the person sees."),
         Handler::SubmitRename => operation(PAGE, "Form: rename a connection")
             .form(form::rename())
             .answers(303, "To the connection's page.")
@@ -664,6 +691,14 @@ mod form {
             "return_to": token("With the id of a workspace: the page after the sign-in."),
             "replace": token("With the id of a workspace: the session that may end."),
         } })
+    }
+
+    pub(super) fn settings(names: &[&str]) -> Value {
+        let mut properties = json!({ "csrf": token(CSRF) });
+        for name in names {
+            properties[name] = json!({ "type": "string", "maxLength": 128 });
+        }
+        json!({ "type": "object", "required": ["csrf"], "properties": properties })
     }
 
     pub(super) fn rename() -> Value {

@@ -5,6 +5,7 @@
 
 use maud::{Markup, html};
 
+use super::connection_settings::{SettingsView, replacement_section, settings_sections, step_changes_section};
 use super::form::{InvalidField, described_by, error_summary, field_error};
 use super::frame::{
     account_label, code_text, csrf_field, link, page, quoted_text, status_badge, time_element, time_or_never,
@@ -59,6 +60,10 @@ pub struct ConnectionView {
     pub connected_at: Timestamp,
     /// Workflow, step and when it last used this connection.
     pub uses: Vec<(String, String, Timestamp)>,
+    /// Where the pages of these workflows are, in the same order.
+    pub workflow_hrefs: Vec<String>,
+    /// Its settings.
+    pub settings: SettingsView,
     /// What happened, and when.
     pub events: Vec<(Timestamp, String)>,
     /// Whether the person must still confirm a disconnect.
@@ -106,25 +111,30 @@ pub fn connection(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
         (notice_panel(view))
         @if view.confirming_disconnect { (disconnect_confirmation(shell, view)) }
         (status_panel(shell, view))
+        (replacement_section(shell, &card.id, &view.settings, may_change(view)))
+        (step_changes_section(shell, &card.id, &view.settings, may_change(view)))
         (warnings_section(&view.warnings))
         (details_section(view))
         (granted_scopes_section(&view.granted_scopes))
-        (uses_section(&view.uses))
-        @if may_change(view) { (rename_section(shell, view)) } @else { (admins_only_note()) }
+        (uses_section(view))
+        @if may_change(view) { (rename_section(shell, view)) (settings_sections(shell, &card.id, &view.settings)) } @else { (admins_only_note()) }
         @if may_change(view) && !view.confirming_disconnect { (disconnect_section(view)) }
         (events_section(view))
     };
-    let title = match (view.confirming_disconnect, &view.rejected_name) {
+    let is_rejected = view.rejected_name.is_some() || view.settings.rejected.is_some();
+    let title = match (view.confirming_disconnect, is_rejected) {
         (true, _) => format!("Disconnect {}?", card.name),
         // A screen reader reads the title first, which says that the form is shown again.
-        (false, Some(_)) => format!("Not accepted: {}", card.name),
-        (false, None) => card.name.clone(),
+        (false, true) => format!("Not accepted: {}", card.name),
+        (false, false) => card.name.clone(),
     };
     page(shell, &title, &body)
 }
 
 fn invalid_fields(view: &ConnectionView) -> Vec<InvalidField<'_>> {
-    view.rejected_name.iter().map(|(_, why)| ("name".to_owned(), NAME_LABEL, why.as_str())).collect()
+    let name = view.rejected_name.iter().map(|(_, why)| ("name".to_owned(), NAME_LABEL, why.as_str()));
+    let setting = view.settings.rejected.iter();
+    name.chain(setting.map(|(form, why)| (form.anchor().to_owned(), form.label(), why.as_str()))).collect()
 }
 
 /// The notice about what just happened. Missing scopes are part of it, so that they can be requested again at once.
@@ -316,7 +326,9 @@ fn granted_scopes_section(granted: &[String]) -> Markup {
     }
 }
 
-fn uses_section(uses: &[(String, String, Timestamp)]) -> Markup {
+fn uses_section(view: &ConnectionView) -> Markup {
+    let uses = &view.uses;
+    let hrefs = view.workflow_hrefs.iter().map(Some).chain(std::iter::repeat(None));
     html! {
         section aria-labelledby="uses" {
             h2 #uses { "Used by" }
@@ -329,9 +341,15 @@ fn uses_section(uses: &[(String, String, Timestamp)]) -> Markup {
                         tr { th scope="col" { "Workflow" } th scope="col" { "Step" } th scope="col" { "Last used" } }
                     }
                     tbody {
-                        @for (workflow, step, last) in uses {
+                        @for ((workflow, step, last), href) in uses.iter().zip(hrefs) {
                             tr {
-                                th scope="row" { @if workflow.is_empty() { "not named" } @else { (user_text(workflow)) } }
+                                th scope="row" {
+                                    @match href {
+                                        _ if workflow.is_empty() => "not named",
+                                        Some(href) => (link(workflow, href, "")),
+                                        None => (user_text(workflow)),
+                                    }
+                                }
                                 td data-label="Step" { @if step.is_empty() { "not named" } @else { (user_text(step)) } }
                                 td data-label="Last used" { (time_element(*last)) }
                             }
@@ -372,8 +390,8 @@ fn admins_only_note() -> Markup {
         section aria-labelledby="admins" {
             h2 #admins { "Changes" }
             p {
-                "This connection is shared with everybody in the workspace. Only an admin can rename, reconnect or "
-                "disconnect it. Ask an admin if it has to change."
+                "This connection is shared with everybody in the workspace. Only its owner or an admin can rename, reconnect, "
+                "replace or disconnect it, and change its environment and who uses it. Ask an admin if it has to change."
             }
         }
     }

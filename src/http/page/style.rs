@@ -48,7 +48,7 @@ button:hover, .button:hover { border-color: var(--text); text-decoration: underl
 .main { border-color: var(--main); background: var(--main); color: var(--on-main); font-weight: 600; }
 .danger { border-color: var(--bad); color: var(--bad); }
 header button { border-color: transparent; background: transparent; color: var(--link); text-decoration: underline; padding-inline: 0.5rem; }
-input, textarea { min-height: 44px; min-width: 0; padding: 0.5rem 0.75rem; border: 1px solid var(--edge); border-radius: 6px; background: var(--page); color: var(--text); font: inherit; }
+input, textarea, select { min-height: 44px; min-width: 0; padding: 0.5rem 0.75rem; border: 1px solid var(--edge); border-radius: 6px; background: var(--page); color: var(--text); font: inherit; }
 textarea { font-family: ui-monospace, monospace; }
 input[type="checkbox"] { flex: none; width: 1.25rem; height: 1.25rem; min-height: 0; margin: 0.15rem 0 0; accent-color: var(--main); }
 fieldset { min-width: 0; margin: 0 0 1rem; padding: 0; border: 0; }
@@ -59,14 +59,14 @@ small { font-size: 0.9rem; color: var(--quiet); }
 label.tick small::before { content: " · "; }
 .field { max-width: 32rem; margin: 0 0 1.25rem; }
 .field label { display: block; margin-bottom: 0.25rem; }
-.field input, .field textarea { display: block; width: 100%; }
+.field input, .field textarea, .field select { display: block; width: 100%; }
 .field.wrong { padding-left: 0.75rem; border-left: 4px solid var(--bad); }
 .field.wrong input, .field.wrong textarea { border-color: var(--bad); }
 .hint { margin: 0 0 0.35rem; color: var(--quiet); font-size: 0.9rem; }
 .mistake { margin: 0 0 0.35rem; color: var(--bad); font-weight: 600; }
 .line { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; margin: 0 0 1rem; }
 .line label { flex-basis: 100%; }
-.line input { flex: 1 1 12rem; max-width: 28rem; }
+.line input, .line select { flex: 1 1 12rem; max-width: 28rem; }
 .actions { display: flex; flex-wrap: wrap; gap: 0.75rem; }
 .actions, main > form { margin: 1rem 0; }
 

@@ -86,9 +86,37 @@ fn connection_view(words: &str) -> ConnectionView {
         created_at: noon(),
         connected_at: noon(),
         uses: vec![(words.to_owned(), words.to_owned(), noon())],
+        workflow_hrefs: vec![format!("/workflows/{words}")],
+        settings: settings_view(words),
         events: vec![(noon(), words.to_owned())],
         confirming_disconnect: false,
     }
+}
+
+fn settings_view(words: &str) -> SettingsView {
+    let other =
+        || OtherConnection { id: words.to_owned(), name: Some(words.to_owned()), environment: words.to_owned() };
+    SettingsView {
+        environment: "test".into(),
+        shared: true,
+        owner: Some(words.to_owned()),
+        replaced_by: Some(other()),
+        replaces: vec![],
+        candidates: vec![other()],
+        step_changes: vec![words.to_owned()],
+        rejected: None,
+    }
+}
+
+fn workflow_view(words: &str) -> WorkflowView {
+    let step = StepView {
+        step: words.to_owned(),
+        connection: words.to_owned(),
+        name: words.to_owned(),
+        notes: vec![words.to_owned()],
+        last_used_at: noon(),
+    };
+    WorkflowView { workflow: words.to_owned(), steps: vec![step], more: true }
 }
 
 fn hosts_view(words: &str) -> HostsView {
@@ -241,6 +269,16 @@ fn other_account_question(before: Option<&str>, now: Option<&str>, name: &str) -
 fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     let shell = PageContext { signed_in_as: Some(words), csrf: Some(csrf) };
     let text = words.to_owned();
+    let answering = ConnectionView {
+        settings: SettingsView {
+            replaced_by: None,
+            replaces: settings_view(words).candidates,
+            owner: None,
+            rejected: Some((SettingsForm::Sharing, text.clone())),
+            ..settings_view(words)
+        },
+        ..connection_view(words)
+    };
     let confirming = ConnectionView { confirming_disconnect: true, ..connection_view(words) };
     let repairing = ConsentDetails {
         existing_connection: Some((text.clone(), Some(text.clone()))),
@@ -297,6 +335,8 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
                 ..connection_view(words)
             },
         ),
+        connection(&shell, &answering),
+        workflow(&shell, &workflow_view(words)),
         connect(&shell, &connect_view(words)),
         connect(&shell, &reconnecting),
         connect(&shell, &long),
@@ -412,7 +452,7 @@ fn every_input_has_a_label_and_every_id_is_unique() {
                 assert!(ids.contains(&id), "nothing is {id} in {html}");
             }
         }
-        let asks = |tag: &str| tag.starts_with("input") || tag.starts_with("textarea");
+        let asks = |tag: &str| ["input", "textarea", "select"].iter().any(|name| tag.starts_with(name));
         let shown = tags.iter().filter(|tag| asks(tag) && !tag.contains("type=\"hidden\"")).count();
         assert_eq!(shown, tags.iter().filter(|tag| tag.starts_with("label")).count());
         // A box stands in its label; any other field is the one that a label is for.
