@@ -273,7 +273,8 @@ fn every_route_refuses_resources_of_a_deleted_workspace() {
                 RequiredAuth::Browser | RequiredAuth::User(_) => vec![("cookie", cookie.clone())],
             };
             let response = handle_request(&fixture, &request(line.method, &address, &headers, ""));
-            let is_end_page = line.path == "/oauth/ended/{reason}";
+            // Neither shows anything of a workspace: how a flow ended, and the question which workspace it is.
+            let is_end_page = ["/oauth/ended/{reason}", "/sign-in"].contains(&line.path);
             let to_an_end_page = response.status == 303
                 && response.header("location").is_some_and(|location| location.contains("/oauth/ended/"));
             let is_refused = (400..500).contains(&response.status) || to_an_end_page || is_end_page;
