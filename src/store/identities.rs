@@ -11,7 +11,8 @@ const GET: &str = "SELECT * FROM identity_providers WHERE workspace_id = ?1
 const BY_ID: &str = "SELECT * FROM identity_providers WHERE id = ?1
     AND EXISTS (SELECT 1 FROM workspaces w WHERE w.id = identity_providers.workspace_id AND w.deleted_at IS NULL)";
 /// Two: whether there is only one.
-const FIRST_TWO: &str = "SELECT * FROM identity_providers ORDER BY id LIMIT 2";
+const FIRST_TWO: &str = "SELECT * FROM identity_providers
+    WHERE EXISTS (SELECT 1 FROM workspaces w WHERE w.id = identity_providers.workspace_id AND w.deleted_at IS NULL) ORDER BY id LIMIT 2";
 const DELETE_OTHER: &str = "DELETE FROM identity_providers WHERE workspace_id = ?1 AND id <> ?2";
 const PUT: &str =
     "INSERT INTO identity_providers (id, workspace_id, issuer, client_id, sealed_secret, client_auth, authorize_url, token_url,
