@@ -11,7 +11,10 @@ use crate::audit::{Actor, EventType, RequestOrigin};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, Shard, WorkspaceId};
-use crate::ports::{AppResponse, CacheError, Clock, Http, HttpError, Log, LogLine, OutboundRequest, Ports, Statement};
+use crate::ports::{
+    AppResponse, CacheError, Clock, Database, DatabaseError, Http, HttpError, Log, LogLine, OutboundRequest, Ports,
+    Rows, Statement,
+};
 use crate::store;
 use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject, NewEvent};
 use crate::time::Timestamp;
@@ -26,8 +29,24 @@ pub struct Context<P: Ports> {
     /// Where the request came from that is being answered, for its events.
     pub origin: Rc<RequestOrigin>,
     shard: Shard,
-    database: Rc<P::Database>,
+    database: ShardDatabase<P::Database>,
 }
+
+/// The database of a shard. One that is not bound has nothing in it: what is looked up there is not found, and nobody is
+/// asked.
+pub struct ShardDatabase<D>(Option<Rc<D>>);
+
+impl<D: Database> Database for ShardDatabase<D> {
+    async fn batch(&self, statements: Vec<Statement>) -> std::result::Result<Vec<Rows>, DatabaseError> {
+        match &self.0 {
+            Some(bound) => bound.batch(statements).await,
+            None => Ok(vec![Rows::default(); statements.len()]),
+        }
+    }
+}
+
+/// The database that a context has.
+pub type ContextDatabase<P> = ShardDatabase<<P as Ports>::Database>;
 
 impl<P: Ports> Context<P> {
     /// A context in the first shard.
@@ -38,14 +57,25 @@ impl<P: Ports> Context<P> {
         let database = ports
             .database(Shard::FIRST)
             .ok_or_else(|| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
+        let database = ShardDatabase(Some(database));
         Ok(Self { ports: Rc::new(ports), config, origin: Rc::default(), shard: Shard::FIRST, database })
     }
 
     /// The same in another shard, if its database is bound.
     pub fn in_shard(&self, shard: Shard) -> Option<Self> {
-        let database = self.ports.database(shard)?;
+        Some(self.in_named_shard(shard)).filter(Self::is_bound)
+    }
+
+    /// The same in a shard that somebody's id or token names, also if its database is not bound: then it has nothing in it.
+    #[must_use]
+    pub fn in_named_shard(&self, shard: Shard) -> Self {
         let (ports, config, origin) = (Rc::clone(&self.ports), Rc::clone(&self.config), Rc::clone(&self.origin));
-        Some(Self { ports, config, origin, shard, database })
+        Self { database: ShardDatabase(ports.database(shard)), ports, config, origin, shard }
+    }
+
+    /// Whether the database of its shard is bound.
+    pub fn is_bound(&self) -> bool {
+        self.database.0.is_some()
     }
 
     /// The same for a request that came from there.
@@ -72,7 +102,7 @@ impl<P: Ports> Context<P> {
     }
 
     /// The database of its shard.
-    pub fn db(&self) -> &P::Database {
+    pub fn db(&self) -> &ContextDatabase<P> {
         &self.database
     }
 
@@ -142,7 +172,7 @@ impl<P: Ports> Context<P> {
     }
 
     /// The database, for a change whose first (or last) statement says if it happened: its event is written with it.
-    pub fn audited_db(&self, event: Statement, changed_by: ChangedBy) -> AuditedDatabase<&P::Database> {
+    pub fn audited_db(&self, event: Statement, changed_by: ChangedBy) -> AuditedDatabase<&ContextDatabase<P>> {
         AuditedDatabase::new(self.db(), event, changed_by)
     }
 
@@ -150,6 +180,9 @@ impl<P: Ports> Context<P> {
     /// Check values that are missing are written: a new key's first use.
     /// Asked of each database once per instance of the program.
     pub async fn check_key_ring(&self) -> Result<()> {
+        if !self.is_bound() {
+            return Ok(());
+        }
         let fingerprint = self.config.key_ring.fingerprint();
         if !self.ports.isolate_cache().is_ring_checked(self.shard, fingerprint) {
             self.check_key_ring_now().await?;

@@ -7,7 +7,7 @@
 use crate::caller::hash_secret;
 use crate::client::Client;
 use crate::connection::Connection;
-use crate::context::Context;
+use crate::context::{Context, ContextDatabase};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::WorkspaceId;
 use crate::ports::{DatabaseError, Ports, Statement};
@@ -94,7 +94,7 @@ impl IfMatch {
 pub fn conditional_db<P: Ports>(
     context: &Context<P>,
     condition: Option<Statement>,
-) -> ConditionalDatabase<&P::Database> {
+) -> ConditionalDatabase<&ContextDatabase<P>> {
     ConditionalDatabase::new(context.db(), condition)
 }
 

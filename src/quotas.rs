@@ -1,6 +1,6 @@
 //! How many things a workspace may have, and what to say where it has as many.
 
-use crate::context::Context;
+use crate::context::{Context, ContextDatabase};
 use crate::error::{Error, ErrorCode};
 use crate::ids::WorkspaceId;
 use crate::ports::{DatabaseError, Ports};
@@ -16,7 +16,7 @@ pub fn guard_database<'a, P: Ports>(
     context: &'a Context<P>,
     workspace: &WorkspaceId,
     limits: &[Quota<'_>],
-) -> GuardedDatabase<'a, P::Database> {
+) -> GuardedDatabase<'a, ContextDatabase<P>> {
     GuardedDatabase::new(context.db(), workspace, limits)
 }
 

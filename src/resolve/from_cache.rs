@@ -32,7 +32,8 @@ pub(super) async fn resolve_from_cache<P: Ports>(
     id: &ConnectionId,
     request: &ResolveRequest,
 ) -> Result<Option<ResolveResult>> {
-    if request.force_refresh {
+    // In a shard that is not bound nobody has a key, whatever the cache still has of it.
+    if request.force_refresh || !context.is_bound() {
         return Ok(None);
     }
     let now = context.now();
