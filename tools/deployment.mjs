@@ -1,4 +1,4 @@
-// Owns the steps of a deployment and their order: checks, then the database, its migrations, and the new Worker last.
+// Owns the steps of a deployment and their order: checks, then the databases, their migrations, and the new Worker last.
 // Some migrations need maintenance: the new Worker is deployed first and does not use the database, rows move in steps
 // within D1's limits, and a deployment that was stopped continues when it is started again. A dry run changes nothing.
 // Every flag is known: it is passed to the right steps or refused by name. Refuses a second address: if people use
@@ -116,17 +116,58 @@ function recordFlag(flags, name, values) {
 
 // ---- the address
 
+const text = (name, where) => new RegExp(`^\\s*${name}\\s*=\\s*["']([^"']*)["']`, "m").exec(where)?.[1];
+
 /** The settings of wrangler.toml that matter here. */
 export function readConfig(toml) {
   const top = toml.split(/^\s*\[/m)[0];
-  const text = (name, where) => new RegExp(`^\\s*${name}\\s*=\\s*["']([^"']*)["']`, "m").exec(where)?.[1];
   return {
     name: text("name", top),
-    database: text("database_name", toml) ?? "connections",
+    databases: readDatabases(toml),
     publicUrl: text("PUBLIC_URL", toml),
     workersDev: !/^\s*workers_dev\s*=\s*false/m.test(top),
     routes: /^\s*routes?\s*=/m.test(top) || /^\s*\[\[routes\]\]/m.test(toml),
   };
+}
+
+/** A table of wrangler.toml that binds a D1 database, up to the next table. */
+const DATABASE_TABLE = /^[ \t]*\[\[d1_databases\]\][^]*?(?=^[ \t]*\[|$(?![^]))/gm;
+/** The databases that an installation can have, as the Worker counts them (src/ids.rs). */
+const MOST_DATABASES = 1_000;
+
+const bindingOf = (number) => (number === 0 ? "DB" : `DB_${number}`);
+
+/**
+ * The databases of an installation, in the order of their numbers: `{ binding, name }`. Bindings with other names belong
+ * to somebody else. The Worker refuses a gap too: what is in a database that is not bound cannot be reached.
+ */
+export function readDatabases(toml) {
+  if (/^\s*d1_databases\s*=/m.test(toml)) throw new Failure("wrangler.toml: write each database as a table of its own, [[d1_databases]].");
+  const tables = [...toml.matchAll(DATABASE_TABLE)].map(([table]) => ({ binding: text("binding", table), name: text("database_name", table), id: text("database_id", table) }));
+  const databases = tables.filter(({ binding }) => /^DB(_\d+)?$/.test(binding ?? ""));
+  const numberOf = ({ binding }) => Number(binding.slice(3));
+  databases.sort((one, other) => numberOf(one) - numberOf(other));
+  for (const [at, database] of databases.entries()) {
+    const { binding, name } = database;
+    const number = numberOf(database);
+    if (binding !== bindingOf(number) || number >= MOST_DATABASES) throw new Failure(`wrangler.toml: the binding ${binding} is the name of no database. They are DB, DB_1, DB_2, … up to ${bindingOf(MOST_DATABASES - 1)}.`);
+    if (number < at) throw new Failure(`wrangler.toml: the binding ${binding} is there twice.`);
+    if (number > at) throw new Failure(`wrangler.toml: the binding ${bindingOf(at)} is missing, although ${binding} is there. Bind the database again that it named: nobody would reach what is in it.`);
+    if (!name) throw new Failure(`wrangler.toml: the database with the binding ${binding} has no database_name.`);
+    const twin = databases.slice(0, at).find((other) => other.name === name || (other.id && other.id === database.id));
+    if (twin) throw new Failure(`wrangler.toml: ${twin.binding} and ${binding} are the same database. Each needs its own database_name${database.id ? " and database_id" : ""}.`);
+  }
+  if (databases.length === 0) throw new Failure("wrangler.toml: the binding DB is missing from [[d1_databases]].");
+  return databases.map(({ binding, name }) => ({ binding, name }));
+}
+
+/** wrangler.toml with another folder of migrations for one database. */
+export function replaceMigrationsFolder(toml, binding, folder) {
+  return toml.replace(DATABASE_TABLE, (table) => {
+    if (text("binding", table) !== binding) return table;
+    const [head, ...rest] = table.replace(/^\s*migrations_dir\s*=.*\n/m, "").split("\n");
+    return [head, `migrations_dir = "${folder}"`, ...rest].join("\n");
+  });
 }
 
 /** The address that people use, from the environment or from wrangler.toml. */
@@ -179,63 +220,70 @@ export async function deploy(args, tools) {
     await deployWorker(toml, address, flags, tools);
     return tools.say("\nThis was a dry run: nothing was changed. No migration ran and no Worker was deployed.");
   }
-  await ensureDatabase(config, flags, tools);
-  const pending = await pendingMigrations(flags, tools);
-  if (needsMaintenance(pending, tools)) {
-    await migrateUnderMaintenance(pending, toml, address, flags, tools);
+  const databases = [];
+  for (const database of config.databases) {
+    await ensureDatabase(database, flags, tools);
+    databases.push({ ...database, pending: await pendingMigrations(database, flags, tools) });
+  }
+  if (databases.some((database) => needsMaintenance(database, tools))) {
+    await migrateUnderMaintenance(databases, toml, address, flags, tools);
     return tools.say(`\nDeployed. ${address.publicUrl}/healthz answers 200.`);
   }
-  await migrate(flags, tools);
+  for (const database of databases) await migrate(database, flags, tools);
   await deployWorker(toml, address, flags, tools);
   tools.say(`\nDeployed. To check it: curl ${address.publicUrl}/healthz`);
 }
 
 // ---- migrations
 
-/** The migrations that were not applied yet, in order. */
-async function pendingMigrations(flags, tools) {
-  const { code, output } = await tools.capture("d1", "migrations", "list", "DB", "--remote", ...flags.d1);
-  if (code !== 0) throw new Failure(`The list of migrations cannot be read:\n${output.trim()}`);
+/** The migrations that were not applied to a database yet, in order. */
+async function pendingMigrations({ binding }, flags, tools) {
+  const { code, output } = await tools.capture("d1", "migrations", "list", binding, "--remote", ...flags.d1);
+  if (code !== 0) throw new Failure(`The list of migrations of ${binding} cannot be read:\n${output.trim()}`);
   return tools.list("migrations").filter((name) => output.includes(name)).sort();
 }
 
 /** A database without any migration is new, so no Worker uses it. */
-function needsMaintenance(pending, tools) {
-  const isNew = pending.length === tools.list("migrations").length;
-  return !isNew && pending.some((name) => MAINTENANCE.test(tools.read(`migrations/${name}`)));
+const isNew = ({ pending }, tools) => pending.length === tools.list("migrations").length;
+
+function needsMaintenance(database, tools) {
+  return !isNew(database, tools) && database.pending.some((name) => MAINTENANCE.test(tools.read(`migrations/${name}`)));
 }
 
-const migrate = (flags, tools, ...config) => tools.run("d1", "migrations", "apply", "DB", "--remote", ...flags.d1, ...config);
+const migrate = ({ binding }, flags, tools, ...config) => tools.run("d1", "migrations", "apply", binding, "--remote", ...flags.d1, ...config);
 
 /** The deployment may be stopped after any step. The next one sees what is pending and continues. */
-async function migrateUnderMaintenance(pending, toml, address, flags, tools) {
+async function migrateUnderMaintenance(databases, toml, address, flags, tools) {
+  const pending = [...new Set(databases.filter((database) => !isNew(database, tools)).flatMap((database) => database.pending))].sort();
   tools.say(`Under maintenance: ${pending.join(", ")}. Until they are applied, every request is answered 503 with Retry-After. If this command is stopped, run it again: it continues.`);
   await deployWorker(toml, address, flags, tools, { maintenance: true });
   tools.say(`Waiting ${DRAIN_SECONDS} seconds until running requests have ended…`);
   await tools.wait(DRAIN_SECONDS);
-  await moveRows(pending, toml, flags, tools);
-  await migrate(flags, tools);
+  for (const database of databases) {
+    if (!isNew(database, tools)) await moveRows(database, toml, flags, tools);
+    await migrate(database, flags, tools);
+  }
   await deployWorker(toml, address, flags, tools);
   await requireHealth(address, tools);
 }
 
 /** Moves the rows of pending migrations, in steps. Earlier migrations are applied first. */
-async function moveRows(pending, toml, flags, tools) {
-  for (const name of pending) {
+async function moveRows(database, toml, flags, tools) {
+  for (const name of database.pending) {
     const parts = [...tools.read(`migrations/${name}`).matchAll(REPEATED)];
     if (parts.length === 0) continue;
-    if (pending[0] !== name) await migrateBefore(name, toml, flags, tools);
-    for (const [, what, sql] of parts) await moveAll(what, sql, flags, tools);
+    if (database.pending[0] !== name) await migrateBefore(name, database, toml, flags, tools);
+    for (const [, what, sql] of parts) await moveAll(what, sql, database, flags, tools);
   }
 }
 
 /** wrangler applies all migrations of a folder, so it gets a folder with those before `name`. */
-async function migrateBefore(name, toml, flags, tools) {
+async function migrateBefore(name, database, toml, flags, tools) {
   const { config, folder } = PARTIAL_MIGRATIONS;
   const before = tools.list("migrations").filter((other) => other < name);
   const files = before.map((other) => [`${folder}/${other}`, tools.read(`migrations/${other}`)]);
-  files.push([config, toml.replace(/^(\s*migrations_dir\s*=).*$/m, `$1 "${folder}"`)]);
-  await withFiles(files, tools, () => migrate(flags, tools, "--config", config));
+  files.push([config, replaceMigrationsFolder(toml, database.binding, folder)]);
+  await withFiles(files, tools, () => migrate(database, flags, tools, "--config", config));
 }
 
 /** Writes files, and removes them at the end, also after an error. */
@@ -252,15 +300,15 @@ async function withFiles(files, tools, done) {
  * Moves rows until none remain. Stops with an error if an answer cannot be read, or if a step moves none of the
  * remaining rows.
  */
-async function moveAll(what, text, flags, tools) {
-  const sql = text.replaceAll(/^--.*\n/gm, "").replaceAll(ALL_ROWS, `LIMIT ${ROWS_PER_STEP}`);
+async function moveAll(what, statements, { binding }, flags, tools) {
+  const sql = statements.replaceAll(/^--.*\n/gm, "").replaceAll(ALL_ROWS, `LIMIT ${ROWS_PER_STEP}`);
   for (let step = 1; ; step += 1) {
-    const { code, output } = await tools.capture("d1", "execute", "DB", "--remote", "--yes", "--json", "--command", sql, ...flags.d1);
+    const { code, output } = await tools.capture("d1", "execute", binding, "--remote", "--yes", "--json", "--command", sql, ...flags.d1);
     const remaining = /"remaining":\s*(\d+)/.exec(output)?.[1];
-    if (code !== 0 || remaining === undefined) throw new Failure(`Rows of ${what} could not be moved:\n${output.trim()}`);
+    if (code !== 0 || remaining === undefined) throw new Failure(`Rows of ${what} in ${binding} could not be moved:\n${output.trim()}`);
     if (remaining === "0") return;
     const changes = [...output.matchAll(/"changes":\s*(\d+)/g)].map(([, number]) => Number(number));
-    if (changes.length > 0 && changes.every((number) => number === 0)) throw new Failure(`Rows of ${what} remain, but a step moved none of them:\n${output.trim()}`);
+    if (changes.length > 0 && changes.every((number) => number === 0)) throw new Failure(`Rows of ${what} remain in ${binding}, but a step moved none of them:\n${output.trim()}`);
     if (step % 10 === 0) tools.say(`${what}: ${step * ROWS_PER_STEP} rows moved…`);
   }
 }
@@ -306,10 +354,10 @@ Otherwise, see the message of wrangler:\n${output.trim()}`,
 }
 
 /** Created by name before the first migration. `wrangler deploy` then finds it by that name. */
-async function ensureDatabase({ database }, flags, tools) {
-  const { code, output } = await tools.capture("d1", "info", database, "--json", ...flags.d1);
+async function ensureDatabase({ name }, flags, tools) {
+  const { code, output } = await tools.capture("d1", "info", name, "--json", ...flags.d1);
   if (code === 0) return;
-  if (!/couldn't find/i.test(output)) throw new Failure(`The database cannot be looked up:\n${output.trim()}`);
-  tools.say(`Making the database "${database}"…`);
-  await tools.run("d1", "create", database, ...flags.d1);
+  if (!/couldn't find/i.test(output)) throw new Failure(`The database "${name}" cannot be looked up:\n${output.trim()}`);
+  tools.say(`Making the database "${name}"…`);
+  await tools.run("d1", "create", name, ...flags.d1);
 }

@@ -9,6 +9,7 @@ import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { restartUnderNode22, repoPath, capture, spawnChild, ensureNpm, Failure, main, quietWrangler, say, wrangler } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
+import { readDatabases } from "./deployment.mjs";
 
 const PORT = readPort("PORT", 8787);
 const OAUTH_PORT = readPort("OAUTH_PORT", 8788);
@@ -142,10 +143,13 @@ function readDevVars() {
   return vars;
 }
 
+/** Each database that wrangler.toml binds. */
 async function migrate() {
-  const [command, args] = wrangler("d1", "migrations", "apply", "DB", "--local");
-  const { code, output } = await capture(command, args, { env: quietWrangler });
-  if (code !== 0) throw new Failure(`The local database could not be migrated:\n${output}`);
+  for (const { binding } of readDatabases(readFileSync(repoPath("wrangler.toml"), "utf8"))) {
+    const [command, args] = wrangler("d1", "migrations", "apply", binding, "--local");
+    const { code, output } = await capture(command, args, { env: quietWrangler });
+    if (code !== 0) throw new Failure(`The local database ${binding} could not be migrated:\n${output}`);
+  }
 }
 
 async function waitUntilHealthy() {

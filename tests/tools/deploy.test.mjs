@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { beforeEach, suite, test } from "node:test";
 import { repoPath } from "../../tools/bootstrap.mjs";
-import { readAddress, CONFIG, deploy, readConfig, readFlags, disableWorkersDev } from "../../tools/deployment.mjs";
+import { readAddress, CONFIG, deploy, readConfig, readDatabases, readFlags, replaceMigrationsFolder, disableWorkersDev } from "../../tools/deployment.mjs";
 
 const TOML = readFileSync(repoPath("wrangler.toml"), "utf8");
 const OWN = "https://connections.example.com";
@@ -94,6 +94,74 @@ suite("npm run deploy", () => {
     answers["d1 info"] = [1, "Authentication error"];
     await assert.rejects(deploy([], tools(WORKERS_DEV)), /cannot be looked up/);
     assert.ok(steps().every((step) => !step.startsWith("d1 create") && !step.startsWith("deploy")));
+  });
+});
+
+suite("several databases", () => {
+  const table = (binding, name, more = "") => `\n[[d1_databases]]\nbinding = "${binding}"\ndatabase_name = "${name}"\n${more}`;
+  const toml = `${TOML}${table("DB_2", "second")}${table("ANALYTICS", "somebody-elses")}${table("DB_1", "first", 'migrations_dir = "migrations"\n')}`;
+
+  test("are created and migrated in the order of their numbers, before the Worker is deployed", async () => {
+    files.set("wrangler.toml", toml);
+    answers["d1 info second"] = [1, "Couldn't find DB with name"];
+    answers = { "d1 info second": answers["d1 info second"], ...answers };
+    await deploy([], tools(WORKERS_DEV));
+    assert.deepEqual(steps(), [
+      "whoami",
+      "secret list",
+      "d1 info connections --json",
+      "d1 migrations list DB --remote",
+      "d1 info first --json",
+      "d1 migrations list DB_1 --remote",
+      "d1 info second --json",
+      "d1 create second",
+      "d1 migrations list DB_2 --remote",
+      "d1 migrations apply DB --remote",
+      "d1 migrations apply DB_1 --remote",
+      "d1 migrations apply DB_2 --remote",
+      `deploy --var PUBLIC_URL:${WORKERS_DEV} --var MAINTENANCE:0`,
+    ]);
+  });
+
+  test("a database that cannot be migrated stops the deployment", async () => {
+    files.set("wrangler.toml", toml);
+    during = (step) => {
+      if (step.includes("DB_1")) throw new Error("no");
+    };
+    await assert.rejects(deploy([], tools(WORKERS_DEV)), /no/);
+    assert.ok(!deployed());
+  });
+
+  test("a gap, a twin or a wrong name is refused by name before anything is done", async () => {
+    for (const [more, named] of [
+      [table("DB_2", "second"), /DB_1 is missing, although DB_2/],
+      [table("DB_1", "connections"), /DB and DB_1 are the same database/],
+      [table("DB_1", "a", 'database_id = "x"\n') + table("DB_2", "b", 'database_id = "x"\n'), /DB_1 and DB_2 are the same database/],
+      [table("DB_1", "a") + table("DB_1", "b"), /DB_1 is there twice/],
+      [table("DB_0", "a"), /DB_0 is the name of no database/],
+      [table("DB_01", "a"), /DB_01 is the name of no database/],
+      [table("DB_1000", "a"), /DB_1000 is the name of no database|DB_1 is missing/],
+      ['\n[[d1_databases]]\nbinding = "DB_1"\n', /DB_1 has no database_name/],
+    ]) {
+      files.set("wrangler.toml", TOML + more);
+      await assert.rejects(deploy([], tools(WORKERS_DEV)), named);
+      assert.deepEqual([calls, builds], [[], 0]);
+    }
+    files.set("wrangler.toml", `d1_databases = [{ binding = "DB", database_name = "a" }]\n${TOML}`);
+    await assert.rejects(deploy([], tools(WORKERS_DEV)), /\[\[d1_databases\]\]/);
+    assert.throws(() => readDatabases(table("DB_1", "a")), /DB is missing/);
+    assert.throws(() => readDatabases(""), /DB is missing/);
+  });
+
+  test("a table ends where the next one begins, in whatever order and form", () => {
+    const text = `[vars]\nA = "x"\n  [[d1_databases]] # first\ndatabase_name = 'one'\nbinding = 'DB'\n[[kv_namespaces]]\nbinding = "DB_1"\n`;
+    assert.deepEqual(readDatabases(text), [{ binding: "DB", name: "one" }]);
+    const changed = replaceMigrationsFolder(toml, "DB_1", ".dev/m");
+    const lines = (one) => one.split("\n").filter((line) => !line.startsWith("migrations_dir"));
+    assert.deepEqual(lines(changed), lines(toml));
+    assert.equal(changed.match(/migrations_dir = "\.dev\/m"/g).length, 1);
+    assert.match(changed, /binding = "DB"\ndatabase_name = "connections"\nmigrations_dir = "migrations"/);
+    assert.match(replaceMigrationsFolder(toml, "DB_2", "x"), /\[\[d1_databases\]\]\nmigrations_dir = "x"\nbinding = "DB_2"/);
   });
 });
 

@@ -4,7 +4,7 @@
 // itself.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -23,25 +23,33 @@ const STATEMENTS = 3;
 
 class Killed extends Error {}
 
-/** An installation: its database, the deployed Worker, and a fake wrangler that reaches both. */
-function installation({ applied = BEFORE } = {}) {
-  const db = new DatabaseSync(":memory:");
-  db.exec("PRAGMA foreign_keys = ON; CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT UNIQUE)");
-  const self = { db, worker: undefined, log: [], steps: [], waits: [], healths: [], files: new Map(), deadAfter: Infinity };
+/**
+ * An installation: its database, the deployed Worker, and a fake wrangler that reaches both. `more` are the migrations of
+ * further databases.
+ */
+function installation({ applied = BEFORE, more = [] } = {}) {
+  const open = () => {
+    const db = new DatabaseSync(":memory:");
+    db.exec("PRAGMA foreign_keys = ON; CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT UNIQUE)");
+    return db;
+  };
+  const all = new Map([["DB", open()], ...more.map((_, at) => [`DB_${at + 1}`, open()])]);
+  const self = { db: all.get("DB"), all, worker: undefined, log: [], steps: [], waits: [], healths: [], files: new Map(), deadAfter: Infinity };
+  const toml = TOML + more.map((_, at) => `\n[[d1_databases]]\nbinding = "DB_${at + 1}"\ndatabase_name = "connections-${at + 1}"\n`).join("");
   const read = (name) => self.files.get(name) ?? readFileSync(repoPath(name), "utf8");
-  const names = () => db.prepare("SELECT name FROM d1_migrations ORDER BY id").all().map(({ name }) => name);
-  const apply = (folder, files) => {
-    for (const name of files.filter((file) => !names().includes(file))) {
+  const names = (db) => db.prepare("SELECT name FROM d1_migrations ORDER BY id").all().map(({ name }) => name);
+  const apply = (db, folder, files) => {
+    for (const name of files.filter((file) => !names(db).includes(file))) {
       db.exec(`BEGIN; ${read(`${folder}/${name}`)}; INSERT INTO d1_migrations (name) VALUES ('${name}'); COMMIT;`);
     }
   };
-  apply("migrations", applied);
+  for (const [at, list] of [applied, ...more].entries()) apply([...all.values()][at], "migrations", list);
   /** The deployment may be stopped after any call of wrangler, or within a step's statements. */
   const countDown = () => {
     self.deadAfter -= 1;
     if (self.deadAfter < 0) throw new Killed();
   };
-  const execute = (sql) => {
+  const execute = (db, sql) => {
     const results = [];
     for (const statement of sql.split(";\n").filter((text) => text.trim())) {
       // Not in one transaction, because the code must not depend on one.
@@ -56,16 +64,19 @@ function installation({ applied = BEFORE } = {}) {
   };
   const call = (step) => {
     countDown();
-    const [command, what, action] = step;
+    const [command, what, action, binding] = step;
     if (command === "whoami") return "You are logged in";
     if (command === "secret") return '"ENCRYPTION_KEYS" "ADMIN_KEY"';
     if (command === "deploy") self.worker = step[step.indexOf("--var") + 3];
-    if (what === "execute") return execute(step[step.indexOf("--command") + 1]);
-    if (action === "list") return MIGRATIONS.filter((name) => !names().includes(name)).map((name) => `│ ${name} │`).join("\n");
-    if (action === "apply" && !step.includes("--config")) apply("migrations", MIGRATIONS);
+    if (what === "execute") return execute(all.get(action), step[step.indexOf("--command") + 1]);
+    const db = all.get(binding);
+    if (action === "list") return MIGRATIONS.filter((name) => !names(db).includes(name)).map((name) => `│ ${name} │`).join("\n");
+    if (action === "apply" && !step.includes("--config")) apply(db, "migrations", MIGRATIONS);
     if (action === "apply" && step.includes("--config")) {
-      assert.match(read(step[step.indexOf("--config") + 1]), /^migrations_dir = "\.dev\/migrations"$/m);
-      apply(".dev/migrations", [...self.files.keys()].filter((name) => name.startsWith(".dev/migrations/")).map((name) => basename(name)).sort());
+      const table = read(step[step.indexOf("--config") + 1]).split("[[d1_databases]]").find((text) => text.includes(`binding = "${binding}"`));
+      assert.match(table, /^migrations_dir = "\.dev\/migrations"$/m);
+      assert.equal(table.match(/migrations_dir/g).length, 1);
+      apply(db, ".dev/migrations", [...self.files.keys()].filter((name) => name.startsWith(".dev/migrations/")).map((name) => basename(name)).sort());
     }
     return "{}";
   };
@@ -78,7 +89,7 @@ function installation({ applied = BEFORE } = {}) {
   self.tools = {
     run: async (...step) => void done(step),
     capture: async (...step) => ({ code: 0, output: done(step) }),
-    read: (name) => (name === "wrangler.toml" ? TOML : read(name)),
+    read: (name) => (name === "wrangler.toml" ? toml : read(name)),
     list: (folder) => readdirSync(repoPath(folder)),
     write: (name, text) => self.files.set(name, text),
     remove: (name) => self.files.delete(name),
@@ -133,6 +144,46 @@ suite("a migration under maintenance", () => {
     old.db.exec(fixture());
     await deploy([], old.tools);
     assert.deepEqual(schema(old.db), schema(fresh.db));
+  });
+
+  test("is for every database, and continues after a stop at any point", async () => {
+    const whole = installation();
+    whole.db.exec(fixture());
+    await deploy([], whole.tools);
+    const expected = contents(whole.db);
+    const [empty] = [installation({ applied: [] })];
+    await deploy([], empty.tools);
+    let stops = 0;
+    for (let deadAfter = 0; ; deadAfter += 3) {
+      // The second database is as old as the first one, and the third is new.
+      const it = installation({ more: [BEFORE, []] });
+      const [first, second, third] = it.all.values();
+      for (const db of [first, second]) db.exec(fixture());
+      it.deadAfter = deadAfter;
+      const ended = await deploy([], it.tools).then(() => "done", (error) => error);
+      const has = (db, wanted) => db.prepare("SELECT name FROM d1_migrations").all().some(({ name }) => name === wanted);
+      const isBetween = [first, second].some((db) => has(db, NAMES)) && ![first, second].every((db) => has(db, MOVES));
+      if (isBetween) assert.equal(it.worker, "MAINTENANCE:1", `stopped after ${deadAfter}`);
+      it.deadAfter = Infinity;
+      if (ended !== "done") {
+        assert.ok(ended instanceof Killed, ended);
+        stops += 1;
+        await deploy([], it.tools);
+      }
+      for (const db of [first, second]) assert.deepEqual(contents(db), expected, `stopped after ${deadAfter}`);
+      assert.deepEqual(schema(third), schema(empty.db));
+      assert.equal(it.worker, "MAINTENANCE:0");
+      if (ended === "done") break;
+    }
+    assert.ok(stops > 10, `${stops}`);
+  });
+
+  test("is not needed for a new database beside one that has all migrations", async () => {
+    const it = installation({ applied: MIGRATIONS, more: [[]] });
+    await deploy([], it.tools);
+    assert.ok(!it.log.includes("MAINTENANCE:1"), it.log.join("; "));
+    const [first, second] = it.all.values();
+    assert.deepEqual(schema(second), schema(first));
   });
 
   test("is not repeated by the next deployment", async () => {
@@ -237,6 +288,22 @@ suite("a migration under maintenance", () => {
 });
 
 suite("wrangler itself", () => {
+  test("migrates each database that is bound", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "connections-d1-"));
+    const config = repoPath(`.wrangler-two-${process.pid}.toml`);
+    try {
+      writeFileSync(config, `${TOML}\n[[d1_databases]]\nbinding = "DB_1"\ndatabase_name = "connections-1"\n`);
+      const local = (...step) => capture(...wrangler("d1", ...step, "--local", "--persist-to", folder, "--config", config), { env: quietWrangler });
+      const { code, output } = await local("migrations", "apply", "DB_1");
+      assert.equal(code, 0, output);
+      const lists = [await local("migrations", "list", "DB"), await local("migrations", "list", "DB_1")];
+      assert.deepEqual(lists.map((list) => MIGRATIONS.filter((name) => list.output.includes(name)).length), [MIGRATIONS.length, 0]);
+    } finally {
+      rmSync(config, { force: true });
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
   test("applies the migrations at once, and answers a step in the form that deploy reads", async () => {
     const folder = mkdtempSync(join(tmpdir(), "connections-d1-"));
     try {
