@@ -13,7 +13,7 @@ use crate::audit::AuditReads;
 use crate::egress::{EgressPolicy, EgressUrl};
 use crate::error::{Error, Result};
 use crate::gather::Gather as _;
-use crate::ids::{ClientId, WorkspaceId};
+use crate::ids::{ClientId, Shard, WorkspaceId};
 use crate::retention;
 use crate::vault::KeyRing;
 
@@ -73,6 +73,8 @@ pub struct EnvVariables {
     pub access_workspace: Option<String>,
     /// `ACCESS_ADMIN_GROUPS`
     pub access_admin_groups: Option<String>,
+    /// `CLOSED_DATABASES`
+    pub closed_databases: Option<String>,
 }
 
 /// The parsed configuration.
@@ -100,6 +102,8 @@ pub struct Config {
     pub checks_beside_erasing: Option<i64>,
     /// Cloudflare Access in front of the pages, if it is set up.
     pub access: Option<AccessSettings>,
+    /// The databases that take no new workspaces.
+    pub closed_databases: Vec<Shard>,
 }
 
 /// Cloudflare Access in front of the pages: who vouches for people, and of which workspace they are.
@@ -173,6 +177,7 @@ impl Config {
                 retention::MAX_EVENT_DAYS,
             )?,
             checks_beside_erasing: (!is_paid).then_some(FREE_CHECKS_BESIDE_ERASING),
+            closed_databases: parse_bindings(variables.closed_databases.as_deref().unwrap_or_default())?,
             public_url,
             key_ring: Rc::new(key_ring),
         })
@@ -196,6 +201,48 @@ impl Config {
         let presented: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
         presented.ct_eq(&self.admin_key).into()
     }
+}
+
+/// How many databases are bound, by the names of all bindings. They are numbered without a gap: what is in a database that
+/// is not bound can't be reached, and would look as if it never existed.
+///
+/// # Errors
+/// A binding is missing, or has a number that no database can have; or `CLOSED_DATABASES` names one that is not bound.
+pub fn count_databases(names: &[impl AsRef<str>], closed: &[Shard]) -> Result<u16> {
+    let names = || names.iter().map(AsRef::as_ref);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_numbered = |name: &&str| name.strip_prefix("DB_").is_some_and(is_number);
+    if let Some(unknown) = names().filter(is_numbered).find(|name| Shard::of_binding(name).is_none()) {
+        return Err(Error::misconfigured(format!(
+            "The binding {unknown} in wrangler.toml is the name of no database: they are DB, DB_1, DB_2, … up to DB_{}.",
+            Shard::MOST - 1
+        )));
+    }
+    let is_bound = |shard: &Shard| names().any(|name| Shard::of_binding(name) == Some(*shard));
+    let all = || (0..Shard::MOST).filter_map(Shard::new);
+    let count = all().take_while(is_bound).count();
+    let missing = Shard::new(u16::try_from(count).unwrap_or(Shard::MOST)).map(Shard::binding).unwrap_or_default();
+    if let Some(bound) = all().skip(count).find(is_bound) {
+        return Err(Error::misconfigured(format!(
+            "The D1 binding {missing} is missing from wrangler.toml, although {} is there. Bind the database again that it named, and deploy: until then nobody reaches what is in it.",
+            bound.binding()
+        )));
+    }
+    match closed.iter().find(|shard| !is_bound(shard)) {
+        _ if count == 0 => Err(Error::misconfigured("The D1 binding DB is missing from wrangler.toml.")),
+        Some(unbound) => Err(Error::misconfigured(format!(
+            "CLOSED_DATABASES names {}, but no database is bound under this name.",
+            unbound.binding()
+        ))),
+        None => Ok(u16::try_from(count).unwrap_or(Shard::MOST)),
+    }
+}
+
+/// The databases that a variable names, with commas between them.
+fn parse_bindings(text: &str) -> Result<Vec<Shard>> {
+    let wrong = || Error::misconfigured("CLOSED_DATABASES must name bindings of databases, such as DB,DB_1.");
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(|name| Shard::of_binding(name).ok_or_else(wrong)).collect()
 }
 
 fn hash_admin_key(text: &str) -> Result<[u8; 32]> {
@@ -341,7 +388,7 @@ mod tests {
     #[test]
     fn names_invalid_settings_without_their_values() {
         type Change = fn(&mut EnvVariables);
-        let cases: [(&str, Change); 18] = [
+        let cases: [(&str, Change); 19] = [
             ("PUBLIC_URL", |v| v.public_url = None),
             ("PUBLIC_URL", |v| v.public_url = Some("http://c.example.com".into())),
             ("PUBLIC_URL", |v| v.public_url = Some("https://c.example.com/path".into())),
@@ -363,6 +410,7 @@ mod tests {
                 v.access_team_domain = Some("team.cloudflareaccess.com".into());
                 v.access_audience = Some("hunter2".into());
             }),
+            ("CLOSED_DATABASES", |v| v.closed_databases = Some("DB, hunter2".into())),
         ];
         for (name, change) in cases {
             let mut variables = valid_variables();
@@ -389,6 +437,27 @@ mod tests {
         assert_eq!(batches(Some("1000"), None), (800, 500, 6_000));
         assert_eq!(batches(Some("10000"), None), (1_600, 500, 6_000));
         assert_eq!(batches(Some("1000"), Some("115")), (115, 500, 6_000));
+    }
+
+    #[test]
+    fn databases_are_counted_and_gaps_are_named() {
+        let counted = |names: &[&str], closed: &str| {
+            count_databases(names, &parse_bindings(closed).unwrap()).map_err(|error| error.detail)
+        };
+        assert_eq!(counted(&["CACHE", "DB", "DB_NAME", "DB_"], ""), Ok(1));
+        assert_eq!(counted(&["DB_2", "DB", "DB_1"], " DB, DB_2,"), Ok(3));
+        for (names, closed, named) in [
+            (&["DB", "DB_2", "DB_3"][..], "", "binding DB_1 is missing from wrangler.toml, although DB_2"),
+            (&["DB_1"], "", "binding DB is missing from wrangler.toml, although DB_1"),
+            (&["CACHE"], "", "binding DB is missing from wrangler.toml."),
+            (&["DB", "DB_0"], "", "binding DB_0"),
+            (&["DB", "DB_01"], "", "binding DB_01"),
+            (&["DB", "DB_1000"], "", "binding DB_1000"),
+            (&["DB", "DB_1"], "DB,DB_2", "CLOSED_DATABASES names DB_2"),
+        ] {
+            let error = counted(names, closed).unwrap_err();
+            assert!(error.contains(named), "{names:?}: {error}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use worker::web_sys::{Request, Response};
 use worker::{Context as WorkerContext, Env, ScheduleContext, ScheduledEvent, event};
 
-use crate::config::{Config, EnvVariables};
+use crate::config::{Config, EnvVariables, count_databases};
 use crate::context::Context;
 use crate::error::Result;
 use crate::http;
@@ -44,7 +44,7 @@ use system::{ConsoleLog, SystemClock, SystemRandom};
 /// new isolates: so this is read once.
 struct WorkerBindings {
     config: Rc<Config>,
-    /// By the number of their shard. The first that is not bound ends the list.
+    /// By the number of their shard.
     databases: Vec<Rc<D1>>,
     cache: Kv,
     limiter: RateLimiterBindings,
@@ -123,11 +123,19 @@ fn load_environment(env: &Env) -> Result<Rc<WorkerBindings>> {
         return Ok(known);
     }
     let config = Rc::new(Config::parse(&read_variables(env))?);
-    let databases = (0..Shard::MOST).map_while(|number| D1::bind(env, Shard::new(number)?)).map(Rc::new).collect();
+    let databases = bind_databases(env, &config)?;
     let environment =
         Rc::new(WorkerBindings { config, databases, cache: Kv::bind(env), limiter: RateLimiterBindings::bind(env) });
     ENVIRONMENT.set(Some(environment.clone()));
     Ok(environment)
+}
+
+/// The databases, in the order of their numbers.
+fn bind_databases(env: &Env, config: &Config) -> Result<Vec<Rc<D1>>> {
+    let names = D1::names(env);
+    let count = count_databases(&names, &config.closed_databases)?;
+    let bound = (0..count).filter_map(|number| D1::bind(env, Shard::new(number)?));
+    Ok(bound.map(Rc::new).collect())
 }
 
 /// The context over this environment's bindings.
@@ -173,6 +181,7 @@ fn read_variables(env: &Env) -> EnvVariables {
         access_audience: text("ACCESS_AUDIENCE"),
         access_workspace: text("ACCESS_WORKSPACE"),
         access_admin_groups: text("ACCESS_ADMIN_GROUPS"),
+        closed_databases: text("CLOSED_DATABASES"),
     }
 }
 

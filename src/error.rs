@@ -397,7 +397,7 @@ impl From<DatabaseError> for Error {
             DatabaseError::Malformed(cause) => Self::internal(cause),
             DatabaseError::NotMigrated(cause) => {
                 let mut error = Self::misconfigured(
-                    "A migration is missing: the database has no table or column that this version needs. Apply the migrations: `npm run deploy`, or `npx wrangler d1 migrations apply DB --remote`.",
+                    "A migration is missing: the database has no table or column that this version needs. Apply the migrations: `npm run deploy`, or `npx wrangler d1 migrations apply DB --remote` for each database (DB, DB_1, …).",
                 );
                 error.cause = Some(cause);
                 error

@@ -77,6 +77,12 @@ impl Shard {
         self.0
     }
 
+    /// The shard whose database's binding has this name.
+    pub fn of_binding(name: &str) -> Option<Self> {
+        let number = if name == "DB" { "0" } else { name.strip_prefix("DB_")? };
+        number.parse().ok().and_then(Self::new).filter(|shard| shard.binding() == name)
+    }
+
     /// The name of its database's binding.
     pub fn binding(self) -> String {
         if self == Self::FIRST { "DB".to_owned() } else { format!("DB_{}", self.0) }
@@ -360,6 +366,17 @@ mod tests {
         for beginning in ["ZZ", "-0", "0_", "0", "000"] {
             let text = format!("con_{beginning}{}", "A".repeat(22));
             assert_eq!(ConnectionId::parse(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn bindings_name_shards() {
+        for (name, number) in [("DB", 0), ("DB_1", 1), ("DB_999", 999)] {
+            assert_eq!(Shard::of_binding(name), Some(Shard(number)));
+            assert_eq!(Shard(number).binding(), name);
+        }
+        for other in ["", "DB_", "DB_0", "DB_01", "DB_+1", "DB_1000", "DB_70000", "DB1", "db_1", "DB_NAME", "CACHE"] {
+            assert_eq!(Shard::of_binding(other), None, "{other}");
         }
     }
 

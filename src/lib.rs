@@ -86,6 +86,7 @@ mod cleanup;
 pub mod check;
 pub mod scheduled_runs;
 pub mod workload;
+pub mod databases;
 pub mod installation;
 pub mod workspaces;
 pub mod api_keys;

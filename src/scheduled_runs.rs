@@ -4,7 +4,6 @@
 //! others. Refuses to know what a run does: `check` does.
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::check::{RunSummary, run_scheduled};
 use crate::context::Context;
@@ -51,6 +50,11 @@ struct Shares {
     check_batch: i64,
 }
 
+/// What each of so many databases gets of `CHECK_BATCH`, when it is run.
+pub fn check_batch_of_each(check_batch: i64, databases: usize) -> i64 {
+    shares(check_batch, databases).check_batch
+}
+
 /// What every run needs in any case is counted for each.
 fn shares(check_batch: i64, databases: usize) -> Shares {
     let all = check_batch + FIXED_COST;
@@ -60,14 +64,15 @@ fn shares(check_batch: i64, databases: usize) -> Shares {
     Shares { databases: count, check_batch: each }
 }
 
-/// The number of the database that is first in this minute. It is drawn from the minute's hash, so that it comes to each of
-/// them about equally often, however many minutes lie between two events: with the minute itself, events every five minutes
-/// would always begin with the same one of five.
+/// The number of the database that is first in this minute: each minute goes on by the golden section of all of them, so that
+/// every one is first about equally often and soon again, however many minutes lie between two events. With the minute
+/// itself, events every five minutes would always begin with the same one of five.
 fn rotation(minute: i64, databases: usize) -> usize {
-    let hash = Sha256::digest(minute.to_be_bytes());
-    let drawn = hash.iter().take(8).fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
-    let databases = u64::try_from(databases).unwrap_or(1).max(1);
-    usize::try_from(drawn % databases).unwrap_or(0)
+    /// 2^64 by the golden ratio.
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let part = minute.unsigned_abs().wrapping_mul(GOLDEN) >> 32;
+    let databases = u64::try_from(databases).unwrap_or(1);
+    usize::try_from((part * databases) >> 32).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -111,9 +116,9 @@ mod tests {
                     last[at] = event;
                 }
                 let usual = events / databases;
-                let fair = first.iter().all(|times| (usual / 2..=usual * 3 / 2).contains(times));
+                let fair = first.iter().all(|times| (usual - usual / 20..=usual + usual / 20).contains(times));
                 assert!(fair, "{databases} databases, every {interval} minutes: {first:?}");
-                assert!(longest <= 20 * databases, "{databases} databases, every {interval} minutes: {longest}");
+                assert!(longest <= 3 * databases + 12, "{databases} databases, every {interval} minutes: {longest}");
             }
         }
     }

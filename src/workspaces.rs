@@ -9,9 +9,10 @@ use crate::audit::{Actor, EventType};
 use crate::cache;
 use crate::caller::{ApiKey, KeyScope, new_key};
 use crate::context::Context;
+use crate::databases;
 use crate::egress::EgressPolicy;
 use crate::error::{Error, Result};
-use crate::ids::WorkspaceId;
+use crate::ids::{Shard, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::ports::{Database, Ports};
 use crate::preconditions::{self, IfMatch, ReadState};
@@ -39,15 +40,23 @@ pub struct CreatedWorkspace {
     pub key_text: Secret,
 }
 
-/// Creates a workspace with its first key.
+/// Creates a workspace with its first key: in the database that the operator wants, or in the emptiest one.
 ///
 /// # Errors
-/// The name is none.
-pub async fn create_workspace<P: Ports>(context: &Context<P>, name: &str) -> Result<CreatedWorkspace> {
+/// The name is none, or the database takes no workspace.
+pub async fn create_workspace<P: Ports>(
+    context: &Context<P>,
+    name: &str,
+    database: Option<u16>,
+) -> Result<CreatedWorkspace> {
+    let name = parse_name("name", name, MAX_NAME_LENGTH)?;
+    let context = &databases::choose_for_workspace(context, database).await?;
+    // Nothing is written to a database that other keys have sealed.
+    context.check_key_ring().await?;
     let now = context.now();
     let workspace = Workspace {
         id: WorkspaceId::random(context.ports.random(), context.shard())?,
-        name: parse_name("name", name, MAX_NAME_LENGTH)?,
+        name,
         allowed_origins: vec![],
         created_at: now,
     };
@@ -73,14 +82,24 @@ pub async fn create_workspace<P: Ports>(context: &Context<P>, name: &str) -> Res
     Ok(CreatedWorkspace { workspace, key, key_text })
 }
 
-/// The workspaces that were not deleted, by id.
+/// The workspaces that were not deleted, by database and id. A page may begin in one database and end in another.
 pub async fn list_workspaces<P: Ports>(
     context: &Context<P>,
     after: Option<&WorkspaceId>,
     limit: i64,
 ) -> Result<Page<Workspace>> {
-    let after = after.map(WorkspaceId::as_str).unwrap_or_default();
-    Ok(store::workspaces::list(context.db(), after, limit).await?)
+    let first = after.map_or(Shard::FIRST, WorkspaceId::shard);
+    let mut rows: Vec<Workspace> = vec![];
+    for database in context.all_shards().iter().filter(|database| database.shard() >= first) {
+        // One more says that more follow.
+        let missing = limit + 1 - i64::try_from(rows.len()).unwrap_or(limit);
+        if missing <= 0 {
+            break;
+        }
+        let after = after.filter(|id| id.shard() == database.shard()).map(WorkspaceId::as_str).unwrap_or_default();
+        rows.extend(store::workspaces::list(database.db(), after, missing).await?);
+    }
+    Ok(store::workspaces::page(rows, limit))
 }
 
 /// One workspace.

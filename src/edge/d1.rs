@@ -16,6 +16,13 @@ use crate::timeout::{DATABASE_TIMEOUT_MS, silent_database_error};
 pub(crate) struct D1(JsValue);
 
 impl D1 {
+    /// The names of all bindings of databases, and of whatever else is an object.
+    pub(super) fn names(env: &Env) -> Vec<String> {
+        let is_object = |name: &JsValue| Reflect::get(env, name).is_ok_and(|binding| binding.is_object());
+        let names = Reflect::own_keys(env).map(|names| names.to_vec()).unwrap_or_default();
+        names.into_iter().filter(is_object).filter_map(|name| name.as_string()).collect()
+    }
+
     /// The binding of a shard, if there is one.
     pub(super) fn bind(env: &Env, shard: Shard) -> Option<Self> {
         let binding = Reflect::get(env, &JsValue::from_str(&shard.binding())).ok()?;

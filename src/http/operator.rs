@@ -5,15 +5,16 @@ use serde::Deserialize;
 use super::body::{Json, ListResponse, Unread};
 use super::input::QueryParams;
 use super::responses::{
-    CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
+    CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, PlacedWorkspace, StatusResponse,
+    WorkspaceStateResponse,
 };
 use super::{Call, Response, openapi};
 use crate::context::Context;
+use crate::databases;
 use crate::error::{Error, Result};
 use crate::ids::WorkspaceId;
 use crate::installation;
 use crate::ports::Ports;
-use crate::workspace::Workspace;
 use crate::workspaces;
 
 /// A workspace to create.
@@ -24,6 +25,11 @@ pub(super) struct CreateWorkspaceInput {
     /// No control characters; surrounding spaces are removed.
     #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
     name: String,
+    /// The number of the database that it will be in, for ever. Default: the one with the fewest workspaces that is not
+    /// closed.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(range(max = 999)))]
+    database: Option<u16>,
 }
 
 pub(super) async fn create_workspace<P: Ports>(
@@ -32,17 +38,17 @@ pub(super) async fn create_workspace<P: Ports>(
     body: Unread<'_, CreateWorkspaceInput>,
 ) -> Result<Json<CreatedWorkspaceResponse>> {
     let new = body.read()?;
-    Ok(Json::created(workspaces::create_workspace(context, &new.name).await?.into()))
+    Ok(Json::created(workspaces::create_workspace(context, &new.name, new.database).await?.into()))
 }
 
 pub(super) async fn list_workspaces<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
-) -> Result<Json<ListResponse<Workspace>>> {
+) -> Result<Json<ListResponse<PlacedWorkspace>>> {
     let filters = QueryParams::parse_list_query(call.request, &[])?;
     let after = filters.cursor(WorkspaceId::parse)?;
     let page = workspaces::list_workspaces(context, after.as_ref(), filters.limit()?).await?;
-    Ok(Json::ok(ListResponse::of(page, |workspace| workspace)))
+    Ok(Json::ok(ListResponse::of(page, PlacedWorkspace::from)))
 }
 
 fn parse_workspace_id(call: &Call<'_>) -> Result<WorkspaceId> {
@@ -77,13 +83,8 @@ pub(super) async fn get_status<P: Ports>(context: &Context<P>, _: &Call<'_>) -> 
 }
 
 pub(super) async fn get_health<P: Ports>(context: &Context<P>, _: &Call<'_>) -> Result<Json<HealthResponse>> {
-    Ok(match context.check_key_ring_now().await {
-        Ok(()) => Json::ok(HealthResponse::OK),
-        Err(error) => {
-            context.log_cause(&error);
-            unhealthy_response()
-        }
-    })
+    let checked = databases::require_all_working(context).await;
+    Ok(checked.map_or_else(|_| unhealthy_response(), |()| Json::ok(HealthResponse::OK)))
 }
 
 /// No details, because anybody may ask.

@@ -28,7 +28,8 @@ pub(super) use connection::{
 pub(super) use defaults::{ChangedDefaultResponse, DefaultResponse, EndedDefaultsResponse};
 pub(super) use identity::IdentityProviderResponse;
 pub(super) use installation::{
-    CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, StatusResponse, WorkspaceStateResponse,
+    CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, PlacedWorkspace, StatusResponse,
+    WorkspaceStateResponse,
 };
 pub(super) use jobs::JobResponse;
 pub(super) use people::{DeletedPersonResponse, PersonResponse};

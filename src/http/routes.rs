@@ -10,9 +10,9 @@ use super::responses::{
     ConnectionResponse, CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse,
     DeletedKeyResponse, DeletedPersonResponse, DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse,
     IdentityProviderResponse, JobResponse, LinkResponse, NewApiKeyResponse, OAuthClientResponse, PersonResponse,
-    PreflightResponse, ReplacementResponse, ResolvedCredentialResponse, SessionResponse, SignInLinkResponse,
-    StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, WorkflowResponse, WorkflowUseResponse,
-    WorkspaceStateResponse,
+    PlacedWorkspace, PreflightResponse, ReplacementResponse, ResolvedCredentialResponse, SessionResponse,
+    SignInLinkResponse, StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, WorkflowResponse,
+    WorkflowUseResponse, WorkspaceStateResponse,
 };
 use super::{
     Call, Method, Response, apps, connection_settings, connections, connections_page, credentials, defaults, events,
@@ -157,7 +157,7 @@ routes! {
 
     // Operator
     Post   "/v1/workspaces"                               Operator,                    Create Workspace    => CreateWorkspace(operator::CreateWorkspaceInput) -> CreatedWorkspaceResponse = operator::create_workspace;
-    Get    "/v1/workspaces"                               Operator,                    List   Workspace    => ListWorkspaces -> ListResponse<Workspace> = operator::list_workspaces;
+    Get    "/v1/workspaces"                               Operator,                    List   Workspace    => ListWorkspaces -> ListResponse<PlacedWorkspace> = operator::list_workspaces;
     Get    "/v1/workspaces/{workspace}"                   Operator,                    Read   Workspace    => GetWorkspace -> WorkspaceStateResponse = operator::get_workspace;
     Delete "/v1/workspaces/{workspace}"                   Operator,                    Change Workspace    => DeleteWorkspace -> DeletedWorkspaceResponse = operator::delete_workspace;
     Get    "/v1/status"                                   Operator,                    Read   Installation => GetStatus -> StatusResponse = operator::get_status;

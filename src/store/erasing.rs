@@ -398,5 +398,10 @@ pub async fn list_progress(
     of: Option<&WorkspaceId>,
     limit: i64,
 ) -> StoreResult<Vec<ErasureProgress>> {
-    query_all(db, sql!(PROGRESS, of, limit, STATUS_ROWS_COUNTED)).await
+    query_all(db, select_progress(of, limit)).await
+}
+
+/// The statement of [`list_progress`], to go with others.
+pub(crate) fn select_progress(of: Option<&WorkspaceId>, limit: i64) -> Statement {
+    sql!(PROGRESS, of, limit, STATUS_ROWS_COUNTED)
 }

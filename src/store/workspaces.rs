@@ -1,6 +1,7 @@
 //! Rows of `workspaces`.
 
-use super::{Columns, FromRow, Page, StoreResult, cut_page, erasing, json_text, query_all, query_first};
+use super::erasing::{self, ErasureProgress};
+use super::{Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first, read_all, read_first};
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, Rows, Statement};
 use crate::sql;
@@ -10,6 +11,10 @@ use crate::workspace::Workspace;
 const INSERT: &str = "INSERT INTO workspaces (id, name, allowed_origins, created_at) VALUES (?1, ?2, ?3, ?4)";
 const SELECT: &str = "SELECT * FROM workspaces WHERE id = ?1 AND deleted_at IS NULL";
 const LIST: &str = "SELECT * FROM workspaces WHERE id > ?1 AND deleted_at IS NULL ORDER BY id LIMIT ?2";
+const USAGE: &str = "SELECT count(*) AS workspaces, coalesce(sum(connection_count), 0) AS connections
+    FROM (SELECT connection_count FROM workspaces WHERE deleted_at IS NULL LIMIT ?1)";
+/// Workspaces of a database that are counted, at most.
+pub const WORKSPACES_COUNTED: i64 = 10_000;
 const UPDATE: &str = "UPDATE workspaces SET name = coalesce(?2, name), allowed_origins = coalesce(?3, allowed_origins) WHERE id = ?1 RETURNING *";
 
 impl FromRow for Workspace {
@@ -33,10 +38,46 @@ pub async fn get(db: &impl Database, id: &WorkspaceId) -> StoreResult<Option<Wor
     query_first(db, sql!(SELECT, id)).await
 }
 
-/// Workspaces by id, after a cursor.
-pub async fn list(db: &impl Database, after: &str, limit: i64) -> StoreResult<Page<Workspace>> {
-    let rows = query_all(db, sql!(LIST, after, limit + 1)).await?;
-    Ok(cut_page(rows, limit, |workspace: &Workspace| workspace.id.to_string()))
+/// Workspaces by id, after one.
+pub async fn list(db: &impl Database, after: &str, limit: i64) -> StoreResult<Vec<Workspace>> {
+    query_all(db, sql!(LIST, after, limit)).await
+}
+
+/// A page of them, of the rows of one database or several.
+pub fn page(rows: Vec<Workspace>, limit: i64) -> Page<Workspace> {
+    cut_page(rows, limit, |workspace| workspace.id.to_string())
+}
+
+/// How much is in a database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DatabaseUsage {
+    /// Workspaces that were not deleted, [`WORKSPACES_COUNTED`] at most.
+    pub workspaces: i64,
+    /// The connections of those.
+    pub connections: i64,
+}
+
+impl FromRow for DatabaseUsage {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
+        Ok(Self { workspaces: row.integer("workspaces")?, connections: row.integer("connections")? })
+    }
+}
+
+/// Counts what is in a database. The connections of each workspace are counted already.
+pub async fn load_usage(db: &impl Database) -> StoreResult<DatabaseUsage> {
+    Ok(query_first(db, sql!(USAGE, WORKSPACES_COUNTED)).await?.unwrap_or_default())
+}
+
+/// The same, and so many of the deleted workspaces that are still there, the earliest deleted first: in one round trip.
+pub async fn load_usage_and_deleted(
+    db: &impl Database,
+    limit: i64,
+) -> StoreResult<(DatabaseUsage, Vec<ErasureProgress>)> {
+    let statements = vec![sql!(USAGE, WORKSPACES_COUNTED), erasing::select_progress(None, limit)];
+    match db.batch(statements).await?.as_slice() {
+        [usage, deleted] => Ok((read_first(usage)?.unwrap_or_default(), read_all(deleted)?)),
+        _ => Ok((DatabaseUsage::default(), vec![])),
+    }
 }
 
 /// Changes the given fields, and returns the row.

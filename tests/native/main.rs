@@ -13,6 +13,7 @@ mod browser_flows;
 mod catalogue_lifecycle;
 mod connect;
 mod contract;
+mod databases;
 mod defaults;
 mod definition_changes;
 mod destinations;

@@ -86,7 +86,7 @@ fn a_key_reads_the_database_of_its_shard_and_no_other() {
     fixture.world.more_databases = vec![Rc::new(TestDatabase::new())];
     let (world, second) = (fixture.world.clone(), Rc::clone(&fixture.world.more_databases[0]));
     let context = world.context().in_shard(Shard::new(1).unwrap()).unwrap();
-    let made = world.run(workspaces::create_workspace(&context, "Second")).unwrap();
+    let made = world.run(workspaces::create_workspace(&context, "Second", Some(1))).unwrap();
     assert_eq!((made.workspace.id.shard(), made.key.id.shard()), (context.shard(), context.shard()));
     let (first, connection) = (first_key(&fixture), fixture.connect("ann"));
     let paths = [format!("/v1/connections/{connection}"), format!("/v1/connections/{connection}/events")];

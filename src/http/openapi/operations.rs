@@ -192,10 +192,12 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
     match handler {
         // Operator
         Handler::CreateWorkspace => operation(OPERATOR, "Create a workspace and its first key")
-            .answers(201, "The workspace. Its first key is shown only here."),
+            .about("With several databases, the workspace is in one of them, for ever: the one that the request names, or the one with the fewest workspaces.")
+            .answers(201, "The workspace. Its first key is shown only here.")
+            .refuses(409, "`conflict`: the database is closed to new workspaces, or each of them is (`CLOSED_DATABASES`)."),
         Handler::ListWorkspaces => operation(OPERATOR, "List workspaces")
             .paged()
-            .answers(200, "Workspaces, by id."),
+            .answers(200, "Workspaces, by database and id."),
         Handler::GetWorkspace => operation(OPERATOR, "Show a workspace")
             .about("Also one that was deleted and is not erased yet.")
             .answers(200, "The workspace."),
@@ -203,10 +205,10 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .about("From the answer on, all access is blocked: keys, sessions, links, sign-in links and flows have ended, nothing can be created, and one cache entry invalidates all others. Scheduled runs then revoke the grants at the apps and erase the rows. `GET` of the workspace shows the progress until everything is erased.")
             .answers(200, "All its keys, sessions, links and connections have ended."),
         Handler::GetStatus => operation(OPERATOR, "Show the status of the installation")
-            .answers(200, "Version, migrations, key ring, re-sealing, due checks, the last scheduled run."),
-        Handler::GetHealth => operation(OPERATOR, "Check that database and key ring work")
+            .answers(200, "Version, migrations, key ring, re-sealing, due checks, the last scheduled run, of all databases together; and each database. One that does not answer is named in `databases`; if none does, the answer is 503."),
+        Handler::GetHealth => operation(OPERATOR, "Check that databases and key ring work")
             .answers(200, "They work.")
-            .answers(503, "They do not (`unavailable`, no details), or the operator is changing the database (`maintenance`)."),
+            .answers(503, "One of them does not (`unavailable`, no details), or the operator is changing the database (`maintenance`)."),
         Handler::GetOpenapi => operation(OPERATOR, "Get this document")
             .answers(200, "This document.")
             .content_type("application/json")

@@ -6,9 +6,9 @@ use crate::cache::{self, CacheRemovalStatus};
 use crate::caller::KeyScope;
 use crate::http::body::Flat;
 use crate::ids::{ApiKeyId, WorkspaceId};
-use crate::installation::InstallationStatus;
+use crate::installation::{DatabaseState, DatabaseStatus, InstallationStatus};
 use crate::store::erasing::{ErasureProgress, STATUS_ROWS_COUNTED};
-use crate::store::maintenance::InstallationState;
+use crate::store::maintenance::{InstallationState, LastRun};
 use crate::store::reseals::ResealProgress;
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
@@ -16,12 +16,32 @@ use crate::workload::{CheckProgress, Forecast};
 use crate::workspace::Workspace;
 use crate::workspaces::{CreatedWorkspace, WorkspaceState};
 
+/// A workspace, and the database that it is in.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "OperatorWorkspace"))]
+pub(crate) struct PlacedWorkspace {
+    #[serde(flatten)]
+    workspace: Flat<Workspace>,
+    /// The number of its database.
+    #[cfg_attr(test, schemars(range(max = 999)))]
+    database: u16,
+}
+
+impl From<Workspace> for PlacedWorkspace {
+    fn from(workspace: Workspace) -> Self {
+        Self { database: workspace.id.shard().number(), workspace: Flat(workspace) }
+    }
+}
+
 /// A new workspace.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct CreatedWorkspaceResponse {
     id: WorkspaceId,
     name: String,
+    /// The number of the database that it is in.
+    #[cfg_attr(test, schemars(range(max = 999)))]
+    database: u16,
     created_at: Timestamp,
     key: FirstKey,
 }
@@ -40,6 +60,7 @@ struct FirstKey {
 impl From<CreatedWorkspace> for CreatedWorkspaceResponse {
     fn from(CreatedWorkspace { workspace, key, key_text }: CreatedWorkspace) -> Self {
         Self {
+            database: workspace.id.shard().number(),
             id: workspace.id,
             name: workspace.name,
             created_at: workspace.created_at,
@@ -53,7 +74,7 @@ impl From<CreatedWorkspace> for CreatedWorkspaceResponse {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct WorkspaceStateResponse {
     #[serde(flatten)]
-    workspace: Flat<Workspace>,
+    workspace: Flat<PlacedWorkspace>,
     deleted_at: Option<Timestamp>,
     /// Null unless it was deleted.
     cache_entries: Option<CacheRemovalStatus>,
@@ -65,18 +86,18 @@ impl From<WorkspaceState> for WorkspaceStateResponse {
     fn from(state: WorkspaceState) -> Self {
         match state {
             WorkspaceState::Active(workspace) => {
-                Self { workspace: Flat(workspace), deleted_at: None, cache_entries: None, erasing: None }
+                Self { workspace: Flat(workspace.into()), deleted_at: None, cache_entries: None, erasing: None }
             }
             WorkspaceState::Deleted(progress) => Self {
                 deleted_at: Some(progress.deleted_at),
                 cache_entries: Some(copies(&progress)),
                 erasing: Some(ErasureProgressResponse::of(&progress)),
-                workspace: Flat(Workspace {
+                workspace: Flat(PlacedWorkspace::from(Workspace {
                     id: progress.workspace,
                     name: progress.name,
                     allowed_origins: vec![],
                     created_at: progress.created_at,
-                }),
+                })),
             },
         }
     }
@@ -136,7 +157,7 @@ impl From<ErasureProgress> for DeletedWorkspaceResponse {
 pub(crate) struct StatusResponse {
     /// This program's version.
     version: &'static str,
-    /// Names of the applied migrations.
+    /// Names of the migrations that were applied to every database.
     migrations: Vec<String>,
     /// The key ring, and keys that rows need but the ring does not have.
     keys: Vec<EncryptionKeyStatus>,
@@ -153,7 +174,59 @@ pub(crate) struct StatusResponse {
     cache_entries_left: i64,
     /// Deleted workspaces that are not erased yet, at most 100, the earliest deleted first.
     erasing: Vec<ErasingWorkspace>,
+    /// With several databases: of the last run in each of them, the one that began longest ago.
     last_cron_run: Option<CronRun>,
+    /// The databases, in the order of their numbers. Everything above is of those that are `reachable`, together.
+    databases: Vec<DatabaseStatusResponse>,
+}
+
+/// A database.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DatabaseStatus"))]
+struct DatabaseStatusResponse {
+    /// Its number, as in `database` of a workspace.
+    #[cfg_attr(test, schemars(range(max = 999)))]
+    database: u16,
+    /// The name of its binding: `DB`, `DB_1`, ….
+    binding: String,
+    /// Whether it takes new workspaces. Not if it is in `CLOSED_DATABASES`.
+    open: bool,
+    /// Whether it answers and can be used.
+    reachable: bool,
+    /// What is wrong, if it can't be used. The members below are null then.
+    problem: Option<String>,
+    /// Names of the applied migrations.
+    migrations: Option<Vec<String>>,
+    /// Workspaces that were not deleted. At most 10,000 are counted.
+    workspaces: Option<i64>,
+    /// The connections of these workspaces.
+    connections: Option<i64>,
+    /// Connections whose check is due. At most 10,000 are counted.
+    due_checks: Option<i64>,
+    last_cron_run: Option<CronRun>,
+}
+
+impl From<DatabaseStatus> for DatabaseStatusResponse {
+    fn from(DatabaseStatus { shard, is_open, state }: DatabaseStatus) -> Self {
+        let (state, problem) = match state {
+            Ok(state) => (Some(state), None),
+            Err(error) => (None, Some(error.detail)),
+        };
+        let usage = state.as_ref().map(|state| state.usage);
+        let state = state.map(|state| state.state);
+        Self {
+            database: shard.number(),
+            binding: shard.binding(),
+            open: is_open,
+            reachable: state.is_some(),
+            problem,
+            workspaces: usage.map(|usage| usage.workspaces),
+            connections: usage.map(|usage| usage.connections),
+            due_checks: state.as_ref().map(|state| state.due_checks),
+            last_cron_run: state.as_ref().and_then(|state| state.last_run.clone()).map(CronRun::of),
+            migrations: state.map(|state| state.migrations),
+        }
+    }
 }
 
 /// Whether the scheduled checks are done in time, and what else the scheduled run has to do.
@@ -192,14 +265,14 @@ enum ScheduledWorkState {
 }
 
 impl ScheduledWork {
-    fn of(state: &InstallationState, forecast: Forecast) -> Self {
+    fn of(state: &InstallationState, forecast: Forecast, due_checks_complete: bool) -> Self {
         Self {
             state: match forecast.progress {
                 CheckProgress::CaughtUp => ScheduledWorkState::CaughtUp,
                 CheckProgress::CatchingUp => ScheduledWorkState::CatchingUp,
                 CheckProgress::FallingBehind => ScheduledWorkState::FallingBehind,
             },
-            due_checks_complete: state.due_checks < STATUS_ROWS_COUNTED,
+            due_checks_complete,
             oldest_due_at: state.oldest_due_at,
             due_within_an_hour: state.due_within_an_hour,
             checks_per_hour: forecast.checks_per_hour,
@@ -292,11 +365,23 @@ struct CronRun {
     summary: Option<serde_json::Value>,
 }
 
+impl CronRun {
+    fn of(run: LastRun) -> Self {
+        Self {
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            summary: run.summary.and_then(|text| serde_json::from_str(&text).ok()),
+        }
+    }
+}
+
 impl StatusResponse {
-    pub(crate) fn of(
-        key_ring: &KeyRing,
-        InstallationStatus { state, deleted_workspaces, reseal, forecast }: InstallationStatus,
-    ) -> Self {
+    pub(crate) fn of(key_ring: &KeyRing, InstallationStatus { sum, databases }: InstallationStatus) -> Self {
+        let DatabaseState { state, deleted_workspaces, reseal, forecast, .. } = sum;
+        let due_checks_complete = databases
+            .iter()
+            .filter_map(|database| database.state.as_ref().ok())
+            .all(|database| database.state.due_checks < STATUS_ROWS_COUNTED);
         let rows = |id: &str| state.sealed_under.iter().find(|(known, _)| known == id).map_or(0, |(_, rows)| *rows);
         let on_ring = key_ring.ids().map(|id| EncryptionKeyStatus {
             id: id.to_owned(),
@@ -313,15 +398,12 @@ impl StatusResponse {
             keys_complete: state.is_sealed_under_complete,
             reseal: ResealStatus::of(reseal.as_ref(), key_ring.sealing_key_id(), &state),
             due_checks: state.due_checks,
-            scheduled_work: ScheduledWork::of(&state, forecast),
+            scheduled_work: ScheduledWork::of(&state, forecast, due_checks_complete),
             cache_entries_left: state.cache_deletes,
             erasing: deleted_workspaces.into_iter().map(ErasingWorkspace::from).collect(),
-            last_cron_run: state.last_run.map(|run| CronRun {
-                started_at: run.started_at,
-                finished_at: run.finished_at,
-                summary: run.summary.and_then(|text| serde_json::from_str(&text).ok()),
-            }),
+            last_cron_run: state.last_run.map(CronRun::of),
             migrations: state.migrations,
+            databases: databases.into_iter().map(DatabaseStatusResponse::from).collect(),
         }
     }
 }

@@ -205,6 +205,8 @@ pub(crate) struct World {
     pub(crate) more_databases: Vec<Rc<TestDatabase>>,
     /// The shard that invocations begin in.
     pub(crate) shard: Shard,
+    /// `CLOSED_DATABASES`, if the operator has set it.
+    pub(crate) closed_databases: Rc<RefCell<Option<String>>>,
     pub(crate) cache: Rc<TestCache>,
     pub(crate) acme: Rc<Acme>,
     pub(crate) log: Rc<LogLines>,
@@ -245,6 +247,7 @@ impl World {
             db: Rc::new(TestDatabase::new()),
             more_databases: vec![],
             shard: Shard::FIRST,
+            closed_databases: Rc::default(),
             cache: Rc::default(),
             acme: Rc::new(Acme::new(runtime.clone(), Rc::clone(&recorder))),
             log: Rc::default(),
@@ -276,6 +279,11 @@ impl World {
     /// The same with so many databases.
     pub(crate) fn with_databases(self, count: usize) -> Self {
         Self { more_databases: (1..count).map(|_| Rc::new(TestDatabase::new())).collect(), ..self }
+    }
+
+    /// Its databases, in the order of their numbers.
+    pub(crate) fn databases(&self) -> Vec<Rc<TestDatabase>> {
+        std::iter::once(&self.db).chain(&self.more_databases).cloned().collect()
     }
 
     /// The same world, whose invocations begin in another shard.
@@ -400,6 +408,7 @@ impl World {
             access_audience: self.access.borrow().as_ref().map(|access| access[1].clone()),
             access_workspace: self.access.borrow().as_ref().map(|access| access[2].clone()),
             access_admin_groups: self.access.borrow().as_ref().map(|access| access[3].clone()),
+            closed_databases: self.closed_databases.borrow().clone(),
             ..EnvVariables::default()
         })
         .unwrap()
