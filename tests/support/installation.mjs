@@ -28,7 +28,8 @@ export const createKeyRing = (id = "k1") => `${id}:${randomBytes(32).toString("b
  *
  * - `accessTokenTtl`, `firstTokenTtl`, `refreshTokens`: options of the OAuth server.
  * - `vars`, `secrets`: of the Worker, in addition to the usual ones.
- * - `configs`: configuration files, one for each Worker. All Workers share one database.
+ * - `configs`: configuration files, one for each Worker. All Workers share their databases.
+ * - `databases`: the bindings of all databases that they have.
  * - `workspace: false`: creates no workspace, app and client, for a Worker that cannot create them.
  */
 export async function startInstallation({
@@ -38,6 +39,7 @@ export async function startInstallation({
   vars,
   secrets,
   configs = ["./wrangler.toml"],
+  databases = ["DB"],
   workspace = true,
 } = {}) {
   const adminKey = randomBytes(32).toString("base64url");
@@ -52,7 +54,7 @@ export async function startInstallation({
   const server = createTestHarness(options);
   await server.listen();
   const worker = server.getWorker();
-  await worker.applyD1Migrations("DB");
+  for (const binding of databases) await worker.applyD1Migrations(binding);
 
   let running = 0;
   // A database statement blocks this process until the Worker answers, and the Worker blocks when nobody reads its log.
@@ -139,17 +141,18 @@ export async function startInstallation({
 }
 
 /**
- * A configuration file like wrangler.toml, for a Worker of another name over the same database, or without the Durable
- * Object.
+ * A configuration file like wrangler.toml, for a Worker of another name over the same database, without the Durable Object,
+ * or with further databases, by their bindings.
  */
-export function writeConfigFile({ name = "connections", refresher = true }) {
+export function writeConfigFile({ name = "connections", refresher = true, further = [] }) {
   const ours = readFileSync(join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^name = .*$/m, `name = "${name}"`)
     .replace(/^main = .*$/m, `main = "${join(ROOT, "build/index.js")}"`)
     .replace(/^migrations_dir = .*$/m, `migrations_dir = "${join(ROOT, "migrations")}"\ndatabase_id = "one-database"`);
   const durableObject = /^\[\[durable_objects\.bindings\]\]\n[^[]*|^\[\[migrations\]\]\n.*\n.*\n/gm;
   const file = join(mkdtempSync(join(tmpdir(), "connections-")), "wrangler.toml");
-  writeFileSync(file, refresher ? ours : ours.replace(durableObject, ""));
+  const tables = further.map((binding) => `\n[[d1_databases]]\nbinding = "${binding}"\ndatabase_name = "${binding}"\ndatabase_id = "${binding}"\nmigrations_dir = "${join(ROOT, "migrations")}"\n`);
+  writeFileSync(file, (refresher ? ours : ours.replace(durableObject, "")) + tables.join(""));
   return file;
 }
 
