@@ -678,6 +678,11 @@ fn a_signed_out_person_is_led_back_and_learns_nothing() {
             "{at}"
         );
     }
+    // A workspace that was deleted is none of them, also before its rows are erased.
+    let operator = "abcdefghijklmnopqrstuvwxyz0123456789";
+    let path = format!("/v1/workspaces/{}", other.workspace);
+    assert_eq!(call(&fixture, operator, Method::Delete, &path, &Value::Null).0, 200);
+    assert!(TestBrowser::new(&fixture).get(&real).body.contains(&href));
     // A form without a session is refused as before.
     assert_eq!(post(&mut browser, &format!("/connections/{connection}/rename"), "name=x").status, 401);
 }
