@@ -83,7 +83,6 @@ macro_rules! listed {
     FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
     WHERE ",
             $live,
-            " AND ",
             is_not_denied!("c"),
             " AND ",
             $first,
