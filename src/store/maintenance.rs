@@ -94,14 +94,16 @@ const DUE_SOON: &str = "SELECT count(*) AS n FROM
 const ENDED: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM connections WHERE deleted_at IS NOT NULL LIMIT ?1)";
 const REVOCATIONS: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM revocations LIMIT ?1)";
 /// Some rows of each table, and which keys sealed them. Ids are random, so these are like the others. The pass that
-/// seals again goes the other way, so these are its last.
+/// seals again goes the other way, so these are its last. D1 takes five terms of a compound `SELECT` at most, so there are
+/// two.
 const SEALED_UNDER: &str = "SELECT part, substr(sealed, 5, instr(substr(sealed, 5), '.') - 1) AS key_id, count(*) AS n FROM (
-      SELECT 0 AS part, sealed_credential AS sealed FROM (SELECT sealed_credential FROM connections ORDER BY id DESC LIMIT ?1)
+      SELECT * FROM (SELECT 0 AS part, sealed_credential AS sealed FROM (SELECT sealed_credential FROM connections ORDER BY id DESC LIMIT ?1)
       UNION ALL SELECT 1, sealed_secret FROM (SELECT sealed_secret FROM oauth_clients ORDER BY id DESC LIMIT ?1)
       UNION ALL SELECT 2, sealed_tokens FROM (SELECT sealed_tokens FROM revocations ORDER BY id DESC LIMIT ?1)
-      UNION ALL SELECT 3, sealed_verifier FROM (SELECT sealed_verifier FROM flows ORDER BY id DESC LIMIT ?1)
-      UNION ALL SELECT 4, sealed_grant FROM (SELECT sealed_grant FROM flows ORDER BY id DESC LIMIT ?1)
-      UNION ALL SELECT 5, sealed_answer FROM (SELECT sealed_answer FROM idempotent_requests ORDER BY id DESC LIMIT ?1))
+      UNION ALL SELECT 3, sealed_verifier FROM (SELECT sealed_verifier FROM flows ORDER BY id DESC LIMIT ?1))
+      UNION ALL SELECT * FROM (SELECT 4 AS part, sealed_grant AS sealed FROM (SELECT sealed_grant FROM flows ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 5, sealed_answer FROM (SELECT sealed_answer FROM idempotent_requests ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 6, sealed_secret FROM (SELECT sealed_secret FROM identity_providers ORDER BY id DESC LIMIT ?1)))
     GROUP BY 1, 2 ORDER BY 1, 2";
 /// Rows of a table whose keys the status counts, at most.
 pub const SEALED_ROWS_COUNTED: i64 = 5_000;

@@ -102,10 +102,12 @@ macro_rules! part {
         )
     };
 }
-/// The next page. A connection that has ended is sealed under the previous generation.
+/// The next page. A connection that has ended is sealed under the previous generation. D1 takes five terms of a compound
+/// `SELECT` at most, so there are two.
 const PAGE: &str = concat!(
     "SELECT id, number, workspace_id, generation, version, sealed FROM (
-      SELECT *, sum(coalesce(length(sealed), 0)) OVER (ORDER BY id, number) - coalesce(length(sealed), 0) AS ahead FROM (",
+      SELECT *, sum(coalesce(length(sealed), 0)) OVER (ORDER BY id, number) - coalesce(length(sealed), 0) AS ahead FROM (
+      SELECT * FROM (",
     part!("0", "connections", "sealed_credential", "generation - (deleted_at IS NOT NULL)", "version"),
     " UNION ALL ",
     part!("1", "oauth_clients", "sealed_secret", "0", "0"),
@@ -113,13 +115,15 @@ const PAGE: &str = concat!(
     part!("2", "revocations", "sealed_tokens", "0", "0"),
     " UNION ALL ",
     part!("3", "flows", "sealed_verifier", "0", "0"),
-    " UNION ALL ",
+    " ORDER BY id, number LIMIT ?3)
+      UNION ALL SELECT * FROM (",
     part!("4", "flows", "sealed_grant", "0", "0"),
     " UNION ALL ",
     part!("5", "idempotent_requests", "sealed_answer", "0", "0"),
     " UNION ALL ",
     part!("6", "identity_providers", "sealed_secret", "0", "0"),
-    " ORDER BY id, number LIMIT ?3)) WHERE ahead < ?4 ORDER BY id, number"
+    " ORDER BY id, number LIMIT ?3)
+      ORDER BY id, number LIMIT ?3)) WHERE ahead < ?4 ORDER BY id, number"
 );
 
 /// Replaces exactly the envelopes that were read. What was written in the meantime stays.

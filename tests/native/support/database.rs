@@ -21,6 +21,8 @@ use super::{growth, plans};
 
 /// The longest `LIKE` pattern in bytes, as in D1.
 const MAX_LIKE_BYTES: i32 = 50;
+/// The most terms of a compound `SELECT`, as in D1.
+const MAX_COMPOUND_TERMS: i32 = 5;
 const MIGRATIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
 
 /// What happens to a batch.
@@ -278,6 +280,7 @@ impl Drop for TestDatabase {
 pub(crate) fn empty() -> Connection {
     let sqlite = Connection::open_in_memory().unwrap();
     sqlite.set_limit(Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MAX_LIKE_BYTES).unwrap();
+    sqlite.set_limit(Limit::SQLITE_LIMIT_COMPOUND_SELECT, MAX_COMPOUND_TERMS).unwrap();
     sqlite.set_prepared_statement_cache_capacity(256);
     // A statement is planned once, not again for each value.
     sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
