@@ -74,7 +74,6 @@ fn path_job<'a>(call: &'a Call<'_>) -> Result<&'a DisconnectJob> {
     }
 }
 
-#[expect(clippy::unused_async, reason = "the table of routes awaits every handler")]
 pub(super) async fn get_job<P: Ports>(_context: &Context<P>, call: &Call<'_>) -> Result<Json<JobResponse>> {
     Ok(Json::ok(JobResponse::from(path_job(call)?.clone())))
 }
