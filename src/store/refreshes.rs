@@ -134,8 +134,8 @@ const LEASE_DUE: &str = concat!(
 );
 /// Of those that have been due for longest, the ones of deleted workspaces.
 const DROP_DUE: &str = "UPDATE connections SET next_check_at = NULL WHERE id IN
-    (SELECT d.id FROM (SELECT id, workspace_id FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1
-      ORDER BY next_check_at LIMIT ?2) d JOIN workspaces w ON w.id = d.workspace_id AND w.deleted_at IS NOT NULL)";
+    (SELECT bounded.id FROM (SELECT id, workspace_id FROM connections WHERE next_check_at IS NOT NULL AND next_check_at <= ?1
+      ORDER BY next_check_at LIMIT ?2) bounded JOIN workspaces w ON w.id = bounded.workspace_id AND w.deleted_at IS NOT NULL)";
 /// How many of those are looked at.
 const MOST_DROPPED: i64 = 500;
 
