@@ -174,6 +174,10 @@ impl AccessFixture {
             ("job", job),
         ]);
         let key = if kind == KeyVariant::OtherWorkspace { other_workspace_key(&fixture) } else { mine };
+        fixture.world.db.tamper(
+            "INSERT INTO identity_providers SELECT 'cli_' || substr(id, 4), id, 'https://login.example', 'client', 'sealed', 'basic',
+              'https://login.example/a', 'https://login.example/t', 'https://login.example/k', 1, '[]', '[]', 1, 1 FROM workspaces",
+        );
         Self { fixture, key, listed, others }
     }
 

@@ -54,6 +54,7 @@ fn creating_requests() -> Vec<(&'static str, Value, &'static str)> {
         ),
         ("/v1/links", json!({ "app": "acme" }), "connect_links"),
         ("/v1/sign-in-links", json!({ "user": { "id": "ann" } }), "sign_in_links"),
+        ("/v1/apps/{app}/disconnect-all", json!({ "confirm": "acme", "reason": "A leak." }), "disconnect_jobs"),
     ]
 }
 
@@ -80,6 +81,7 @@ fn every_route_that_creates_something_can_be_repeated() {
         let fixture = Fixture::new();
         let key = first_key(&fixture);
         let key = caller(path, &key);
+        let path = &path.replace("{app}", "acme");
         let first = send(&fixture, key, path, "a b-1", &body);
         assert_eq!(first.status, 201, "{path}: {}", first.body);
         let rows = count(&fixture, table);
@@ -102,8 +104,8 @@ fn no_secret_is_kept_and_no_answer_stands_in_clear() {
     for (path, body, _) in creating_requests() {
         let fixture = Fixture::new();
         let key = first_key(&fixture);
-        assert_eq!(send(&fixture, caller(path, &key), path, "k", &body).status, 201);
-        let shows_secret = !["/v1/apps", "/v1/connections"].contains(&path);
+        assert_eq!(send(&fixture, caller(path, &key), &path.replace("{app}", "acme"), "k", &body).status, 201);
+        let shows_secret = !["/v1/apps", "/v1/connections", "/v1/apps/{app}/disconnect-all"].contains(&path);
         let sealed = fixture.world.db.query_number(
             "SELECT count(*) FROM idempotent_requests WHERE sealed_answer LIKE 'cx1.k1.%' AND sealed_answer NOT LIKE '%\"%'",
         );
