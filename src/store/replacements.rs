@@ -65,9 +65,11 @@ const IS_INVOLVED: &str = concat!(
     ") AS n"
 );
 /// The connection, unless another one answers for it.
-const GET_UNREPLACED: &str =
+const GET_UNREPLACED: &str = concat!(
     "SELECT * FROM connections c WHERE c.workspace_id = ?1 AND c.id = ?2 AND c.deleted_at IS NULL
-      AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.connection_id = c.id)";
+      AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.connection_id = c.id) AND ",
+    is_not_denied!("c")
+);
 const ERASE: &str = "DELETE FROM replacements WHERE connection_id IN (SELECT value FROM json_each(?1))";
 const ERASE_ANSWERING: &str = "DELETE FROM replacements WHERE replaced_by IN (SELECT value FROM json_each(?1))
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.id = replacements.replaced_by AND c.deleted_at IS NULL)";
