@@ -593,7 +593,7 @@ fn a_step_that_names_another_connection_is_told_apart_for_a_week() {
     );
     let at = fixture.world.now();
     let change = json!({ "from": { "id": ann, "name": "Acme (ann@acme.example)" }, "at": at, "by": "id" });
-    assert_eq!(changed_in_detail(&fixture), [change.clone()]);
+    assert_eq!(changed_in_detail(&fixture), std::slice::from_ref(&change));
     fixture.world.advance_clock(DAY / 2);
     run_step(&fixture, &bob);
     let preflight = get(&fixture, "/v1/workflows/invoices/preflight");

@@ -265,6 +265,27 @@ fn other_account_question(before: Option<&str>, now: Option<&str>, name: &str) -
     }
 }
 
+/// The pages of whoever is about to sign in.
+fn sign_in_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
+    let text = words.to_owned();
+    vec![
+        sign_in(shell, &SignInView { workspace: text.clone(), user: text.clone(), action: format!("/in/{words}") }),
+        provider_sign_in(
+            shell,
+            &ProviderSignInView {
+                workspace: text.clone(),
+                provider: text.clone(),
+                action: format!("/in/{words}"),
+                return_to: Some(text.clone()),
+                replaces: Some((text.clone(), text.clone())),
+            },
+        ),
+        sign_in_required(&SignInChoice::LinkOnly),
+        sign_in_required(&SignInChoice::AskForWorkspace { return_to: Some("/connections/<b>".into()) }),
+        sign_in_required(&SignInChoice::OnlyWorkspace { href: "/sign-in/ws_1".into() }),
+    ]
+}
+
 /// Every page in every shape, with these words in every field.
 fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     let shell = PageContext { signed_in_as: Some(words), csrf: Some(csrf) };
@@ -317,7 +338,8 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     let duplicate = ChoiceQuestion::Duplicate { account: text.clone(), existing_connection_name: text.clone() };
     let links = vec![(text.clone(), format!("/{words}")), (text.clone(), text.clone())];
     let said = Message { title: text.clone(), text: format!("{words}\n\n{words}"), tone: Tone::Good, links };
-    let pages: Vec<Markup> = vec![
+    let mut pages = sign_in_pages(&shell, words);
+    pages.extend([
         connection_list(&shell, &connection_list_view(words)),
         connection_list(&shell, &ConnectionListView { connections: Vec::new(), ..connection_list_view(words) }),
         connection_list(&shell, &ConnectionListView::default()),
@@ -350,23 +372,9 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
         choose(&shell, &choose_view(words, other_account_question(Some(words), None, words))),
         choose(&shell, &ChooseView { entered_manually: true, ..choose_view(words, duplicate.clone()) }),
         choose(&shell, &choose_view(words, duplicate)),
-        sign_in(&shell, &SignInView { workspace: text.clone(), user: text.clone(), action: format!("/in/{words}") }),
-        provider_sign_in(
-            &shell,
-            &ProviderSignInView {
-                workspace: text.clone(),
-                provider: text.clone(),
-                action: format!("/in/{words}"),
-                return_to: Some(text.clone()),
-                replaces: Some((text.clone(), text.clone())),
-            },
-        ),
-        sign_in_required(&SignInChoice::LinkOnly),
-        sign_in_required(&SignInChoice::AskForWorkspace { return_to: Some("/connections/<b>".into()) }),
-        sign_in_required(&SignInChoice::OnlyWorkspace { href: "/sign-in/ws_1".into() }),
         message(&shell, &said),
         message(&shell, &refusal_message(CallbackRefusal::UnknownState)),
-    ];
+    ]);
     pages.into_iter().map(Markup::into_string).collect()
 }
 
