@@ -171,8 +171,10 @@ fn a_failed_request_can_be_repeated_and_creates_one_thing() {
                 "apps" => "INSERT INTO apps",
                 "connections" => "INSERT INTO connections",
                 "connect_links" => "INSERT INTO connect_links",
+                "disconnect_jobs" => "INSERT INTO disconnect_jobs",
                 _ => "INSERT INTO sign_in_links",
             };
+            let path = &path.replace("{app}", "acme");
             fixture.world.db.fault_rules.borrow_mut().push(FaultRule { statement_part, times: 1, fault });
             let first = send(&fixture, &key, path, "k", &body);
             let again = if first.status >= 500 { send(&fixture, &key, path, "k", &body) } else { first };

@@ -203,9 +203,9 @@ const OF_WORKFLOW: &str = "SELECT connection_id FROM uses WHERE workspace_id = ?
 pub const MOST_EXAMINED: i64 = 1_000;
 /// Connections that one statement looks at. The database runs one statement at a time: between two of them, those of
 /// other workspaces have their turn.
-pub const EXAMINED_AT_ONCE: i64 = 250;
+pub const EXAMINED_AT_ONCE: i64 = 200;
 /// The same of connections that are named: each is looked up apart, and those that are found are sorted.
-const NAMED_AT_ONCE: usize = 100;
+const NAMED_AT_ONCE: usize = 80;
 /// Uses of a workflow that are looked up to find its connections. Where there are more, the list is read in order.
 const MOST_USES_OF_WORKFLOW: i64 = 1_000;
 
