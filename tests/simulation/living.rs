@@ -223,7 +223,8 @@ impl Living<'_> {
             Deed::Call { worker, connection, mode, workflow } => self.call((worker, connection), mode, workflow),
             Deed::CallInAnOutage { worker, connection, workflow } => {
                 self.outages.begin(Kind::Record, 60);
-                let last = run.run(resolve_from_worker(stage, worker, connection, ask(Mode::Available, workflow)));
+                let last =
+                    run.run(resolve_from_worker(stage, worker, connection, ask(Mode::Available, workflow, connection)));
                 self.outages.end(Kind::Record);
                 self.reports.called_in_an_outage(stage, connection, last.as_ref());
             }
@@ -262,7 +263,8 @@ impl Living<'_> {
 
     fn call(&mut self, (worker, connection): (usize, usize), mode: Mode, workflow: usize) {
         let stage = self.stage;
-        let answered = stage.fixture.world.run(resolve_from_worker(stage, worker, connection, ask(mode, workflow)));
+        let answered =
+            stage.fixture.world.run(resolve_from_worker(stage, worker, connection, ask(mode, workflow, connection)));
         self.reports.called(stage, (connection, workflow), mode, answered.as_ref());
         self.sleep_until(self.now_ms() + BEHIND);
     }
@@ -374,7 +376,8 @@ impl Living<'_> {
     }
 }
 
-fn ask(mode: Mode, workflow: usize) -> ResolveRequest {
+/// Each connection has its own step, so no step ever changes its connection, and none is told to have.
+fn ask(mode: Mode, workflow: usize, connection: usize) -> ResolveRequest {
     let consistency = match mode {
         Mode::Strong => Consistency::Strong,
         Mode::Available => Consistency::Available,
@@ -383,7 +386,7 @@ fn ask(mode: Mode, workflow: usize) -> ResolveRequest {
     ResolveRequest {
         consistency,
         workflow: Some(name_of(workflow)),
-        step: Some("1".into()),
+        step: Some(connection.to_string()),
         ..ResolveRequest::default()
     }
 }
