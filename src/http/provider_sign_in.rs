@@ -189,12 +189,18 @@ pub(super) async fn respond_signed_out<P: Ports>(
         return Ok(Response::see_other(asked.as_deref().unwrap_or("/")).with_header("set-cookie", cookie));
     }
     let return_to = asked.filter(|path| path != "/");
-    let choice = match identity::find_only_sign_in(context).await? {
-        (_, false) => return Err(error),
-        (Some(workspace), _) if Shard::new(1).and_then(|second| context.in_shard(second)).is_none() => {
-            SignInChoice::OnlyWorkspace { href: sign_in_path(&workspace, return_to.as_deref()) }
+    let has_one_database = Shard::new(1).and_then(|second| context.in_shard(second)).is_none();
+    let choice = if has_one_database {
+        match identity::find_only_sign_in(context).await? {
+            (_, false) => return Err(error),
+            (Some(workspace), _) => {
+                SignInChoice::OnlyWorkspace { href: sign_in_path(&workspace, return_to.as_deref()) }
+            }
+            (None, _) => SignInChoice::AskForWorkspace { return_to },
         }
-        _ => SignInChoice::AskForWorkspace { return_to },
+    } else {
+        // Any of them may have a provider, and nobody without a session makes all of them look.
+        SignInChoice::AskForWorkspace { return_to }
     };
     access_log::write_refusal(context, call, Some(route), &error);
     Ok(Response::html(401, page::sign_in_required(&choice)))

@@ -491,3 +491,17 @@ fn nothing_of_a_database_that_is_not_bound_is_asked_for_or_answered() {
     assert_eq!(counts(&less)[0], before, "no database was asked");
     assert_eq!(less.cache.gets.get(), reads, "nor the cache");
 }
+
+#[test]
+fn a_person_without_a_session_finds_the_provider_of_a_workspace_in_any_database() {
+    let fixture = fixture_in(&world(2), 1);
+    let workspace = &fixture.workspace;
+    fixture.world.more_databases[0].tamper(&format!(
+        "INSERT INTO identity_providers (id, workspace_id, issuer, client_id, sealed_secret, client_auth, authorize_url, token_url,
+          keys_url, sends_issuer, allowed_domains, admin_groups, created_at, updated_at)
+        VALUES ('cli_' || substr('{workspace}', 4), '{workspace}', 'https://login.example', 'us', 'v1.k.x', 'basic',
+          'https://login.example/a', 'https://login.example/t', 'https://login.example/k', 0, '[]', '[]', 1, 1)"
+    ));
+    let page = TestBrowser::new(&fixture).get("/");
+    assert!(page.status == 401 && page.body.contains("Workspace id"), "{}", page.body);
+}
