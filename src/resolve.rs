@@ -136,7 +136,7 @@ pub async fn resolve<P: Ports>(
     }
     let step = request.as_ref().map_or(("", ""), ResolveRequest::workflow_and_step);
     let known = context.ports.isolate_cache().definitions().of_connection(id);
-    let revision = known.as_ref().map(|known| known.revision);
+    let revision = known.as_ref().map(|known| (&known.connection, known.revision));
     match connections::load_for_resolve(context.db(), &presented.id, id, step, revision).await {
         Ok(read) => resolve_from_database(context, presented, read, known, request).await,
         Err(error @ (DatabaseError::Unavailable(_) | DatabaseError::NotMigrated(_)))
@@ -208,13 +208,13 @@ fn app_of_connection<P: Ports>(
 ) -> Result<Rc<App>> {
     let revision = connection.app_revision;
     if definition == Some("")
-        && let Some(known) = known.filter(|known| known.revision == revision)
+        && let Some(known) = known.filter(|known| known.revision == revision && known.connection == connection.id)
     {
         return Ok(known.app);
     }
     let app = registry::parse_app_revision(context, &connection.app, revision, definition)?;
     if revision > 0 {
-        let seen = KnownDefinition { revision, app: Rc::clone(&app) };
+        let seen = KnownDefinition { connection: connection.id.clone(), revision, app: Rc::clone(&app) };
         context.ports.isolate_cache().definitions().remember_connection(named, &seen);
     }
     Ok(app)

@@ -29,8 +29,8 @@ struct DefinitionCacheState {
     bytes: usize,
     use_count: u64,
     parse_count: u64,
-    /// The revision that a connection was last seen with. It keeps no definition: what gave way is read again.
-    of_connections: HashMap<ConnectionId, (i64, Weak<App>)>,
+    /// Which connection answered for one, and with which revision. It keeps no definition: what gave way is read again.
+    of_connections: HashMap<ConnectionId, (ConnectionId, i64, Weak<App>)>,
 }
 
 impl DefinitionCacheState {
@@ -47,6 +47,8 @@ impl DefinitionCacheState {
 /// The definition that a connection was made with.
 #[derive(Debug, Clone)]
 pub struct KnownDefinition {
+    /// The connection.
+    pub connection: ConnectionId,
     /// Its revision.
     pub revision: i64,
     /// The app.
@@ -75,20 +77,21 @@ impl DefinitionCache {
         app
     }
 
-    /// The definition that a connection was last seen with, if it is still held.
+    /// The definition that was last seen with what answered for a connection, if it is still held.
     pub fn of_connection(&self, connection: &ConnectionId) -> Option<KnownDefinition> {
         let held = self.0.borrow();
-        let (revision, app) = held.of_connections.get(connection)?;
-        Some(KnownDefinition { revision: *revision, app: app.upgrade()? })
+        let (answering, revision, app) = held.of_connections.get(connection)?;
+        Some(KnownDefinition { connection: answering.clone(), revision: *revision, app: app.upgrade()? })
     }
 
-    /// Remembers with which definition a connection was seen.
+    /// Remembers the definition of what answered for a connection.
     pub fn remember_connection(&self, connection: &ConnectionId, known: &KnownDefinition) {
         let mut held = self.0.borrow_mut();
         if held.of_connections.len() >= MOST_CONNECTIONS {
             held.of_connections.clear();
         }
-        held.of_connections.insert(connection.clone(), (known.revision, Rc::downgrade(&known.app)));
+        let seen = (known.connection.clone(), known.revision, Rc::downgrade(&known.app));
+        held.of_connections.insert(connection.clone(), seen);
     }
 
     /// How often a text was parsed.

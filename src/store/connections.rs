@@ -34,7 +34,7 @@ const GET: &str = concat!(
     is_not_denied!("connections")
 );
 /// Key, what answers for the connection, the one that answers, the custom app's definition (empty if the caller has that
-/// revision, `?5`) and the step's use: one row, each found by its primary key. Without the casts
+/// of the connection `?6` with the revision `?5`) and the step's use: one row, each found by its primary key. Without the casts
 /// `SQLite` compiles the statement again at each call, because the plan of a join might depend on the values.
 const FOR_RESOLVE: &str = concat!(
     "SELECT ",
@@ -42,7 +42,7 @@ const FOR_RESOLVE: &str = concat!(
     ", ",
     requested_columns!(),
     ", c.*,
-      (SELECT CASE WHEN a.revision = ?5 THEN '' ELSE a.definition END FROM apps a
+      (SELECT CASE WHEN a.revision = ?5 AND c.id = ?6 THEN '' ELSE a.definition END FROM apps a
         WHERE a.workspace_id = c.workspace_id AND a.id = c.app AND a.revision = c.app_revision) AS definition,
       (SELECT last_used_at FROM uses u WHERE u.connection_id = CAST(?2 AS TEXT) AND u.workflow = ?3 AND u.step = ?4
         AND u.workspace_id = c.workspace_id) AS step_used_at
@@ -253,16 +253,18 @@ fn read_answering(row: &Columns<'_>) -> StoreResult<Option<(Connection, Option<R
     Ok(Some((Connection::from_row(row)?, Some(RequestedConnection { id, environment }))))
 }
 
-/// Everything that a resolve needs, in one round trip by primary keys. The text of the definition with the revision
-/// `known` is left out. A revision never changes while a connection is made with it.
+/// Everything that a resolve needs, in one round trip by primary keys. The text of the definition is left out where the
+/// connection that answers is the `known` one, with that revision. A revision never changes while a connection is made with it;
+/// when none is, its number may be given again.
 pub async fn load_for_resolve(
     db: &impl Database,
     key: &ApiKeyId,
     id: &ConnectionId,
     (workflow, step): (&str, &str),
-    known: Option<i64>,
+    known: Option<(&ConnectionId, i64)>,
 ) -> StoreResult<ResolveData> {
-    let rows = run_statement(db, sql!(FOR_RESOLVE, key, id, workflow, step, known)).await?;
+    let (known, revision) = known.unzip();
+    let rows = run_statement(db, sql!(FOR_RESOLVE, key, id, workflow, step, revision, known)).await?;
     let Some(row) = rows.rows.first().map(Columns) else { return Ok(ResolveData::default()) };
     let key = super::keys::read_key(&row)?;
     let Some((connection, requested)) = read_answering(&row)? else {

@@ -93,6 +93,33 @@ fn an_isolate_reads_a_definition_once_for_each_revision() {
     assert_eq!(version().as_deref(), Some("2"));
 }
 
+/// An app that was deleted and made again has the numbers of revisions that no connection needs any more.
+#[test]
+fn a_revision_whose_number_is_given_again_is_read_again() {
+    let fixture = fixture_in_one_isolate();
+    let (old, new) = (fixture.connect("ann"), fixture.connect("bob"));
+    let version = || {
+        let answered = fixture.resolve(&old, request_for_step("w", "s")).unwrap();
+        answered.resolved.issued.request.headers.get("x-version").cloned()
+    };
+    fixture.put_app_revision(&json!({ "request": { "headers": { "x-version": "2" } } }));
+    fixture.world.db.tamper(&format!("UPDATE connections SET app_revision = 2 WHERE id = '{new}'"));
+    let workspace = &fixture.workspace;
+    fixture.world.db.tamper(&format!(
+        "INSERT INTO replacements (connection_id, workspace_id, replaced_by, across_environments, created_at)
+        VALUES ('{old}', '{workspace}', '{new}', 0, 1)"
+    ));
+    assert_eq!(version().as_deref(), Some("2"));
+    assert_eq!(version().as_deref(), Some("2"));
+    // The one that answered is erased, and with it what kept the revision.
+    fixture.world.db.tamper("DELETE FROM replacements");
+    fixture.world.db.tamper(&format!("UPDATE connections SET deleted_at = 1 WHERE id = '{new}'"));
+    fixture.world.db.tamper("DELETE FROM apps WHERE revision = 2");
+    fixture.put_app_revision(&json!({ "request": { "headers": { "x-version": "another" } } }));
+    fixture.world.db.tamper("UPDATE connections SET app_revision = 2");
+    assert_eq!(version().as_deref(), Some("another"));
+}
+
 #[test]
 fn every_statement_of_a_hot_resolve_uses_a_primary_key() {
     let fixture = Fixture::new();
