@@ -219,6 +219,29 @@ fn no_list_costs_more_if_most_connections_are_disconnected() {
 }
 
 #[test]
+fn no_list_costs_more_while_most_connections_are_denied() {
+    let of_two_apps = [("app", "CASE WHEN n.number % 100 THEN 'denied' ELSE 'acme' END")];
+    let [small, large] = SIZES.map(|size| workspace_with(size, &of_two_apps));
+    for fixture in [&small, &large] {
+        let workspace = &fixture.workspace;
+        fixture.world.db.tamper(&format!(
+            "INSERT INTO denied_apps (workspace_id, app, oauth_client, made_until) VALUES ('{workspace}', 'denied', '', 9000000000)"
+        ));
+    }
+    let all = ConnectionFilter { limit: 5, ..ConnectionFilter::default() };
+    let [cost_of_small, cost_of_large] = [&small, &large].map(|fixture| cost_of_list(fixture, &all));
+    assert_eq!((cost_of_small.1, cost_of_large.1), (5, 5));
+    assert_flat("first page", [cost_of_small.0, cost_of_large.0]);
+    let all = ConnectionFilter { limit: 50, ..ConnectionFilter::default() };
+    assert_flat("a page", [&small, &large].map(|fixture| cost_of_list(fixture, &all).0));
+    assert!(large.world.db.most_vm_steps.get() < MOST_OPERATIONS);
+    let (found, pages) = list_all(&large, &all);
+    let live = large.world.db.query_number("SELECT count(*) FROM connections WHERE app = 'acme'");
+    assert_eq!(i64::try_from(found.len()).unwrap(), live);
+    assert!(pages <= 4, "{pages} pages");
+}
+
+#[test]
 fn a_list_of_many_named_connections_is_in_order_and_holds_no_neighbour_up() {
     let fixture = workspace_with(1_000, &[]);
     let ids: Vec<_> = (1..=1_000).rev().map(numbered_id).collect();

@@ -60,9 +60,9 @@ macro_rules! serves_default {
 /// is found by a bound that is always present, because otherwise `SQLite` would not use it.
 macro_rules! listed {
     ($first:literal) => {
-        listed!(listed_columns!(), "c.deleted_at IS NULL AND ", $first)
+        listed!(listed_columns!(), concat!("c.deleted_at IS NULL AND ", is_not_denied!("c"), " AND "), $first)
     };
-    ($columns:expr, $live:literal, $first:literal) => {
+    ($columns:expr, $live:expr, $first:literal) => {
         concat!(
             "SELECT ",
             $columns,
@@ -83,8 +83,6 @@ macro_rules! listed {
     FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
     WHERE ",
             $live,
-            is_not_denied!("c"),
-            " AND ",
             $first,
             "
       AND (?3 IS NULL OR c.app = ?3)
@@ -157,7 +155,11 @@ macro_rules! last_read {
 }
 
 /// With its whole credential: a connection that is looked at alone may be used.
-const FIND: &str = newest_first!(listed!("c.*", "c.deleted_at IS NULL AND ", "c.workspace_id = ?1 AND c.id = ?2"));
+const FIND: &str = newest_first!(listed!(
+    "c.*",
+    concat!("c.deleted_at IS NULL AND ", is_not_denied!("c"), " AND "),
+    "c.workspace_id = ?1 AND c.id = ?2"
+));
 /// The plus keeps `SQLite` from reading a whole workspace in order of time.
 const AMONG: &str =
     newest_first!(listed!("+c.workspace_id = ?1 AND ?2 IS NULL AND c.id IN (SELECT value FROM json_each(?9))"));
@@ -165,8 +167,12 @@ const AMONG: &str =
 const POSITIONS: &str = "SELECT created_at, id FROM connections c WHERE +c.workspace_id = ?1 AND c.deleted_at IS NULL
       AND c.id IN (SELECT value FROM json_each(?2)) AND (c.created_at, c.id) < (?3, ?4)";
 const LIST: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL"));
-/// Those that are disconnected and not erased yet, too: any number of them may follow each other.
-const LIST_WITH_ENDED: &str = newest_first!(listed!(listed_columns!(), "", "c.workspace_id = ?1 AND ?2 IS NULL"));
+/// Those that are disconnected and not erased yet, and those that are denied, too: any number of them may follow each other.
+const LIST_WITH_ENDED: &str = newest_first!(listed!(
+    concat!(listed_columns!(), ", NOT ", is_not_denied!("c"), " AS is_denied"),
+    "",
+    "c.workspace_id = ?1 AND ?2 IS NULL"
+));
 const OF_USER: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?5"));
 const OF_NOBODY: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id IS NULL"));
 /// A person's own connections and those that others share, each found in order by the index, and merged.
@@ -336,8 +342,8 @@ struct ListPlan<'a> {
 enum Reach<'a> {
     /// Only to the last row that it lists.
     Listed,
-    /// The same, and connections that are disconnected are among those rows. Where they are, the rest of the page is read
-    /// by the other statement in pieces.
+    /// The same, and connections that are disconnected or denied are among those rows. Where they are, the rest of the page
+    /// is read by the other statement in pieces.
     ListedOrEnded(&'static str, LastRead<'a>),
     /// To the last row of a piece.
     Piece(LastRead<'a>),
@@ -517,7 +523,7 @@ impl ListReader<'_> {
         if self.take(answer.rows) { self.cursor() } else { Ok(None) }
     }
 
-    /// The same, where some of the rows may be disconnected: then the rest is read in pieces.
+    /// The same, where some of the rows may be disconnected or denied: then the rest is read in pieces.
     async fn read_listed_or_ended(
         &mut self,
         db: &impl Database,
@@ -529,7 +535,11 @@ impl ListReader<'_> {
         let answer = run_statement(db, self.statement(select, after.as_ref(), None)).await?;
         let read = i64::try_from(answer.rows.len()).unwrap_or(i64::MAX);
         let last = answer.rows.last().map(Position::of).transpose()?.filter(|_| read > self.filter.limit);
-        let is_live = |row: &Row| Columns(row).optional_time("deleted_at").is_ok_and(|deleted| deleted.is_none());
+        let is_live = |row: &Row| {
+            let row = Columns(row);
+            row.optional_time("deleted_at").is_ok_and(|deleted| deleted.is_none())
+                && row.boolean("is_denied").is_ok_and(|is_denied| !is_denied)
+        };
         if self.take(answer.rows.into_iter().filter(is_live).collect()) {
             return self.cursor();
         }
