@@ -168,9 +168,18 @@ test("a hot resolve reads the same number of rows with 10 and with 1,000 connect
 /** The statement of a resolve, read from the source. Which columns of the key it selects changes nothing of the rows it reads. */
 function hotStatement() {
   const source = readFileSync(join(ROOT, "src/store/connections.rs"), "utf8");
+  const macros = readFileSync(join(ROOT, "src/store/mod.rs"), "utf8");
   const parts = /const FOR_RESOLVE: &str = concat!\((.*?)\n\);/s.exec(source)?.[1] ?? assert.fail("no statement FOR_RESOLVE");
-  return parts
-    .replace('key_columns!("k")', '"k.id AS key_id"')
+  return textOf(parts.replace('key_columns!("k")', '"k.id AS key_id"'), macros);
+}
+
+/** The text of a `concat!`, with what the macros in it stand for. */
+function textOf(parts, macros) {
+  const expanded = parts.replace(/(\w+)!\((?:"(\w*)")?\)/g, (_, name, argument) => {
+    const body = new RegExp(`macro_rules! ${name} \\{.*?=> \\{(.*?)\\n    \\};`, "s").exec(macros)?.[1] ?? assert.fail(`no macro ${name}`);
+    return `"${textOf(body.replace(/\$\w+/g, `"${argument}"`), macros)}"`;
+  });
+  return expanded
     .match(/"[^"]*"/g)
     .map((text) => text.slice(1, -1))
     .join("");
