@@ -29,8 +29,8 @@ pub struct RepeatableRequest<'a> {
     pub caller: &'a str,
     /// The caller's workspace; none for the operator.
     pub workspace: Option<&'a WorkspaceId>,
-    /// The route.
-    pub route: &'a str,
+    /// The path, with what it names: the same body means another thing at another one.
+    pub path: &'a str,
     /// The header.
     pub key: &'a str,
     /// The body.
@@ -79,7 +79,7 @@ pub async fn begin<P: Ports>(context: &Context<P>, asked: &RepeatableRequest<'_>
     require_printable(asked.key)?;
     let now = context.now();
     let new = Attempt {
-        id: hash_secret(&format!("{}\n{}\n{}", asked.caller, asked.route, asked.key)),
+        id: hash_secret(&format!("{}\n{}\n{}", asked.caller, asked.path, asked.key)),
         workspace: asked.workspace.cloned(),
         body_hash: hash_bytes(asked.body),
         attempt: random_text::<12>(context.ports.random())?,

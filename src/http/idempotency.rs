@@ -43,7 +43,7 @@ pub(super) async fn handle_once<P: Ports>(
     let asked = RepeatableRequest {
         caller: caller.map_or("operator", |key| key.id.as_str()),
         workspace: caller.map(|key| &key.workspace),
-        route: route.path,
+        path: &call.request.path,
         key: call.request.header("idempotency-key").unwrap_or_default(),
         body,
         request: &call.request.id,

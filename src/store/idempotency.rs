@@ -33,7 +33,7 @@ const FIND_CREATED: &str = "SELECT CASE type WHEN 'app_created' THEN app
 /// One attempt to handle a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// The hash of caller, route and `Idempotency-Key`.
+    /// The hash of caller, path and `Idempotency-Key`.
     pub id: String,
     /// The caller's workspace; none for the operator.
     pub workspace: Option<WorkspaceId>,

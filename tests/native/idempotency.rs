@@ -132,6 +132,21 @@ fn a_key_is_for_one_caller_one_route_and_one_body() {
     assert_eq!(count(&fixture, "idempotent_requests"), 0);
 }
 
+/// The body of a dry run names no app: its path does.
+#[test]
+fn a_key_is_for_what_its_path_names() {
+    let fixture = Fixture::new();
+    fixture.connect("ann");
+    let key = first_key(&fixture);
+    let count = |app: &str| {
+        let path = format!("/v1/apps/{app}/disconnect-all");
+        let answer = send(&fixture, &key, &path, "same", &json!({ "dry_run": true }));
+        (answer.status, answer.body["app"].clone(), answer.body["affected"]["connections"].clone())
+    };
+    assert_eq!(count("acme"), (200, json!("acme"), json!(1)));
+    assert_eq!(count("telegram"), (200, json!("telegram"), json!(0)));
+}
+
 #[test]
 fn a_key_is_1_to_255_printable_characters() {
     let fixture = Fixture::new();
