@@ -96,13 +96,15 @@ pub(crate) async fn is_denied<P: Ports>(context: &Context<P>, workspace: &Worksp
     found.is_none_or(|texts| texts.iter().flatten().any(|text| denies(text, app)))
 }
 
-/// Writes the tombstone of some apps of a workspace: from then on no entry of them answers. Answers whether that worked.
+/// Writes the tombstone of some apps of a workspace, or of all: from then on no entry of them answers. Answers whether that
+/// worked.
 pub(crate) async fn write_denied_apps<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
-    apps: &[String],
+    apps: Option<&[String]>,
 ) -> bool {
-    write_workspace_entry(context, workspace, &format!("{DENIED_APPS}{}", apps.join(","))).await
+    let text = apps.map_or_else(|| "all".to_owned(), |apps| format!("{DENIED_APPS}{}", apps.join(",")));
+    write_workspace_entry(context, workspace, &text).await
 }
 
 /// Writes a deleted workspace's tombstone: from then on no entry of it answers, however many there are. Answers whether

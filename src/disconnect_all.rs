@@ -74,9 +74,17 @@ pub async fn disconnect_all<P: Ports>(
         return Err(Error::not_found("workspace"));
     }
     let job = load_job(context, &target.workspace, &id).await?;
-    if let Err(error) = tell_cache(context, &job).await {
-        // Not worth an error: the connections are denied, and the scheduled run comes again.
-        context.log_cause(&error);
+    for _ in 0..TRIES {
+        match tell_cache(context, &job).await {
+            Ok(true) => break,
+            // Another button was pressed at the same moment: the cache is told of both.
+            Ok(false) => {}
+            Err(error) => {
+                // Not worth an error: the connections are denied, and the scheduled run comes again.
+                context.log_cause(&error);
+                break;
+            }
+        }
     }
     load_job(context, &target.workspace, &id).await
 }
@@ -89,22 +97,26 @@ pub async fn load_job<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, i
     disconnect_jobs::get(context.db(), workspace, id).await?.ok_or_else(|| Error::not_found("job"))
 }
 
-/// From then on no entry of the cache answers for the app.
-async fn tell_cache<P: Ports>(context: &Context<P>, job: &DisconnectJob) -> Result<()> {
+/// How often the cache is told before the answer, if others press at the same moment.
+const TRIES: usize = 2;
+
+/// From then on no entry of the cache answers for the app. Returns false where another job has begun in the meantime, whose
+/// app the entry may lack: then it is to be written again.
+async fn tell_cache<P: Ports>(context: &Context<P>, job: &DisconnectJob) -> Result<bool> {
     if !context.ports.cache().is_bound() || job.tombstoned_at.is_some() {
-        return Ok(());
+        return Ok(true);
     }
     let (workspace, now) = (&job.target.workspace, context.now());
     let since = now.plus(-cache::TOMBSTONE_TTL);
     let apps = disconnect_jobs::list_denied_apps(context.db(), workspace, since).await?;
-    if !cache::write_denied_apps(context, workspace, &apps).await {
-        return Ok(());
+    if !cache::write_denied_apps(context, workspace, apps.as_deref()).await {
+        return Ok(true);
     }
     // A workspace that was deleted in the meantime has a tombstone of its own, which was just overwritten.
     if store::workspaces::get(context.db(), workspace).await?.is_none() {
         cache::write_tombstone(context, workspace).await;
     }
-    Ok(disconnect_jobs::mark_tombstoned(context.db(), job, now).await?)
+    Ok(disconnect_jobs::mark_tombstoned(context.db(), job, apps.as_deref(), since, now).await?)
 }
 
 /// Subrequests that a step of a job takes.

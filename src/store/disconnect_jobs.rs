@@ -15,6 +15,8 @@ use crate::time::Timestamp;
 
 /// Connections and uses that are counted before a job begins, at most.
 pub const MOST_COUNTED: i64 = 10_000;
+/// Apps of a workspace that the cache is told one by one, at most.
+const MOST_DENIED_APPS: i64 = 200;
 /// Unfinished jobs that a run takes a step of.
 const JOBS_PER_RUN: i64 = 5;
 /// Seconds after which no connection can appear any more that was made before a job began.
@@ -51,8 +53,13 @@ const DENY: &str = "INSERT INTO denied_apps (workspace_id, app, oauth_client, ma
 const ALLOW: &str = "DELETE FROM denied_apps WHERE workspace_id = ?1 AND app = ?2 AND oauth_client = ?3
     AND EXISTS (SELECT 1 FROM disconnect_jobs j WHERE j.id = ?4 AND j.finished_at IS NOT NULL AND j.made_until >= denied_apps.made_until)";
 const DENIED_APPS: &str =
-    "SELECT DISTINCT app FROM disconnect_jobs WHERE workspace_id = ?1 AND made_until > ?2 ORDER BY app LIMIT 200";
-const MARK_TOMBSTONED: &str = "UPDATE disconnect_jobs SET tombstoned_at = ?3 WHERE id = ?1 AND made_until = ?2";
+    "SELECT DISTINCT app FROM disconnect_jobs WHERE workspace_id = ?1 AND made_until > ?2 ORDER BY app LIMIT ?3";
+/// Not if another job has begun since the list of apps was read: what was written may have taken the place of a longer list.
+const MARK_TOMBSTONED: &str = "UPDATE disconnect_jobs SET tombstoned_at = ?3 WHERE id = ?1 AND made_until = ?2
+    AND NOT EXISTS (SELECT 1 FROM disconnect_jobs o WHERE o.workspace_id = ?4 AND o.made_until > ?5
+      AND o.app NOT IN (SELECT value FROM json_each(?6)))";
+/// Every app is denied: no list is too short.
+const MARK_ALL_TOMBSTONED: &str = "UPDATE disconnect_jobs SET tombstoned_at = ?3 WHERE id = ?1 AND made_until = ?2";
 const END_CONNECTIONS: &str = "UPDATE connections SET deleted_at = ?4, generation = generation + 1, next_check_at = NULL, disconnect_job = ?5
     WHERE id IN (SELECT id FROM connections WHERE workspace_id = ?1 AND app = ?2 AND created_at <= ?3 AND deleted_at IS NULL
       AND (?6 = '' OR oauth_client = ?6) LIMIT ?7)";
@@ -232,19 +239,33 @@ pub(super) fn read_unfinished(rows: &Rows) -> Vec<DisconnectJob> {
     super::erasing::read_valid_rows(rows)
 }
 
-/// The apps whose connections were denied since a time.
+/// The apps whose connections were denied since a time. `None`: too many to name them.
 pub async fn list_denied_apps(
     db: &impl Database,
     workspace: &WorkspaceId,
     since: Timestamp,
-) -> StoreResult<Vec<String>> {
-    let rows = super::run_statement(db, sql!(DENIED_APPS, workspace, since)).await?;
-    rows.rows.iter().map(|row| Columns(row).text("app")).collect()
+) -> StoreResult<Option<Vec<String>>> {
+    let rows = super::run_statement(db, sql!(DENIED_APPS, workspace, since, MOST_DENIED_APPS + 1)).await?;
+    let apps = rows.rows.iter().map(|row| Columns(row).text("app")).collect::<StoreResult<Vec<_>>>()?;
+    Ok(Some(apps).filter(|apps| i64::try_from(apps.len()).is_ok_and(|count| count <= MOST_DENIED_APPS)))
 }
 
-/// Records that the cache was told of a job.
-pub async fn mark_tombstoned(db: &impl Database, job: &DisconnectJob, now: Timestamp) -> StoreResult<()> {
-    super::run_statement(db, sql!(MARK_TOMBSTONED, &job.id, job.made_until, now)).await.map(|_| ())
+/// Records that the cache was told of a job, by these apps that were denied since a time (`None`: by all). Returns whether
+/// that is still right: not if another app was denied in the meantime.
+pub async fn mark_tombstoned(
+    db: &impl Database,
+    job: &DisconnectJob,
+    told: Option<&[String]>,
+    since: Timestamp,
+    now: Timestamp,
+) -> StoreResult<bool> {
+    let mark = match told {
+        None => sql!(MARK_ALL_TOMBSTONED, &job.id, job.made_until, now),
+        Some(apps) => {
+            sql!(MARK_TOMBSTONED, &job.id, job.made_until, now, &job.target.workspace, since, json_text(apps))
+        }
+    };
+    Ok(super::run_statement(db, mark).await?.changes > 0)
 }
 
 /// A step of a job: ends some of its connections, as if no run had taken them since `ended_at`, or finishes it if nothing is

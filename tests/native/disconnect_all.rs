@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::http::{call, first_key, make_key};
 use crate::support::Fixture;
+use crate::support::cache::Call;
 use crate::support::database::{Fault, FaultRule};
 use crate::support::fixture::BROWSER_SESSION;
 
@@ -256,4 +257,66 @@ fn a_hot_resolve_still_takes_one_round_trip_while_jobs_are_there() {
     fixture.resolve(&ann, ResolveRequest::default()).unwrap();
     assert_eq!(fixture.world.db.round_trips.get(), 1);
     assert_eq!(fixture.world.db.rows_scanned.get(), 0);
+}
+
+/// Two buttons at the same moment: what one of them tells the cache takes the place of what the other has told.
+#[test]
+fn the_cache_is_told_of_buttons_that_are_pressed_at_the_same_moment() {
+    let fixture = Fixture::new();
+    let ann = fixture.connect("ann");
+    let db = std::rc::Rc::clone(&fixture.world.db);
+    let other = format!(
+        "INSERT INTO disconnect_jobs (id, workspace_id, app, reason, made_until, connections, workflows, is_count_complete, created_at, tombstoned_at)
+        SELECT 'job_other', '{}', 'telegram', 'x', max(created_at), 0, 0, 1, max(created_at), max(created_at) FROM disconnect_jobs",
+        fixture.workspace
+    );
+    let mut is_first = true;
+    *fixture.world.cache.weather.borrow_mut() = Some(Box::new(move |call| {
+        if call == Call::Put && std::mem::take(&mut is_first) {
+            db.tamper(&other);
+        }
+        false
+    }));
+    let told = |fixture: &Fixture| fixture.world.cache.dump_entries();
+    let job = press(&fixture);
+    assert_eq!(job["cache_told"], true);
+    assert!(told(&fixture).contains("apps:acme,telegram"), "{}", told(&fixture));
+    // The cache takes one write a second: the scheduled run writes again.
+    let fixture = Fixture::new();
+    let other = "INSERT INTO disconnect_jobs (id, workspace_id, app, reason, made_until, connections, workflows, is_count_complete, created_at, tombstoned_at)
+        SELECT 'job_other', workspace_id, 'telegram', 'x', created_at, 0, 0, 1, created_at, created_at FROM disconnect_jobs";
+    let (db, mut puts) = (std::rc::Rc::clone(&fixture.world.db), 0);
+    *fixture.world.cache.weather.borrow_mut() = Some(Box::new(move |call| {
+        puts += i32::from(call == Call::Put);
+        if call == Call::Put && puts == 1 {
+            db.tamper(other);
+        }
+        call == Call::Put && puts == 2
+    }));
+    let job = press(&fixture);
+    assert_eq!(job["cache_told"], false);
+    assert!(!told(&fixture).contains("telegram"));
+    fixture.world.advance_clock(300);
+    fixture.run_scheduled();
+    assert!(told(&fixture).contains("apps:acme,telegram"), "{}", told(&fixture));
+    assert_eq!(get_job(&fixture, &job)["cache_told"], true);
+    let _ = ann;
+}
+
+#[test]
+fn more_apps_than_the_cache_is_told_one_by_one_are_all_denied() {
+    let fixture = Fixture::new();
+    let ann = fixture.connect("ann");
+    let edge = || ResolveRequest { consistency: Consistency::Edge, ..ResolveRequest::default() };
+    fixture.resolve_and_finish(&ann, edge()).unwrap();
+    press(&fixture);
+    for number in 0..200 {
+        fixture.world.db.tamper(&format!(
+            "INSERT INTO disconnect_jobs (id, workspace_id, app, reason, made_until, connections, workflows, is_count_complete, created_at, finished_at)
+            SELECT 'job_{number}', workspace_id, 'aa{number}', 'x', created_at, 0, 0, 1, created_at, created_at FROM disconnect_jobs LIMIT 1"
+        ));
+    }
+    press(&fixture);
+    assert!(fixture.world.cache.dump_entries().contains("(\"all\""), "{}", fixture.world.cache.dump_entries());
+    assert!(fixture.resolve(&ann, edge()).is_err());
 }
