@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Ports, Statement};
 use crate::preconditions;
-use crate::replacements::refuse_disconnect;
+use crate::replacements::{ended_event, refuse_disconnect};
 use crate::revocation::{self, PendingRevocation, RevocationOutcome};
 use crate::store::defaults::{self, ReplacedDefaults};
 use crate::store::events::{self, AuditedDatabase, ChangedBy, EventSubject, NewEvent};
@@ -51,7 +51,7 @@ pub async fn disconnect_if<P: Ports>(
 ) -> Result<(DisconnectResult, CacheRemovalStatus, ReplacedDefaults)> {
     let removal = CacheRemoval::of_connection(context, id)?;
     let note = removal.insert_if_changed_statement();
-    let of_replacements = [replacements::fail_if_answering(id), replacements::delete(workspace, id)];
+    let of_replacements = [replacements::fail_if_answering(id), replacements::end_of_connection(workspace, id)];
     let then: Vec<_> =
         note.into_iter().chain(of_replacements).chain(defaults::end_of_connection(workspace, id)).collect();
     // What became of the grant is added to it: a disconnect that is cut off is in the log all the same, with who asked for it.
@@ -84,6 +84,9 @@ pub async fn disconnect_if<P: Ports>(
         }
     };
     let replaced = defaults::read_ended(answers.get(answers.len().saturating_sub(2)..).unwrap_or_default())?;
+    // Before the two of the defaults.
+    let at_replacement = answers.len().saturating_sub(3);
+    let answering = answers.get(at_replacement).map_or(Ok(None), replacements::read_ended)?;
     let copies = removal.attempt(context).await;
     let grant = PendingRevocation::of_connection(context, &ended);
     let known = revocation::load_surroundings(context, std::slice::from_ref(&grant)).await?;
@@ -94,6 +97,9 @@ pub async fn disconnect_if<P: Ports>(
     statements.extend(refreshes::erase(&ended.workspace, &ended.id));
     statements.extend(removal.delete_statement(copies));
     statements.extend(ended_events(context, &ended.workspace, &replaced.defaults, actor)?);
+    if let Some(answering) = answering {
+        statements.push(ended_event(context, &ended.workspace, id, &answering, actor)?);
+    }
     context.db().batch(statements).await?;
     let retrying = revoked == RevocationOutcome::Failed && grant.is_retried();
     Ok((DisconnectResult { revoked, retrying }, copies, replaced))

@@ -161,6 +161,19 @@ fn events<P: Ports>(
     .collect()
 }
 
+/// The line about a connection that answered for one which has ended.
+pub(crate) fn ended_event<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    ended: &ConnectionId,
+    answering: &ConnectionId,
+    actor: &Actor,
+) -> Result<Statement> {
+    let subject = EventSubject { connection: Some(answering), app: None, target: Some(ended.as_str()) };
+    let detail = format!("{ended} was disconnected");
+    context.event_statement_about(workspace, EventType::ReplacementEnded, actor, subject, Some(&detail))
+}
+
 fn require_fitting(connection: &Connection, answering: &Connection, across_environments: bool) -> Result<()> {
     let wrong = |problem: String| Err(Error::invalid_field("with", problem));
     if connection.id == answering.id {

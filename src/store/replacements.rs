@@ -8,7 +8,7 @@ use super::{Columns, FromRow, StoreResult, query_first, run_count};
 use crate::connection::Connection;
 use crate::environment::Environment;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, Statement};
+use crate::ports::{Database, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
@@ -35,6 +35,9 @@ const PUT: &str = concat!(
     ON CONFLICT (connection_id) DO UPDATE SET replaced_by = excluded.replaced_by, across_environments = excluded.across_environments, created_at = excluded.created_at"
 );
 const DELETE: &str = "DELETE FROM replacements WHERE workspace_id = ?1 AND connection_id = ?2";
+/// The same, because the connection ends.
+const END_OF_CONNECTION: &str =
+    "DELETE FROM replacements WHERE workspace_id = ?1 AND connection_id = ?2 RETURNING replaced_by";
 const GET: &str =
     "SELECT replaced_by, across_environments FROM replacements WHERE workspace_id = ?1 AND connection_id = ?2";
 /// The connections that this one answers for. One that has ended no longer counts.
@@ -133,6 +136,16 @@ pub fn put(workspace: &WorkspaceId, id: &ConnectionId, of: &Replacement, now: Ti
 /// The statement by which a connection answers for itself again.
 pub fn delete(workspace: &WorkspaceId, id: &ConnectionId) -> Statement {
     sql!(DELETE, workspace, id)
+}
+
+/// The statement that ends the replacement of a connection that ends. [`read_ended`] reads its answer.
+pub fn end_of_connection(workspace: &WorkspaceId, id: &ConnectionId) -> Statement {
+    sql!(END_OF_CONNECTION, workspace, id)
+}
+
+/// The connection that answered, if another one did.
+pub fn read_ended(rows: &Rows) -> StoreResult<Option<ConnectionId>> {
+    rows.rows.first().map(|row| Columns(row).id("replaced_by")).transpose()
 }
 
 /// How many connections one answers for, up to one more than [`MOST_REPLACED`].

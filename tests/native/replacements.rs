@@ -172,6 +172,9 @@ fn a_connection_that_answers_for_another_is_not_disconnected_until_that_is_undon
     assert_eq!(resolved(&fixture, &old), "connection_not_found");
     assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM replacements"), 0);
     assert_eq!(get(&fixture, &path(&third, ""))["replaces"], json!([]));
+    let last = get(&fixture, &path(&third, "/events"))["data"][0].clone();
+    assert_eq!(last["type"], "replacement_ended", "{last}");
+    assert_eq!(last["detail"], format!("{old} was disconnected"));
     assert_eq!(ask(&fixture, Method::Delete, &path(&third, ""), &Value::Null).0, 200);
 }
 
