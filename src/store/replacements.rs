@@ -29,6 +29,10 @@ const PUT: &str = concat!(
     SELECT a.id, a.workspace_id, b.id, ?4, ?5 FROM connections a CROSS JOIN connections b ON b.id = ?3 AND b.workspace_id = a.workspace_id AND b.app = a.app
     WHERE a.id = ?2 AND a.workspace_id = ?1 AND a.id <> b.id AND a.deleted_at IS NULL AND b.deleted_at IS NULL AND ",
     fits!("?4"),
+    " AND ",
+    is_not_denied!("a"),
+    " AND ",
+    is_not_denied!("b"),
     "
       AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.connection_id = b.id)
       AND NOT EXISTS (SELECT 1 FROM replacements r CROSS JOIN connections o ON o.id = r.connection_id AND o.deleted_at IS NULL WHERE r.replaced_by = a.id)
@@ -40,10 +44,16 @@ const END_OF_CONNECTION: &str =
     "DELETE FROM replacements WHERE workspace_id = ?1 AND connection_id = ?2 RETURNING replaced_by";
 const GET: &str =
     "SELECT replaced_by, across_environments FROM replacements WHERE workspace_id = ?1 AND connection_id = ?2";
-/// The connections that this one answers for. One that has ended no longer counts.
+/// The connections that this one answers for. One that has ended no longer counts, and neither does one that is denied:
+/// nobody could undo its replacement.
 macro_rules! replaced_by {
     ($id:literal) => {
-        concat!("replacements r CROSS JOIN connections a ON a.id = r.connection_id AND a.deleted_at IS NULL WHERE r.replaced_by = ", $id)
+        concat!(
+            "replacements r CROSS JOIN connections a ON a.id = r.connection_id AND a.deleted_at IS NULL AND ",
+            is_not_denied!("a"),
+            " WHERE r.replaced_by = ",
+            $id
+        )
     };
 }
 const COUNT_REPLACED: &str = concat!("SELECT count(*) AS n FROM (SELECT 1 FROM ", replaced_by!("?1"), " LIMIT ?2)");

@@ -25,7 +25,9 @@ macro_rules! uses_of_workflows {
             step_change!("bounded"),
             " END AS change, n.id AS replaced_by, coalesce(n.status, c.status) AS answering_status, c.id AS connection_id, c.app, c.name,
       c.status, c.reconnect_reason, c.account_label, c.user_id, c.user_name, coalesce(c.is_shared, c.user_id IS NULL) AS is_shared, c.environment,
-      c.deleted_at IS NOT NULL AS is_deleted
+      c.deleted_at IS NOT NULL OR NOT ",
+            is_not_denied!("c"),
+            " AS is_deleted
     FROM (SELECT * FROM uses WHERE workspace_id = ?1 AND ",
             $which,
             " ORDER BY workflow, connection_id, step LIMIT ?5) bounded
@@ -75,7 +77,7 @@ pub struct UsedConnection {
     pub shared: bool,
     /// What its account is for.
     pub environment: Option<Environment>,
-    /// Whether it was disconnected, and is not erased yet.
+    /// Whether it was disconnected, alone or with all of its app, and is not erased yet.
     pub is_deleted: bool,
     /// The connection that answers for it now, if another one does.
     pub replaced_by: Option<ConnectionId>,

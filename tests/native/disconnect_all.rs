@@ -320,3 +320,43 @@ fn more_apps_than_the_cache_is_told_one_by_one_are_all_denied() {
     assert!(fixture.world.cache.dump_entries().contains("(\"all\""), "{}", fixture.world.cache.dump_entries());
     assert!(fixture.resolve(&ann, edge()).is_err());
 }
+
+#[test]
+fn a_workflow_does_not_run_with_what_is_denied() {
+    let fixture = Fixture::new();
+    let ann = fixture.connect("ann");
+    let request = ResolveRequest { workflow: Some("w".into()), ..ResolveRequest::default() };
+    fixture.resolve_and_finish(&ann, request).unwrap();
+    assert_eq!(get(&fixture, "/v1/workflows/w/preflight").1["ready"], true);
+    press(&fixture);
+    // As after each of them was disconnected.
+    for path in ["/v1/workflows/w/preflight", "/v1/workflows/w"] {
+        assert_eq!(get(&fixture, path).0, 404, "{path}");
+    }
+    assert_eq!(get(&fixture, "/v1/workflows").1["data"], json!([]));
+}
+
+#[test]
+fn a_connection_that_answers_for_a_denied_one_can_be_disconnected() {
+    let fixture = Fixture::new();
+    let (ann, bob) = (fixture.connect("ann"), fixture.connect("bob"));
+    fixture.world.db.tamper("UPDATE connections SET is_shared = 1");
+    let (path, body) = (format!("/v1/connections/{ann}/replace"), json!({ "with": bob }));
+    assert_eq!(resolve_over_api(&fixture, &path, &body).0, 200);
+    fixture.world.db.tamper("PRAGMA foreign_keys = OFF");
+    fixture
+        .world
+        .db
+        .tamper(&format!("UPDATE connections SET oauth_client = 'cli_0123456789abcdefABCD-_' WHERE id = '{ann}'"));
+    fixture.world.db.tamper("PRAGMA foreign_keys = ON");
+    let delete = || {
+        let path = format!("/v1/connections/{bob}");
+        call(&fixture, &first_key(&fixture), Method::Delete, &path, &Value::Null).0
+    };
+    assert_eq!(delete(), 409);
+    fixture.world.db.tamper(&format!(
+        "INSERT INTO denied_apps (workspace_id, app, oauth_client, made_until) VALUES ('{}', 'acme', 'cli_0123456789abcdefABCD-_', 9999999999)",
+        fixture.workspace
+    ));
+    assert_eq!(delete(), 200);
+}
