@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 pub const MOST_COUNTED: i64 = 10_000;
 /// Apps of a workspace that the cache is told one by one, at most.
 const MOST_DENIED_APPS: i64 = 200;
+/// Grants that wait for a choice and end with one press, at most.
+const MOST_WAITING_GRANTS: i64 = 1_000;
 /// Unfinished jobs that a run takes a step of.
 const JOBS_PER_RUN: i64 = 5;
 /// Seconds after which no connection can appear any more that was made before a job began.
@@ -49,6 +51,10 @@ const UNFINISHED: &str =
     "SELECT * FROM disconnect_jobs INDEXED BY disconnect_jobs_by_end WHERE finished_at IS NULL LIMIT ?1";
 const DENY: &str = "INSERT INTO denied_apps (workspace_id, app, oauth_client, made_until) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (workspace_id, app, oauth_client) DO UPDATE SET made_until = max(made_until, excluded.made_until)";
+/// Grants that wait for a person's choice, and could still become a connection. The scheduled run revokes what has expired. By
+/// the index of all waiting grants: there are few.
+const END_WAITING_GRANTS: &str = "UPDATE flows SET expires_at = ?4 WHERE id IN (SELECT id FROM flows
+    WHERE sealed_grant IS NOT NULL AND expires_at > ?4 AND +workspace_id = ?1 AND +app = ?2 AND (?3 = '' OR oauth_client = ?3) LIMIT ?5)";
 /// After the statement that finishes the job. Another job of the same target may go on.
 const ALLOW: &str = "DELETE FROM denied_apps WHERE workspace_id = ?1 AND app = ?2 AND oauth_client = ?3
     AND EXISTS (SELECT 1 FROM disconnect_jobs j WHERE j.id = ?4 AND j.finished_at IS NOT NULL AND j.made_until >= denied_apps.made_until)";
@@ -222,6 +228,11 @@ pub fn begin(id: &JobId, of: &JobTarget, reason: &str, affected: AffectedCounts,
         sql!(INSERT, id, &of.workspace, &of.app, client, reason, now, connections, workflows, complete),
         sql!(DENY, &of.workspace, &of.app, client, now),
     ]
+}
+
+/// The statement that ends grants of the app which wait for a person's choice.
+pub fn end_waiting_grants(of: &JobTarget, now: Timestamp) -> Statement {
+    sql!(END_WAITING_GRANTS, &of.workspace, &of.app, of.client_text(), now, MOST_WAITING_GRANTS)
 }
 
 /// A job of a workspace.

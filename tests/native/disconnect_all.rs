@@ -2,9 +2,11 @@
 
 use connections::app::AppId;
 use connections::connect::callback::{CallbackParams, CallbackResult};
+use connections::connect::complete::{Choice, apply_choice};
 use connections::http::Method;
 use connections::ids::ConnectionId;
 use connections::resolve::{Consistency, ResolveRequest};
+use connections::store::authorizations::FlowOutcome;
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key, make_key};
@@ -199,6 +201,23 @@ fn a_person_who_comes_back_for_a_denied_connection_changes_nothing() {
     assert_eq!(fixture.load_flow(&flow).error.as_deref(), Some("connection_gone"));
     assert_eq!(fixture.world.db.query_number("SELECT generation FROM connections"), before);
     assert_denied_by_id(&fixture, &ann);
+}
+
+/// What a person has allowed and not decided on is no connection yet. It was allowed before the button, too.
+#[test]
+fn a_grant_that_waits_for_a_choice_ends_with_the_button() {
+    let fixture = Fixture::new();
+    fixture.connect("ann");
+    let waiting = fixture.complete_flow(&fixture.connect_request(), "ann");
+    assert_eq!(waiting.outcome, FlowOutcome::Undecided);
+    let job = press(&fixture);
+    let flow = fixture.load_flow(&waiting.id);
+    let chosen = fixture.world.run(async { apply_choice(&fixture.world.context(), &flow, Choice::KeepBoth).await });
+    assert!(chosen.is_err());
+    run_until_finished(&fixture, &job);
+    assert!(!fixture.world.acme.has_live_grant("ann"));
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM connections"), 0);
+    assert_eq!(fixture.load_flow(&waiting.id).outcome, FlowOutcome::Discarded);
 }
 
 /// Whatever write fails, and however: after an answer nothing is served, and the job comes to its end.
