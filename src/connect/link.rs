@@ -252,7 +252,8 @@ pub async fn find_to_use_again<P: Ports>(context: &Context<P>, link: Link, sessi
     }
     let Some(id) = &link.result_connection else { return Ok(None) };
     let made = connections::get(context.db(), &link.workspace, id).await?;
-    let is_lacking = made.is_some_and(|made| !made.missing_scopes().is_empty());
+    let is_lacking =
+        made.is_some_and(|made| link.is_still_for_owner(made.user.as_ref()) && !made.missing_scopes().is_empty());
     Ok(is_lacking.then(|| Link { connection: link.result_connection.clone(), ..link }))
 }
 

@@ -73,11 +73,12 @@ const BIND_TO_SESSION: &str = concat!("UPDATE connect_links SET session_hash = ?
 /// Only the browser that started the link last uses it.
 const MARK_USED: &str = "UPDATE connect_links SET status = ?3, result_connection_id = ?4, flow_id = ?5, used_at = ?6
     WHERE workspace_id = ?1 AND id = ?2 AND status = 'open' AND coalesce(session_hash, ?7) = ?7";
-/// The person of a used link adds to the connection that it made, in the same browser. A flow that began before the link was
-/// used, or before another one changed the connection, is too late.
+/// The person of a used link adds to the connection that it made, in the same browser, as long as it is still theirs. A flow
+/// that began before the link was used, or before another one changed the connection, is too late.
 const MARK_USED_AGAIN: &str = "UPDATE connect_links SET used_at = ?4
     WHERE workspace_id = ?1 AND id = ?2 AND status = 'used' AND session_hash = ?5 AND result_connection_id = ?3
-      AND EXISTS (SELECT 1 FROM connections c WHERE c.id = ?3 AND c.workspace_id = ?1 AND c.generation = ?6)";
+      AND EXISTS (SELECT 1 FROM connections c WHERE c.id = ?3 AND c.workspace_id = ?1 AND c.generation = ?6
+        AND (c.user_id IS connect_links.user_id OR c.user_id IS NULL AND connect_links.connection_id IS NOT NULL))";
 const MARK_CONFIRMED: &str =
     "UPDATE connect_links SET status = 'used' WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 /// Used without a result.
@@ -349,6 +350,16 @@ impl Link {
             && !self.needs_confirmation
             && now < self.expires_at
             && self.session_hash.as_deref() == Some(session_hash)
+    }
+
+    /// Whether the connection that it made still has the owner that it was made for: somebody else's is not its person's to
+    /// change. A repaired one may have none.
+    pub fn is_still_for_owner(&self, owner: Option<&User>) -> bool {
+        match (owner, &self.user) {
+            (Some(owner), Some(user)) => owner.id == user.id,
+            (None, Some(_)) => self.connection.is_some(),
+            (owner, None) => owner.is_none(),
+        }
     }
 
     /// Its status in the API.

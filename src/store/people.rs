@@ -63,8 +63,27 @@ const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND use
 const END_SIGN_IN_LINKS: &str =
     "DELETE FROM sign_in_links WHERE workspace_id = ?1 AND user_id = ?2 AND used_at IS NULL";
 const END_DEFAULTS: &str = "DELETE FROM app_defaults WHERE workspace_id = ?1 AND user_id = ?2 AND user_id <> ''";
+/// What belongs to the connect links for a person, also to those that were used, or have expired while a question waits for
+/// an answer. Links are kept for two weeks at most.
+macro_rules! recent_links {
+    ($column:literal, $more:literal) => {
+        concat!("(SELECT ", $column, " FROM connect_links WHERE workspace_id = ?1 AND user_id = ?2", $more, ")")
+    };
+}
+const END_LINK_FLOWS: &str = concat!(
+    "UPDATE flows SET expires_at = ?3 WHERE +workspace_id = ?1 AND expires_at > ?3
+    AND status IN ('pending', 'undecided', 'awaiting_confirmation') AND session_hash IN ",
+    recent_links!("session_hash", "")
+);
+/// Nobody comes back who could confirm them.
+const END_UNCONFIRMED: &str = concat!(
+    "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
+    WHERE +workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN ",
+    recent_links!("result_connection_id", " AND status = 'awaiting_confirmation' AND flow_id IS NULL")
+);
+const END_LINK_SESSIONS: &str = concat!("DELETE FROM sessions WHERE token_hash IN ", recent_links!("session_hash", ""));
 const END_CONNECT_LINKS: &str = "UPDATE connect_links SET status = 'ended', used_at = ?3
-    WHERE workspace_id = ?1 AND status = 'open' AND expires_at > ?3 AND user_id = ?2";
+    WHERE workspace_id = ?1 AND user_id = ?2 AND (status = 'open' AND expires_at > ?3 OR status = 'awaiting_confirmation')";
 
 /// A person of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,6 +262,9 @@ pub async fn delete(
         sql!(END_FLOWS, workspace, user, now),
         sql!(END_SESSIONS, workspace, user),
         sql!(END_SIGN_IN_LINKS, workspace, user),
+        sql!(END_LINK_FLOWS, workspace, user, now),
+        sql!(END_UNCONFIRMED, workspace, user, now),
+        sql!(END_LINK_SESSIONS, workspace, user),
         sql!(END_CONNECT_LINKS, workspace, user, now),
         sql!(END_DEFAULTS, workspace, user),
     ];

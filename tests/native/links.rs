@@ -4,7 +4,7 @@ use connections::connect::complete::CHOICE_TTL;
 use connections::http::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::http::{TestBrowser, call, first_key, link_path};
+use crate::http::{TestBrowser, call, first_key, link_path, request};
 use crate::support::Fixture;
 use crate::support::database::Fault;
 use crate::support::fixture::acme_definition;
@@ -301,4 +301,85 @@ fn another_account_is_asked_about_before_it_takes_the_place_of_the_first() {
     let chosen = ann.send(crate::http::request(Method::Post, &format!("/flows/{action}"), b"choice=switch".to_vec()));
     assert_eq!(chosen.status, 303, "{}", chosen.body);
     assert_eq!(get_connection(&fixture, &made)["account"]["label"], "bob@acme.example");
+}
+
+// ---- people who leave ----
+
+/// A link for ann that was used with a permission missing, and a flow that she has begun again: the link's path, her browser,
+/// the answer of the button, and the connection.
+fn used_link_of_ann(fixture: &Fixture) -> (String, TestBrowser<'_>, Response, Value) {
+    let (id, path, mut ann, _) = link_with_missing_scope(fixture, &json!({ "app": "acme", "user": { "id": "ann" } }));
+    let made = get_link(fixture, &id)["connection"].clone();
+    let pressed = ann.press(&path);
+    assert_eq!((pressed.status, ann.get(&path).status), (303, 200));
+    *fixture.world.acme.granted_scopes.borrow_mut() = None;
+    (path, ann, pressed, made)
+}
+
+#[test]
+fn a_used_link_changes_nothing_that_became_somebody_elses() {
+    let fixture = Fixture::new();
+    let (path, mut ann, pressed, made) = used_link_of_ann(&fixture);
+    let patch = json!({ "owner": { "id": "bob" } });
+    let at = format!("/v1/connections/{}", made.as_str().unwrap());
+    assert_eq!(call(&fixture, &first_key(&fixture), Method::Patch, &at, &patch).0, 200);
+    assert_eq!((ann.get(&path).status, ann.press(&path).status), (410, 410));
+    let end = ann.complete_consent(&pressed, "ann");
+    assert!(!end.contains("is connected as"), "{end}");
+    let after = get_connection(&fixture, &made);
+    assert_eq!((&after["generation"], &after["user"]["id"]), (&json!(1), &json!("bob")));
+}
+
+fn remove_ann(fixture: &Fixture) {
+    let (status, removed) = call(fixture, &first_key(fixture), Method::Delete, "/v1/people/ann", &Value::Null);
+    assert_eq!(status, 200, "{removed}");
+}
+
+#[test]
+fn whoever_was_removed_changes_nothing_by_a_link_that_they_used() {
+    let fixture = Fixture::new();
+    let (path, mut ann, pressed, made) = used_link_of_ann(&fixture);
+    remove_ann(&fixture);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM sessions"), 0);
+    assert_eq!((ann.get(&path).status, ann.press(&path).status), (410, 410));
+    ann.complete_consent(&pressed, "ann");
+    assert_eq!(get_connection(&fixture, &made)["generation"], 1);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM people"), 0);
+}
+
+#[test]
+fn a_question_of_an_expired_link_ends_with_its_person() {
+    let fixture = Fixture::new();
+    let (_, first) = make_link(&fixture, &json!({ "app": "acme", "user": { "id": "ann" } }));
+    let mut ann = TestBrowser::new(&fixture);
+    let pressed = ann.press(&first);
+    ann.complete_consent(&pressed, "ann");
+    let (id, path) = make_link(&fixture, &json!({ "app": "acme", "user": { "id": "ann" }, "expires_in": 60 }));
+    let pressed = ann.press(&path);
+    ann.complete_consent(&pressed, "ann");
+    assert_eq!(get_link(&fixture, &id)["status"], "waiting_for_choice");
+    let flow = fixture.world.db.query_value("SELECT id FROM flows WHERE status = 'undecided'");
+    let flow = format!("/flows/{}", flow.as_str().unwrap());
+    fixture.world.advance_clock(61);
+    remove_ann(&fixture);
+    let chosen = ann.send(request(Method::Post, &flow, b"choice=both".to_vec()));
+    assert_eq!(chosen.status, 404, "{}", chosen.body);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM people"), 0);
+}
+
+#[test]
+fn what_waits_for_the_confirmation_of_somebody_who_leaves_is_discarded() {
+    let fixture = Fixture::new();
+    let (id, path) = make_link(&fixture, &json!({ "app": "acme", "confirm": true, "user": { "id": "ann" } }));
+    let mut ann = TestBrowser::new(&fixture);
+    let pressed = ann.press(&path);
+    ann.complete_consent(&pressed, "ann");
+    let made = get_link(&fixture, &id)["connection"].clone();
+    assert_eq!(get_link(&fixture, &id)["status"], "awaiting_confirmation");
+    remove_ann(&fixture);
+    let confirm = json!({ "user": { "id": "ann" } });
+    let (status, _) = call(&fixture, &first_key(&fixture), Method::Post, &format!("/v1/links/{id}/confirm"), &confirm);
+    assert_eq!((status, &get_link(&fixture, &id)["status"]), (409, &json!("ended")));
+    let at = format!("/v1/connections/{}", made.as_str().unwrap());
+    assert_eq!(call(&fixture, &first_key(&fixture), Method::Get, &at, &Value::Null).0, 404);
 }
