@@ -22,6 +22,8 @@ const CLOCK_TOLERANCE: i64 = 60;
 const MAX_SUBJECT_LENGTH: usize = 255;
 /// Characters of a name or address, at most.
 const MAX_NAME_LENGTH: usize = 128;
+/// Characters of an e-mail address, at most (RFC 5321 4.5.3.1).
+const MAX_EMAIL_LENGTH: usize = 320;
 /// Groups that are read, at most.
 const MAX_GROUPS: usize = 1000;
 
@@ -202,10 +204,12 @@ impl<'a> SignedToken<'a> {
         let text = |name: &str| self.claims.get(name).and_then(Value::as_str).and_then(clean_text);
         let groups = self.claims.get("groups").or_else(|| self.claims.get("custom")?.get("groups"));
         let groups = groups.and_then(Value::as_array).into_iter().flatten();
-        let email = text("email");
+        // As it was sent: a part of an address is another address.
+        let is_address = |text: &&str| text.len() <= MAX_EMAIL_LENGTH && !text.chars().any(char::is_control);
+        let email = self.claims.get("email").and_then(Value::as_str).filter(is_address).map(str::to_owned);
         VerifiedIdentity {
             subject: self.claims.get("sub").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            name: text("name").or_else(|| text("preferred_username")).or_else(|| email.clone()),
+            name: text("name").or_else(|| text("preferred_username")).or_else(|| text("email")),
             is_email_verified: self.claims.get("email_verified") == Some(&Value::Bool(true)),
             email,
             groups: groups.filter_map(Value::as_str).take(MAX_GROUPS).map(str::to_owned).collect(),
