@@ -94,8 +94,8 @@ pub struct ProviderSignIn<'a> {
     pub before: Option<&'a str>,
 }
 
-/// Opens the session of a person whom an identity provider vouches for. None: this sign-in was used before, or the
-/// workspace was deleted.
+/// Opens the session of a person whom an identity provider vouches for. None: this sign-in was used before, the workspace was
+/// deleted, or the person was made a member at this moment.
 pub async fn sign_in_by_provider<P: Ports>(
     context: &Context<P>,
     sign_in: ProviderSignIn<'_>,
@@ -113,10 +113,12 @@ pub async fn sign_in_by_provider<P: Ports>(
         let event = context.event_statement_about(workspace, EventType::RoleChanged, &actor, subject, detail)?;
         more.extend([people, events::insert_if_changed(event), sessions]);
     }
+    // The role was read before. Otherwise a session of an admin would bring it back.
+    let if_changed = (!decides_role && role == Role::Admin).then(|| people::require_admin(workspace, &id));
     let event = session_event(context, &opened.session, EventType::SignedIn, &actor)?;
     let db = context.audited_db(event, ChangedBy::First);
     let once = once.as_ref().map(|(hash, until)| (hash.as_str(), *until));
-    let is_open = sessions::sign_in_by_provider(&db, &opened.session, once, before, more).await?;
+    let is_open = sessions::sign_in_by_provider(&db, &opened.session, once, before, if_changed, more).await?;
     Ok(is_open.then_some(opened))
 }
 

@@ -33,6 +33,8 @@ pub struct NewSignInLink {
     pub user: User,
     /// The role of the session.
     pub role: Role,
+    /// Whether it is the person's own role. Otherwise it was asked for.
+    pub has_role_of_person: bool,
     /// The page of ours that it leads to; checked. None leads to the list of connections.
     pub return_to: Option<String>,
 }
@@ -63,7 +65,7 @@ pub async fn create_sign_in_link<P: Ports>(
     let event = link_event(context, &link, EventType::SignInLinkCreated, &Actor::Key(creator.id.clone()))?;
     let guarded = quotas::guard_database(context, &link.workspace, &quota);
     let db = AuditedDatabase::new(guarded, event, ChangedBy::First);
-    let inserted = sessions::insert_sign_in_link(&db, &link).await;
+    let inserted = sessions::insert_sign_in_link(&db, &link, new.has_role_of_person).await;
     if !quotas::map_insert_error(context, &link.workspace, &quota, inserted).await? {
         return Err(unauthorized());
     }

@@ -232,7 +232,7 @@ pub(super) async fn create_sign_in_link<P: Ports>(
         ));
     }
     let role = authorize::decide_sign_in_role(context, key, &user, input.role).await?;
-    let new = NewSignInLink { user, role, return_to };
+    let new = NewSignInLink { user, role, has_role_of_person: input.role.is_none(), return_to };
     let (link, url) = sign_in_links::create_sign_in_link(context, key, new).await?;
     Ok(Json::created(CreatedSignInLinkResponse { id: link.id(), url, role: link.role, expires_at: link.expires_at }))
 }

@@ -32,6 +32,9 @@ const MAKE_ADMIN: &str =
 const MAKE_MEMBER: &str =
     "UPDATE people SET role = 'member' WHERE workspace_id = ?1 AND user_id = ?2 AND (role <> 'admin' OR ?3
     OR EXISTS (SELECT 1 FROM people o WHERE o.workspace_id = ?1 AND o.role = 'admin' AND o.user_id <> ?2))";
+/// Changes the row of an admin, and nothing about it.
+const REQUIRE_ADMIN: &str =
+    "UPDATE people SET role = 'admin' WHERE workspace_id = ?1 AND user_id = ?2 AND role = 'admin'";
 const DEMOTE: &str = "UPDATE people SET role = 'member' WHERE workspace_id = ?1 AND user_id = ?2 AND role = 'admin'";
 const SESSIONS_OF_MEMBER: &str =
     "UPDATE sessions SET role = 'member' WHERE workspace_id = ?1 AND user_id = ?2 AND role = 'admin'";
@@ -184,6 +187,11 @@ pub async fn make_member(
 /// goes the event, if it changed anything.
 pub fn demote(workspace: &WorkspaceId, user: &str) -> [Statement; 2] {
     [sql!(DEMOTE, workspace, user), sql!(SESSIONS_OF_MEMBER, workspace, user)]
+}
+
+/// The statement that must change a row where somebody gets the rights of an admin because they were one a moment ago.
+pub fn require_admin(workspace: &WorkspaceId, user: &str) -> Statement {
+    sql!(REQUIRE_ADMIN, workspace, user)
 }
 
 /// Connections that somebody owns, at most so many.

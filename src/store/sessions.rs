@@ -39,10 +39,12 @@ const LIST: &str =
 const END_FLOWS: &str = "UPDATE flows SET expires_at = ?2 WHERE session_hash = ?1 AND expires_at > ?2
     AND status IN ('pending', 'undecided')";
 
+/// `?11`: the role is the person's. It may have been taken away since it was read.
 const INSERT_SIGN_IN: &str =
     "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at, role, return_to, created_by_key,
       key_expires_at, created_at)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+    SELECT ?1, ?2, ?3, ?4, ?5, CASE WHEN ?11 AND NOT EXISTS (SELECT 1 FROM people WHERE workspace_id = ?2 AND user_id = ?3
+      AND role = 'admin') THEN 'member' ELSE ?6 END, ?7, ?8, ?9, ?10
     WHERE ?8 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?8 AND revoked_at IS NULL)";
 /// A sign-in at an identity provider counts as a link that was used at once: a second use of it is a second row with the
 /// same key.
@@ -274,8 +276,13 @@ impl FromRow for SignInLink {
     }
 }
 
-/// Stores a sign-in link. Returns whether the key that creates it is still valid.
-pub async fn insert_sign_in_link(db: &impl Database, sign_in: &SignInLink) -> StoreResult<bool> {
+/// Stores a sign-in link. Returns whether the key that creates it is still valid. `has_role_of_person`: a role that the
+/// person has no longer is not given.
+pub async fn insert_sign_in_link(
+    db: &impl Database,
+    sign_in: &SignInLink,
+    has_role_of_person: bool,
+) -> StoreResult<bool> {
     let statement = sql!(
         INSERT_SIGN_IN,
         sign_in.hash.as_str(),
@@ -287,7 +294,8 @@ pub async fn insert_sign_in_link(db: &impl Database, sign_in: &SignInLink) -> St
         sign_in.return_to.as_deref(),
         sign_in.made_by.as_ref().map(|maker| &maker.key),
         sign_in.made_by.as_ref().and_then(|maker| maker.expires_at),
-        sign_in.created_at
+        sign_in.created_at,
+        has_role_of_person
     );
     Ok(run_statement(db, statement).await?.changes > 0)
 }
@@ -314,13 +322,14 @@ pub async fn sign_in(
     all_or_nothing(db, must, then).await
 }
 
-/// Opens the session of a person whom an identity provider vouches for. `once` is the hash of what works once, and its end.
-/// Returns whether it did: not if it was used before, or the workspace was deleted.
+/// Opens the session of a person whom an identity provider vouches for. `once` is the hash of what works once, and its end;
+/// `if_changed` must change a row. Returns whether it did: not if it was used before, or the workspace was deleted.
 pub async fn sign_in_by_provider(
     db: &impl Database,
     session: &Session,
     once: Option<(&str, Timestamp)>,
     before: Option<&str>,
+    if_changed: Option<Statement>,
     more: Vec<Statement>,
 ) -> StoreResult<bool> {
     let user = session.user();
@@ -340,7 +349,7 @@ pub async fn sign_in_by_provider(
     if let Some(before) = before {
         then.extend([sql!(END_FLOWS, before, session.created_at), sql!(DELETE, before)]);
     }
-    all_or_nothing(db, must.into_iter().collect(), then).await
+    all_or_nothing(db, must.into_iter().chain(if_changed).collect(), then).await
 }
 
 /// A workspace's sign-in link that has not expired, by its id.

@@ -605,6 +605,41 @@ fn groups_of_the_issuer_decide_over_the_role_at_each_sign_in() {
     );
 }
 
+/// A sign-in reads the role before it opens the session.
+#[test]
+fn whoever_is_made_a_member_during_the_sign_in_is_no_admin_again() {
+    let (fixture, provider) = set_up(&json!({}));
+    let mut ada = TestBrowser::new(&fixture);
+    assert_eq!(sign_in_with(&fixture, &provider, &mut ada, &json!({})).status, 303);
+    let path = "/v1/people/oidc%3Ahttps%3A%2F%2Fid.example%3Aada";
+    assert_eq!(ask(&fixture, Method::Patch, path, &json!({ "role": "admin" })).0, 200);
+    let db = fixture.world.db.clone();
+    *fixture.world.db.fault_plan.borrow_mut() = Some(Box::new(move |statements| {
+        if statements.iter().any(|one| one.sql.contains("INTO sign_in_links")) {
+            db.tamper("UPDATE people SET role = 'member'");
+        }
+        None
+    }));
+    let mut again = TestBrowser::new(&fixture);
+    assert_eq!(sign_in_with(&fixture, &provider, &mut again, &json!({})).status, 403);
+    let link = json!({ "user": { "id": "bob" } });
+    fixture.world.db.tamper(
+        "INSERT INTO people (workspace_id, user_id, role, created_at) SELECT id, 'bob', 'admin', 0 FROM workspaces",
+    );
+    let (status, made) = ask(&fixture, Method::Post, "/v1/sign-in-links", &link);
+    assert_eq!(status, 201, "{made}");
+    *fixture.world.db.fault_plan.borrow_mut() = None;
+    assert_eq!(TestBrowser::new(&fixture).press(&crate::http::link_path(&made)).status, 303);
+    for table in ["people", "sessions"] {
+        let admins = format!("SELECT count(*) FROM {table} WHERE role = 'admin'");
+        assert_eq!(fixture.world.db.query_number(&admins), 0, "{table}");
+    }
+    // Whoever is an admin still signs in as one.
+    assert_eq!(ask(&fixture, Method::Patch, path, &json!({ "role": "admin" })).0, 200);
+    assert_eq!(sign_in_with(&fixture, &provider, &mut again, &json!({})).status, 303);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM sessions WHERE role = 'admin'"), 1);
+}
+
 #[test]
 fn only_a_key_for_everything_sets_a_provider_up_and_it_ends_with_its_workspace() {
     let (fixture, _provider) = set_up(&json!({}));
