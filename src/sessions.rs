@@ -9,7 +9,7 @@ use crate::connect::complete::CHOICE_TTL;
 use crate::connect::start::FLOW_TTL;
 use crate::context::Context;
 use crate::error::Result;
-use crate::ids::{WorkspaceId, random_token};
+use crate::ids::{Shard, WorkspaceId, random_token};
 use crate::ports::{Ports, Statement};
 use crate::secret::Secret;
 use crate::sign_in_links::{find_usable_sign_in_link, sign_in_link_ended_error};
@@ -74,7 +74,26 @@ pub async fn sign_in<P: Ports>(
     if !sessions::sign_in(&db, &link.hash, &opened.session, before.as_deref(), context.now()).await? {
         return Err(sign_in_link_ended_error());
     }
+    end_session_elsewhere(context, token_before).await;
     Ok((opened, link.return_to))
+}
+
+/// Ends the session that a browser had before a sign-in, if its workspace is in another database: one in the same database
+/// ends with the sign-in itself. The new session is open by now, so a failure is only logged.
+pub async fn end_session_elsewhere<P: Ports>(context: &Context<P>, token_before: Option<&str>) {
+    let Some(token) = token_before else { return };
+    let shard = Shard::of_token(token).filter(|shard| *shard != context.shard());
+    let Some(elsewhere) = shard.and_then(|shard| context.in_shard(shard)) else { return };
+    let ended: Result<()> = async {
+        if let Some(session) = find_session(&elsewhere, token).await? {
+            sessions::revoke(elsewhere.db(), &session, elsewhere.now()).await?;
+        }
+        Ok(())
+    }
+    .await;
+    if let Err(error) = ended {
+        context.log_cause(&error);
+    }
 }
 
 /// A person whom an identity provider vouches for.

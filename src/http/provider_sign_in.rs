@@ -112,6 +112,8 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
     match identity::finish(context, &id, response, pending.as_ref(), before.as_deref()).await {
         Ok(SignedIn { opened, return_to }) => {
             access_log::write_sign_in(context, call, &opened.session.workspace);
+            let token_before = browser_session::read_user_token(context, call.request);
+            sessions::end_session_elsewhere(context, token_before.as_ref().map(Secret::expose)).await;
             let leads_to = return_to.as_deref().unwrap_or("/?done=signed-in");
             Ok(Response::see_other(leads_to)
                 .with_header("set-cookie", browser_session::user_cookie(context, &opened))

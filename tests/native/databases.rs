@@ -362,6 +362,21 @@ fn a_whole_life_in_the_second_database_asks_no_other() {
 }
 
 #[test]
+fn a_sign_in_ends_the_session_that_the_browser_had_in_another_database() {
+    let world = world(2);
+    let (first, second) = (fixture_in(&world, 0), fixture_in(&world, 1));
+    let mut ann = TestBrowser::new(&first);
+    ann.sign_in_as(&json!({ "user": { "id": "ann" } }));
+    let before = ann.cookies.clone();
+    let (_, made) =
+        call(&second, &first_key(&second), Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }));
+    assert_eq!((ann.press(&link_path(&made)).status, ann.get("/").status), (303, 200));
+    let mut thief = TestBrowser::new(&first);
+    thief.cookies = before;
+    assert_eq!(thief.get("/").status, 401);
+}
+
+#[test]
 fn a_hot_resolve_in_the_second_database_is_one_round_trip() {
     let world = world(2).in_one_isolate();
     let fixture = fixture_in(&world, 1);
