@@ -24,8 +24,8 @@ pub struct Workspace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct User {
-    /// The product's id of the person.
-    #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
+    /// The product's id of the person, or that of the identity provider.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     pub id: String,
     /// A name to show.
     #[serde(skip_serializing_if = "Option::is_none")]

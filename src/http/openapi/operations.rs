@@ -112,7 +112,7 @@ fn text() -> Value {
 }
 
 fn user_text() -> Value {
-    json!({ "type": "string", "minLength": 1, "maxLength": 128 })
+    json!({ "type": "string", "minLength": 1 })
 }
 
 const LIMITED_KEY_AND_DEFAULT: &str =
@@ -511,7 +511,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "The person.")
             .refuses(409, "`conflict`: the person is the only admin. Make somebody else an admin first, or send `leave_without_admin`."),
         Handler::DeletePerson => operation(PEOPLE, "Remove a person")
-            .about("Ends the person's sessions, sign-in links and open connect links at once. The person's connections go to `transfer_to`. Without it they belong to nobody: the shared ones stay shared, and the others are seen by admins and keys alone. The person's defaults end. Whoever signs in again with the same id is a new person.")
+            .about("Ends the person's sessions, sign-in links and connect links at once, and discards what waits for confirmLink. The person's connections go to `transfer_to`. Without it they belong to nobody: the shared ones stay shared, and the others are seen by admins and keys alone. The person's defaults end. Whoever signs in again with the same id is a new person.")
             .query("transfer_to", "The id of the person who gets the connections. Absent: nobody.", user_text())
             .query("leave_without_admin", "Whether the workspace may be left without an admin.", json!({ "type": "boolean", "default": false }))
             .answers(200, "The person is removed.")
