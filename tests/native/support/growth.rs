@@ -56,14 +56,11 @@ pub(crate) const GROWING: [(&str, &str); 16] = [
     ),
     ("UPDATE sessions SET role = 'member' WHERE workspace_id", ENDS_PERSON),
     ("DELETE FROM sign_in_links WHERE workspace_id = ?1 AND user_id", ENDS_PERSON),
-    (
-        "UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND status = 'open'",
-        ENDS_PERSON,
-    ),
+    ("UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND user_id", ENDS_PERSON),
     ("UPDATE flows SET expires_at = ?1", "a test's own way to let time pass"),
 ];
 const ENDS_KEY: &str = "a key is revoked: what it made ends with it";
-const ENDS_PERSON: &str = "an admin becomes a member, or a person is removed: what lets them in ends at once. The quotas bound it: 100 sessions and 1,000 sign-in links of a person, 10,000 open links of the workspace";
+const ENDS_PERSON: &str = "an admin becomes a member, or a person is removed: what lets them in ends at once. The quotas bound it: 100 sessions and 1,000 sign-in links of a person, 10,000 open links of the workspace, and those of the last two weeks that were used";
 const ENDS_CLIENT: &str = "a client is deleted: the flows of the last day that use it";
 
 static MEASURED: LazyLock<Mutex<HashMap<&'static str, u32>>> = LazyLock::new(Mutex::default);
