@@ -30,6 +30,7 @@ mod operator;
 mod own_pages;
 mod people;
 pub mod page;
+mod popup;
 mod problem;
 mod provider_sign_in;
 mod replacements;
@@ -442,7 +443,7 @@ fn respond_without_context(
 /// A resolve may continue while the database is down: it can only read the cache, whose entries can be opened only with
 /// the right key ring. The status tells of each database whether it can be used.
 async fn require_usable_encryption_keys<P: Ports>(context: &Context<P>, request: &Request) -> Result<()> {
-    if matches!(request.path.as_str(), "/healthz" | "/style.css" | "/openapi.json") {
+    if matches!(request.path.as_str(), "/healthz" | "/style.css" | "/popup.js" | "/openapi.json") {
         return Ok(());
     }
     match context.check_key_ring().await {
@@ -597,8 +598,10 @@ fn wants_page(request: &Request, found: &RouteMatch) -> bool {
 /// The headers of every answer. `form-action` lists the destinations of a form's POST: pages that lead to an app permit
 /// https, because Chromium applies it to every redirect after the POST.
 fn finish_response(mut response: Response, request: &Request, config: Option<&Config>) -> Response {
-    let leads_out = response.headers.iter().any(|(name, _)| name == LEADS_TO_APP_MARKER);
-    response.headers.retain(|(name, _)| name != LEADS_TO_APP_MARKER);
+    let leads_out = take_marker(&mut response, LEADS_TO_APP_MARKER);
+    // A window keeps its opener only through answers that allow it.
+    let opener_policy = if take_marker(&mut response, IN_POPUP_MARKER) { "unsafe-none" } else { "same-origin" };
+    let scripts = if take_marker(&mut response, TELLS_OPENER_MARKER) { "script-src 'self'; " } else { "" };
     let loopback = config.is_some_and(|config| matches!(config.egress, EgressPolicy::DevLoopback));
     let form_action = match (leads_out, loopback) {
         (false, _) => "'self'",
@@ -606,7 +609,7 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
         (true, true) => "'self' https: http://localhost:* http://127.0.0.1:*",
     };
     let policy = format!(
-        "default-src 'none'; style-src 'self'; form-action {form_action}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; {scripts}style-src 'self'; form-action {form_action}; frame-ancestors 'none'; base-uri 'none'"
     );
     let headers = [
         ("cache-control", "no-store".to_owned()),
@@ -614,7 +617,7 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
         (REQUEST_ID, request.id.clone()),
         ("content-security-policy", policy),
         ("referrer-policy", "same-origin".to_owned()),
-        ("cross-origin-opener-policy", "same-origin".to_owned()),
+        ("cross-origin-opener-policy", opener_policy.to_owned()),
         ("x-frame-options", "DENY".to_owned()),
     ];
     for (name, value) in headers {
@@ -633,6 +636,16 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
 
 /// Marks a page whose form leads to an app. Never sent.
 const LEADS_TO_APP_MARKER: &str = "x-leads-out";
+/// Marks an answer in a window that the embedding product has opened for a link. Never sent.
+const IN_POPUP_MARKER: &str = "x-in-popup";
+/// Marks the page in such a window that runs the script which tells the product. Never sent.
+const TELLS_OPENER_MARKER: &str = "x-tells-opener";
+
+fn take_marker(response: &mut Response, marker: &str) -> bool {
+    let count = response.headers.len();
+    response.headers.retain(|(name, _)| name != marker);
+    response.headers.len() < count
+}
 
 #[cfg(test)]
 mod tests {

@@ -48,6 +48,8 @@ pub struct NewLink {
     pub settings: ConnectionSettings,
     /// Where the browser goes at the end: an address at one of the workspace's allowed origins.
     pub return_to: Option<String>,
+    /// The origin of the page that opens it in a window: one of the workspace's allowed origins.
+    pub popup_origin: Option<String>,
     /// Seconds it lives.
     pub expires_in: i64,
     /// What to do about a duplicate.
@@ -69,6 +71,9 @@ pub async fn create<P: Ports>(
         None => None,
         Some(text) => Some(parse_return_to(context, workspace, text).await?),
     };
+    if let Some(origin) = &new.popup_origin {
+        require_popup_origin(context, workspace, origin, return_to.is_some()).await?;
+    }
     let (app_id, connection) = match (&new.connection, &new.app) {
         (Some(id), wished) => {
             let connection = connections::get(context.db(), workspace, id)
@@ -110,6 +115,7 @@ pub async fn create<P: Ports>(
         connection: new.connection,
         scopes: new.scopes,
         return_to,
+        popup_origin: new.popup_origin,
         on_duplicate: new.on_duplicate,
         needs_confirmation: new.confirm,
         status: LinkStatus::Open,
@@ -172,9 +178,32 @@ async fn parse_return_to<P: Ports>(context: &Context<P>, workspace: &WorkspaceId
         && url.password().is_none()
         && matches!(url.scheme(), "https" | "http")
         && url.as_str().len() <= 2048;
-    let workspace = store::workspaces::get(context.db(), workspace).await?;
-    let allowed = workspace.map(|workspace| workspace.allowed_origins).unwrap_or_default();
+    let allowed = load_allowed_origins(context, workspace).await?;
     if plain && allowed.contains(&url.origin().ascii_serialization()) { Ok(url.into()) } else { Err(wrong()) }
+}
+
+/// A message is sent to this origin and to no other, so it is one of the list exactly, as browsers write it.
+async fn require_popup_origin<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    origin: &str,
+    returns: bool,
+) -> Result<()> {
+    if returns {
+        return Err(Error::invalid_field("popup", "can't be given with return_to: the window closes at the end."));
+    }
+    if load_allowed_origins(context, workspace).await?.iter().any(|allowed| allowed == origin) {
+        return Ok(());
+    }
+    Err(Error::invalid_field(
+        "popup.origin",
+        "must be one of the workspace's allowed_origins, written as there (PATCH /v1/workspace).",
+    ))
+}
+
+async fn load_allowed_origins<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<Vec<String>> {
+    let workspace = store::workspaces::get(context.db(), workspace).await?;
+    Ok(workspace.map(|workspace| workspace.allowed_origins).unwrap_or_default())
 }
 
 /// Refuses a way that is none, and an app none of whose ways can be walked here.

@@ -278,6 +278,7 @@ async fn create_flow<P: Ports>(
         iss_promised: false,
         sealed_verifier: None,
         return_to: request.return_to.clone(),
+        popup_origin: request.link.as_ref().and_then(|link| link.popup_origin.clone()),
         outcome: FlowOutcome::Pending,
         error: None,
         sealed_grant: None,

@@ -418,6 +418,7 @@ pub async fn begin_flow_with_options<P: Ports>(
         iss_promised: endpoints.iss_parameter_supported,
         sealed_verifier,
         return_to: request.return_to.clone(),
+        popup_origin: request.link.as_ref().and_then(|link| link.popup_origin.clone()),
         outcome: FlowOutcome::Pending,
         error: None,
         sealed_grant: None,

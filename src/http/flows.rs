@@ -6,6 +6,7 @@
 use super::browser_session::{self, page_context};
 use super::consent_page::grant_limit_warning;
 use super::page;
+use super::popup;
 use super::{Call, LEADS_TO_APP_MARKER, Response, input};
 use crate::app::AuthMethod;
 use crate::connect::FlowFailure;
@@ -35,7 +36,7 @@ pub(super) async fn show_flow_page<P: Ports>(context: &Context<P>, call: &Call<'
     let (auth_method, step) = flows::load_flow_step(context, &flow).await?;
     let csrf = browser_session::csrf_token(context, call.request);
     let shell = page_context(call.session.as_ref(), csrf.as_deref());
-    Ok(match step {
+    let response = match step {
         FlowStep::Choice(choice) => {
             let view = build_choose_view(&flow, choice, &auth_method);
             Response::html(200, page::choose(&shell, &view)).with_header(LEADS_TO_APP_MARKER, String::new())
@@ -47,9 +48,10 @@ pub(super) async fn show_flow_page<P: Ports>(context: &Context<P>, call: &Call<'
         FlowStep::Report(report) => {
             let message = outcome_message(&flow, &auth_method, &report);
             let message = add_approval_steps(&flow, &auth_method, report.client_id.as_deref(), message);
-            Response::html(200, page::message(&shell, &message))
+            popup::outcome_page(&shell, &message, &flow, &report)
         }
-    })
+    };
+    Ok(popup::keep_opener(response, flow.popup_origin.as_deref()))
 }
 
 /// The page while the first request handles the callback.
@@ -117,16 +119,25 @@ fn missing_scopes_text(auth_method: &AuthMethod, report: &FlowReport) -> String 
     format!("\n\nThese permissions were not granted: {}. Steps that need them will fail. {remedy}", missing.join("; "))
 }
 
+fn window_or_page(flow: &Flow) -> &'static str {
+    if flow.popup_origin.is_some() { "window" } else { "page" }
+}
+
 /// The result of a flow as text. Its link may have expired in the meantime, so it cannot be repeated.
 fn outcome_message(flow: &Flow, auth_method: &AuthMethod, report: &FlowReport) -> page::Message {
     let (connected, lack) = (connected_text(auth_method, report), missing_scopes_text(auth_method, report));
     let connected_tone = if report.missing_scopes.is_empty() { page::Tone::Good } else { page::Tone::Waiting };
     let (name, repeatable) = (&auth_method.app_name, report.repeatable);
     let (title, mut text, tone) = match flow.outcome {
-        FlowOutcome::Done => ("Connected", format!("{connected}{lack}\n\nYou can close this page."), connected_tone),
+        FlowOutcome::Done => {
+            ("Connected", format!("{connected}{lack}\n\nYou can close this {}.", window_or_page(flow)), connected_tone)
+        }
         FlowOutcome::AwaitingConfirmation => (
             "Almost done",
-            format!("{connected}{lack}\n\nGo back to where you came from to finish."),
+            match &flow.popup_origin {
+                Some(_) => format!("{connected}{lack}\n\nYou can close this window, and finish where you came from."),
+                None => format!("{connected}{lack}\n\nGo back to where you came from to finish."),
+            },
             page::Tone::Waiting,
         ),
         FlowOutcome::Denied => (
@@ -165,6 +176,9 @@ fn outcome_message(flow: &Flow, auth_method: &AuthMethod, report: &FlowReport) -
             )
         }
     };
+    if flow.popup_origin.is_some() && is_unsuccessful(flow.outcome) && flow.outcome != FlowOutcome::Pending {
+        text.push_str("\n\nYou can close this window.");
+    }
     if !repeatable && is_unsuccessful(flow.outcome) {
         text.push_str("\n\nThe link has ended. Ask whoever sent it for a new one.");
     }
@@ -242,7 +256,8 @@ pub(super) async fn submit_choice<P: Ports>(context: &Context<P>, call: &Call<'_
     )
     .await?;
     let after = flows::load_flow(context, &sessions, &id).await?;
-    Ok(Response::see_other(&destination_url(&after).unwrap_or_else(|| format!("/flows/{id}"))))
+    let response = Response::see_other(&destination_url(&after).unwrap_or_else(|| format!("/flows/{id}")));
+    Ok(popup::keep_opener(response, after.popup_origin.as_deref()))
 }
 
 /// Where a finished flow redirects: to the embedding product, or to the connection's page.

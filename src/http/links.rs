@@ -57,6 +57,8 @@ pub(super) struct CreateLinkInput {
     /// (the link was opened again in another browser and continues there), `connection_gone`, `conflict`.
     #[cfg_attr(test, schemars(url, length(max = 2048)))]
     return_to: Option<String>,
+    /// Opens the link in a window of your page, which is told what came of it. Not together with `return_to`.
+    popup: Option<PopupInput>,
     /// Seconds for which it is valid.
     #[cfg_attr(test, schemars(range(min = 60, max = 604_800), extend("default" = 3600)))]
     expires_in: Option<i64>,
@@ -89,6 +91,7 @@ pub(super) async fn create_link<P: Ports>(
         user,
         settings,
         return_to: input.return_to,
+        popup_origin: input.popup.map(|popup| popup.origin),
         expires_in,
         on_duplicate: input.on_duplicate.unwrap_or(OnDuplicate::Ask),
         confirm: input.confirm,
@@ -97,6 +100,18 @@ pub(super) async fn create_link<P: Ports>(
     let sees = |connection: &Connection| authorize::sees_connection(key, connection);
     let (link, url) = link::create(context, &key.workspace, new, sees).await?;
     Ok(Json::created(CreatedLinkResponse { id: link.id, url, expires_at: link.expires_at }))
+}
+
+/// The window that a link is opened in.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PopupRequest"))]
+#[serde(remote = "Self", deny_unknown_fields)]
+struct PopupInput {
+    /// The origin of the page that opens the window: one of the workspace's `allowed_origins`. The window's last page sends
+    /// the message `{"type": "connections:link", "link", "status", "connection"}` to it, and to no other. `status` is as in
+    /// `last_attempt` of the link.
+    #[cfg_attr(test, schemars(url, length(max = 2048), extend("examples" = ["https://app.example.com"])))]
+    origin: String,
 }
 
 /// A person as the embedding product knows them.
@@ -112,7 +127,7 @@ pub(super) struct UserInput {
     name: Option<String>,
 }
 
-objects!(UserInput, SignInUserInput);
+objects!(PopupInput, UserInput, SignInUserInput);
 
 pub(super) fn parse_user(user: UserInput) -> Result<User> {
     let name = user.name.map(|name| parse_name("user.name", &name, MAX_USER_LENGTH)).transpose()?;

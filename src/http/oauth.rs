@@ -6,6 +6,7 @@ use super::browser_session::{self, page_context, require_user};
 use super::consent_page;
 use super::flows::{destination_url, parse_flow_id};
 use super::page;
+use super::popup;
 use super::problem;
 use super::{Call, Response, input};
 use crate::app::AppId;
@@ -163,7 +164,8 @@ pub(super) async fn show_retry_page<P: Ports>(context: &Context<P>, call: &Call<
 
 async fn show_consent_page_for_link<P: Ports>(context: &Context<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
     consent::require_intended_user(call.session.as_ref(), link)?;
-    show_consent_page(context, call, &link_connect_request(call, link)?, None).await
+    let page = show_consent_page(context, call, &link_connect_request(call, link)?, None).await?;
+    Ok(popup::keep_opener(page, link.popup_origin.as_deref()))
 }
 
 /// The link of a flow of this browser, if it can still be used.
@@ -196,7 +198,8 @@ async fn start_flow_by_link<P: Ports>(context: &Context<P>, call: &Call<'_>, lin
     if link.status == LinkStatus::Used {
         let session = browser_session::load_link_session(context, call.request, &link.id).await?;
         let session = session.ok_or_else(browser_session::not_signed_in_error)?;
-        return start_flow(context, call, link_connect_request(call, link)?, &session.hash).await;
+        let response = start_flow(context, call, link_connect_request(call, link)?, &session.hash).await?;
+        return Ok(popup::keep_opener(response, link.popup_origin.as_deref()));
     }
     let (session, cookie) = find_or_open_link_session(context, call, link).await?;
     if let Err(refused) = link::bind_to_session(context, link, &session.hash).await {
@@ -216,6 +219,7 @@ async fn start_flow_by_link<P: Ports>(context: &Context<P>, call: &Call<'_>, lin
         let csrf = browser_session::csrf_token(context, call.request);
         problem::page_response(&error, &page_context(call.session.as_ref(), csrf.as_deref()))
     });
+    let response = popup::keep_opener(response, link.popup_origin.as_deref());
     Ok(match cookie {
         Some(cookie) => response.with_header("set-cookie", cookie),
         None => response,
@@ -266,7 +270,8 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
         CallbackResult::Refused(refusal) => Ok(redirect_to_refusal_page(refusal)),
         CallbackResult::Flow(id) => {
             let flow = flows::load_flow(context, &sessions, &id).await?;
-            Ok(Response::see_other(&destination_url(&flow).unwrap_or_else(|| format!("/flows/{id}"))))
+            let response = Response::see_other(&destination_url(&flow).unwrap_or_else(|| format!("/flows/{id}")));
+            Ok(popup::keep_opener(response, flow.popup_origin.as_deref()))
         }
     }
 }

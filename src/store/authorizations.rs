@@ -19,8 +19,8 @@ use crate::time::Timestamp;
 use crate::workspace::User;
 
 const INSERT: &str = "INSERT INTO flows (id, state_hash, session_hash, workspace_id, app, app_revision, oauth_client, connection_id, generation,
-      link_id, user_id, user_name, scopes, issuer, iss_required, sealed_verifier, return_to, status, created_at, expires_at, auth_method, variables, used_at, destinations, environment, is_shared)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)";
+      link_id, user_id, user_name, scopes, issuer, iss_required, sealed_verifier, return_to, status, created_at, expires_at, auth_method, variables, used_at, destinations, environment, is_shared, popup_origin)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, 'pending', ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)";
 /// A browser has at most ten flows. The oldest are evicted when one starts, even within one second.
 const TRIM: &str = "DELETE FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
     (SELECT id FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT ?3)";
@@ -189,6 +189,8 @@ pub struct Flow {
     pub sealed_verifier: Option<String>,
     /// The last page of the browser.
     pub return_to: Option<String>,
+    /// The origin of the page that has opened its link in a window.
+    pub popup_origin: Option<String>,
     /// Its state.
     pub outcome: FlowOutcome,
     /// The code of a failure.
@@ -229,6 +231,7 @@ impl FromRow for Flow {
             iss_promised: row.boolean("iss_required")?,
             sealed_verifier: row.optional_text("sealed_verifier")?,
             return_to: row.optional_text("return_to")?,
+            popup_origin: row.optional_text("popup_origin")?,
             outcome: FlowOutcome::parse(&outcome).ok_or_else(unknown)?,
             error: row.optional_text("error")?,
             sealed_grant: row.optional_text("sealed_grant")?,
@@ -268,7 +271,8 @@ pub async fn insert(db: &impl Database, flow: &Flow, state_hash: &str) -> StoreR
         flow.used_at,
         flow.destinations.as_ref().map(json_text),
         flow.settings.environment.map(Environment::as_str),
-        flow.settings.shared
+        flow.settings.shared,
+        flow.popup_origin.as_deref()
     );
     let trim = sql!(TRIM, flow.session_hash.as_str(), &flow.id, FLOWS_PER_BROWSER - 1);
     db.batch(vec![statement, trim]).await.map(|_| ())

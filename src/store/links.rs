@@ -19,8 +19,8 @@ use crate::workspace::User;
 /// A key that is being revoked creates nothing.
 const INSERT: &str =
     "INSERT INTO connect_links (id, token_hash, workspace_id, app, connection_id, scopes, user_id, user_name, return_to,
-      on_duplicate, requires_confirmation, status, created_at, expires_at, auth_method, created_by_key, key_expires_at, environment, is_shared)
-    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16, ?17, ?18
+      on_duplicate, requires_confirmation, status, created_at, expires_at, auth_method, created_by_key, key_expires_at, environment, is_shared, popup_origin)
+    SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'open', ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19
     WHERE ?15 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?15 AND revoked_at IS NULL)";
 /// Until when the person may answer the question of one of its flows.
 macro_rules! choice_until {
@@ -313,6 +313,8 @@ pub struct Link {
     pub settings: ConnectionSettings,
     /// The last page of the browser.
     pub return_to: Option<String>,
+    /// The origin of the page that opens it in a window and is told what came of it.
+    pub popup_origin: Option<String>,
     /// What to do about a duplicate.
     pub on_duplicate: OnDuplicate,
     /// Whether the embedding product must confirm the person.
@@ -391,6 +393,7 @@ impl FromRow for Link {
             user: read_user(row)?,
             settings: read_settings(row)?,
             return_to: row.optional_text("return_to")?,
+            popup_origin: row.optional_text("popup_origin")?,
             on_duplicate: OnDuplicate::parse(&row.text("on_duplicate")?).ok_or_else(unknown)?,
             needs_confirmation: row.boolean("requires_confirmation")?,
             status: LinkStatus::parse(&row.text("status")?).ok_or_else(unknown)?,
@@ -427,7 +430,8 @@ pub async fn insert(db: &impl Database, link: &Link, token_hash: &str) -> StoreR
         link.made_by.as_ref().map(|maker| &maker.key),
         link.made_by.as_ref().and_then(|maker| maker.expires_at),
         link.settings.environment.map(Environment::as_str),
-        link.settings.shared
+        link.settings.shared,
+        link.popup_origin.as_deref()
     );
     Ok(run_statement(db, statement).await?.changes > 0)
 }

@@ -2,6 +2,8 @@
 // and on redirects after them, SameSite and HttpOnly cookies, frames, and the Origin header under our referrer policy.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 import { startBrowserProxy } from "../support/browser-proxy.mjs";
@@ -125,4 +127,74 @@ test("scripts cannot read cookies, and no page can be framed", async () => {
   await other.goto("http://frame.test/");
   const frame = other.frames().find((one) => one !== other.mainFrame());
   assert.equal(await frame.evaluate(() => location.href), "chrome-error://chromewebdata/");
+});
+
+/** A page of an embedding product at an origin of its own, which keeps each message that it gets. */
+async function startProduct() {
+  const page = `<!doctype html><button>Connect</button><script>
+    const told = [];
+    addEventListener("message", ({ origin, data }) => told.push({ origin, data }));
+    document.querySelector("button").onclick = () => { window.opened = window.open(location.hash.slice(1), "connect", "popup"); };
+  </script>`;
+  const server = createServer((_, response) => response.writeHead(200, { "content-type": "text/html" }).end(page)).listen(0, "localhost");
+  await once(server, "listening");
+  return { origin: `http://localhost:${server.address().port}`, close: () => server.close() };
+}
+
+/** Opens a link in a popup of a product's page. */
+async function openPopup(context, product, url) {
+  const opener = await context.newPage();
+  await opener.goto(`${product.origin}/#${url}`);
+  const opening = context.waitForEvent("page");
+  await opener.getByRole("button", { name: "Connect" }).click();
+  return { opener, popup: await opening };
+}
+
+test("a popup tells the page that opened it, and nobody at another origin", async () => {
+  const [product, other] = [await startProduct(), await startProduct()];
+  try {
+    await installation.requestOk("PATCH", "/v1/workspace", { allowed_origins: [product.origin] });
+    const makeLink = () => installation.requestOk("POST", "/v1/links", { app: "acme", popup: { origin: product.origin } });
+
+    const { context } = await newPerson();
+    const made = await makeLink();
+    const { opener, popup } = await openPopup(context, product, made.url);
+    await popup.getByRole("button", { name: "Continue to Acme" }).click();
+    const closed = popup.waitForEvent("close");
+    await allow(popup, "ada").catch((error) => assert.match(String(error), /closed/));
+    await closed;
+    await opener.waitForFunction(() => told.length > 0);
+    const link = await installation.requestOk("GET", `/v1/links/${made.id}`);
+    assert.equal(link.status, "used");
+    const data = { type: "connections:link", link: made.id, status: "connected", connection: link.connection };
+    assert.deepEqual(await opener.evaluate(() => told), [{ origin: proxy.url, data }]);
+
+    // A page of another origin has got hold of a link. It learns nothing.
+    const stranger = await newPerson();
+    const stolen = await makeLink();
+    const { opener: listening, popup: window } = await openPopup(stranger.context, other, stolen.url);
+    await window.getByRole("button", { name: "Continue to Acme" }).click();
+    await allow(window, "grace").catch((error) => assert.match(String(error), /closed/));
+    for (let tries = 0; (await installation.requestOk("GET", `/v1/links/${stolen.id}`)).status !== "used" && tries < 100; tries += 1) {
+      await listening.waitForTimeout(100);
+    }
+    await listening.waitForTimeout(500);
+    assert.deepEqual(await listening.evaluate(() => told), []);
+
+    // Without an opener the page says what to do, and its policy stops no script of ours.
+    const alone = await newPerson();
+    await alone.page.goto((await makeLink()).url);
+    await alone.page.getByRole("button", { name: "Continue to Acme" }).click();
+    await allow(alone.page, "linus");
+    await alone.page.getByText("You can close this window.").waitFor();
+    assert.deepEqual(alone.complaints.filter((text) => !/favicon|404/.test(text)), []);
+
+    // Other pages of ours give an opener no handle.
+    const signedOut = await newPerson();
+    const { opener: before } = await openPopup(signedOut.context, product, `${proxy.url}/oauth/ended/expired`);
+    await before.waitForFunction(() => window.opened.closed);
+  } finally {
+    product.close();
+    other.close();
+  }
 });

@@ -509,6 +509,7 @@ fn a_key_that_is_being_revoked_creates_nothing() {
             user: None,
             settings: connections::connection::ConnectionSettings::default(),
             return_to: None,
+            popup_origin: None,
             expires_in: 60,
             on_duplicate: connections::store::links::OnDuplicate::Ask,
             confirm: false,

@@ -893,6 +893,7 @@ fn make_link(fixture: &Fixture, change: impl FnOnce(&mut NewLink)) -> connection
         user: Some(User { id: "guest".into(), name: None }),
         settings: connections::connection::ConnectionSettings::default(),
         return_to: None,
+        popup_origin: None,
         expires_in: link::DEFAULT_TTL,
         on_duplicate: OnDuplicate::Ask,
         confirm: false,

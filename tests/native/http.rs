@@ -311,6 +311,7 @@ fn make_link_with(fixture: &Fixture, change: impl FnOnce(&mut NewLink)) -> Strin
         user: None,
         settings: connections::connection::ConnectionSettings::default(),
         return_to: None,
+        popup_origin: None,
         expires_in: 3600,
         on_duplicate: OnDuplicate::Ask,
         confirm: false,

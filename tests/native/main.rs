@@ -39,6 +39,7 @@ mod on_demand_check;
 mod outages;
 mod page_access;
 mod people;
+mod popups;
 mod quotas;
 mod refresh;
 mod replacements;

@@ -671,6 +671,11 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "May be cached for an hour.")
             .content_type("text/css")
             .refuses(503, "`misconfigured`."),
+        Handler::GetPopupScript => operation(BROWSER, "The script of a link's last page in a popup")
+            .about("The only script of the pages. It tells the page that has opened the window what came of the link, and closes the window.")
+            .answers(200, "May be cached for an hour.")
+            .content_type("text/javascript")
+            .refuses(503, "`misconfigured`."),
     }
 }
 

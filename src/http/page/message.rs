@@ -23,8 +23,12 @@ pub struct Message {
 
 /// A page with one message.
 pub fn message(shell: &PageContext<'_>, message: &Message) -> Markup {
+    page(shell, &message.title, &message_panel(shell, message))
+}
+
+pub(super) fn message_panel(shell: &PageContext<'_>, message: &Message) -> Markup {
     let paragraphs = message.text.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty());
-    let body = html! {
+    html! {
         div.panel.(tone_class(message.tone)) {
             h1 { (user_text(&message.title)) }
             @for paragraph in paragraphs { p { (user_text(paragraph)) } }
@@ -38,8 +42,7 @@ pub fn message(shell: &PageContext<'_>, message: &Message) -> Markup {
                 div.actions { (link("Back to your connections", "/", "button")) }
             }
         }
-    };
-    page(shell, &message.title, &body)
+    }
 }
 
 /// Why a callback was refused, and what to do.

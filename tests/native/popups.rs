@@ -1,0 +1,246 @@
+//! Links in a window that the embedding product has opened: who is told what came of them, and which answers leave the
+//! window its opener.
+
+use connections::connect::complete::CHOICE_TTL;
+use connections::http::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::http::{TestBrowser, call, first_key, link_path, request};
+use crate::support::Fixture;
+
+const ORIGIN: &str = "https://app.example";
+
+fn fixture_with_origin() -> Fixture {
+    let fixture = Fixture::new();
+    let origins = json!({ "allowed_origins": [ORIGIN] });
+    assert_eq!(call(&fixture, &first_key(&fixture), Method::Patch, "/v1/workspace", &origins).0, 200);
+    fixture
+}
+
+/// A link for a window: its id, and its path.
+fn make_link(fixture: &Fixture, more: &Value) -> (String, String) {
+    let mut body = json!({ "app": "acme", "popup": { "origin": ORIGIN } });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let (status, made) = call(fixture, &first_key(fixture), Method::Post, "/v1/links", &body);
+    assert_eq!(status, 201, "{made}");
+    (made["id"].as_str().unwrap().to_owned(), link_path(&made))
+}
+
+fn get_link(fixture: &Fixture, id: &str) -> Value {
+    call(fixture, &first_key(fixture), Method::Get, &format!("/v1/links/{id}"), &Value::Null).1
+}
+
+fn callback_path(fixture: &Fixture, pressed: &Response, query: &str) -> String {
+    let at = url::Url::parse(pressed.header("location").unwrap()).unwrap();
+    let state = at.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+    format!("/oauth/callback/{}?state={state}&{query}", fixture.client)
+}
+
+fn consent_path(fixture: &Fixture, pressed: &Response, account: &str) -> String {
+    let (code, state) = fixture.world.acme.consent(pressed.header("location").unwrap(), account);
+    format!("/oauth/callback/{}?state={state}&code={}", fixture.client, code.expose())
+}
+
+fn keeps_opener(response: &Response) -> bool {
+    match response.header("cross-origin-opener-policy") {
+        Some("unsafe-none") => true,
+        Some("same-origin") => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn runs_scripts(response: &Response) -> bool {
+    let policy = response.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
+    let is_allowed = policy.contains("script-src 'self';");
+    assert_eq!(is_allowed, policy.contains("script-src"), "{policy}");
+    // One file of ours, and nothing inline.
+    assert_eq!(response.body.matches("<script").count(), usize::from(is_allowed), "{}", response.body);
+    assert_eq!(response.body.contains("<script src=\"/popup.js\"></script>"), is_allowed, "{}", response.body);
+    is_allowed
+}
+
+/// What the page tells: the attribute of its element, if there is one.
+fn told<'a>(page: &'a Response, name: &str) -> Option<&'a str> {
+    let element = page.body.split("<div id=\"outcome\" hidden").nth(1)?.split('>').next()?;
+    element.split(&format!(" data-{name}=\"")).nth(1)?.split('"').next()
+}
+
+fn closes(page: &Response) -> bool {
+    page.body.contains(" data-closes")
+}
+
+#[test]
+fn a_window_is_told_to_the_origin_of_its_link_and_keeps_its_opener_on_the_way() {
+    let fixture = fixture_with_origin();
+    let (id, path) = make_link(&fixture, &json!({}));
+    let mut ann = TestBrowser::new(&fixture);
+    let page = ann.get(&path);
+    assert!(keeps_opener(&page) && !runs_scripts(&page));
+    let pressed = ann.press(&path);
+    assert!(pressed.status == 303 && keeps_opener(&pressed));
+    let back = ann.get(&consent_path(&fixture, &pressed, "ann"));
+    assert!(back.status == 303 && keeps_opener(&back));
+    let end = ann.get(back.header("location").unwrap());
+    assert!(keeps_opener(&end) && runs_scripts(&end) && closes(&end), "{}", end.body);
+    assert!(
+        end.body.contains("is connected as ann") && end.body.contains("You can close this window."),
+        "{}",
+        end.body
+    );
+    let link = get_link(&fixture, &id);
+    assert_eq!(
+        [told(&end, "origin"), told(&end, "link"), told(&end, "status"), told(&end, "connection")],
+        [Some(ORIGIN), Some(id.as_str()), link["last_attempt"]["status"].as_str(), link["connection"].as_str()]
+    );
+    // The link's secret is not on it.
+    assert!(!end.body.contains(path.trim_start_matches("/connect/")));
+
+    // Everything else of ours takes the opener away.
+    ann.sign_in();
+    for path in ["/", "/oauth/ended/expired", "/nothing", "/connect/nothing", "/healthz"] {
+        let page = ann.get(path);
+        assert!(!keeps_opener(&page) && !runs_scripts(&page), "{path}");
+    }
+}
+
+#[test]
+fn a_link_that_is_for_no_window_tells_nobody() {
+    let fixture = fixture_with_origin();
+    let (status, made) = call(&fixture, &first_key(&fixture), Method::Post, "/v1/links", &json!({ "app": "acme" }));
+    assert_eq!(status, 201, "{made}");
+    let path = link_path(&made);
+    let mut ann = TestBrowser::new(&fixture);
+    let (page, pressed) = (ann.get(&path), ann.press(&path));
+    let back = ann.get(&consent_path(&fixture, &pressed, "ann"));
+    let end = ann.get(back.header("location").unwrap());
+    for response in [&page, &pressed, &back, &end] {
+        assert!(!keeps_opener(response) && !runs_scripts(response), "{}", response.body);
+    }
+    assert!(told(&end, "origin").is_none() && end.body.contains("You can close this page."), "{}", end.body);
+}
+
+#[test]
+fn a_denial_and_a_failure_are_told_and_what_is_to_be_read_stays_open() {
+    let fixture = fixture_with_origin();
+    let (id, path) = make_link(&fixture, &json!({}));
+    let mut ann = TestBrowser::new(&fixture);
+    let mut end_with = |query: &str| {
+        let pressed = ann.press(&path);
+        let back = ann.get(&callback_path(&fixture, &pressed, query));
+        let end = ann.get(back.header("location").unwrap());
+        assert!(keeps_opener(&end) && runs_scripts(&end), "{}", end.body);
+        assert!(told(&end, "connection").is_none() && end.body.contains("You can close this window."), "{}", end.body);
+        assert_eq!(told(&end, "status"), get_link(&fixture, &id)["last_attempt"]["status"].as_str());
+        (told(&end, "status").unwrap().to_owned(), closes(&end))
+    };
+    assert_eq!(end_with("error=access_denied"), ("denied".to_owned(), true));
+    assert_eq!(end_with("error=server_error"), ("failed".to_owned(), false));
+}
+
+#[test]
+fn a_question_is_told_when_it_is_answered_or_when_its_time_is_over() {
+    let fixture = fixture_with_origin();
+    fixture.connect("ann");
+    for choice in ["second", ""] {
+        let (id, path) = make_link(&fixture, &json!({ "user": { "id": "ann" } }));
+        let mut ann = TestBrowser::new(&fixture);
+        let pressed = ann.press(&path);
+        let back = ann.get(&consent_path(&fixture, &pressed, "ann"));
+        let flow = back.header("location").unwrap().to_owned();
+        let question = ann.get(&flow);
+        assert!(keeps_opener(&question) && !runs_scripts(&question) && told(&question, "status").is_none());
+        let expected = if choice.is_empty() {
+            fixture.world.advance_clock(CHOICE_TTL);
+            "timed_out"
+        } else {
+            let value = question.body.split("name=\"choice\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+            let chosen = ann.send(request(Method::Post, &flow, format!("choice={value}").into_bytes()));
+            assert!(chosen.status == 303 && keeps_opener(&chosen), "{}", chosen.body);
+            "connected"
+        };
+        let end = ann.get(&flow);
+        assert_eq!((told(&end, "status"), keeps_opener(&end)), (Some(expected), true), "{}", end.body);
+        assert_eq!(get_link(&fixture, &id)["last_attempt"]["status"], expected);
+    }
+}
+
+#[test]
+fn a_window_stays_open_as_long_as_permissions_can_be_added() {
+    let fixture = fixture_with_origin();
+    let (_, path) = make_link(&fixture, &json!({}));
+    let mut ann = TestBrowser::new(&fixture);
+    let pressed = ann.press(&path);
+    *fixture.world.acme.granted_scopes.borrow_mut() = Some("read".to_owned());
+    let back = ann.get(&consent_path(&fixture, &pressed, "ann"));
+    let first = ann.get(back.header("location").unwrap());
+    assert!(told(&first, "status") == Some("connected") && !closes(&first), "{}", first.body);
+    let again = format!("{}/again", back.header("location").unwrap());
+    let page = ann.get(&again);
+    assert!(keeps_opener(&page) && !runs_scripts(&page));
+    let pressed = ann.press(&again);
+    assert!(pressed.status == 303 && keeps_opener(&pressed));
+    *fixture.world.acme.granted_scopes.borrow_mut() = None;
+    let back = ann.get(&consent_path(&fixture, &pressed, "ann"));
+    let second = ann.get(back.header("location").unwrap());
+    assert!(told(&second, "status") == Some("connected") && closes(&second), "{}", second.body);
+    assert_eq!(told(&second, "connection"), told(&first, "connection"));
+}
+
+#[test]
+fn a_connection_that_waits_for_its_product_is_told() {
+    let fixture = fixture_with_origin();
+    let (id, path) = make_link(&fixture, &json!({ "confirm": true, "user": { "id": "u-1" } }));
+    let mut ann = TestBrowser::new(&fixture);
+    let pressed = ann.press(&path);
+    let back = ann.get(&consent_path(&fixture, &pressed, "ann"));
+    let end = ann.get(back.header("location").unwrap());
+    assert_eq!(told(&end, "status"), Some("awaiting_confirmation"), "{}", end.body);
+    assert_eq!(told(&end, "connection"), get_link(&fixture, &id)["connection"].as_str());
+    assert!(end.body.contains("You can close this window"), "{}", end.body);
+}
+
+#[test]
+fn only_an_allowed_origin_is_told_exactly_as_it_is_in_the_list() {
+    let fixture = fixture_with_origin();
+    let ask = |popup: Value| {
+        let body = json!({ "app": "acme", "popup": popup });
+        let (status, problem) = call(&fixture, &first_key(&fixture), Method::Post, "/v1/links", &body);
+        (status, problem["errors"][0]["field"].as_str().unwrap_or_default().to_owned())
+    };
+    for origin in [
+        "*",
+        "",
+        "null",
+        "https://evil.example",
+        "https://app.example.evil.example",
+        "https://app.example/",
+        "https://app.example/path",
+        "https://app.example:8443",
+        "http://app.example",
+        "https://APP.example",
+        "https://user@app.example",
+        "https://*.example",
+        "https://app.example https://evil.example",
+        "https://app.example\" data-origin=\"*",
+    ] {
+        assert_eq!(ask(json!({ "origin": origin })), (422, "popup.origin".to_owned()), "{origin:?}");
+    }
+    for wrong in [json!({}), json!("https://app.example"), json!(["https://app.example"]), json!(true)] {
+        assert_eq!(ask(wrong.clone()).0, 422, "{wrong}");
+    }
+    assert_eq!(ask(json!({ "origin": ORIGIN })).0, 201);
+    assert_eq!(ask(Value::Null).0, 201);
+    let body = json!({ "app": "acme", "popup": { "origin": ORIGIN }, "return_to": format!("{ORIGIN}/done") });
+    let (status, problem) = call(&fixture, &first_key(&fixture), Method::Post, "/v1/links", &body);
+    assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("popup")), "{problem}");
+}
+
+#[test]
+fn the_script_never_tells_every_origin() {
+    let fixture = Fixture::new();
+    let script = TestBrowser::new(&fixture).get("/popup.js");
+    assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert!(!script.body.contains('*') && !script.body.contains("innerHTML") && !script.body.contains("eval"));
+    assert!(script.body.contains("}, origin);") && !script.body.contains("location"), "{}", script.body);
+}
