@@ -72,6 +72,30 @@ pub async fn run_scheduled<P: Ports>(context: &Context<P>, scheduled_at: Timesta
     context.check_key_ring().await?;
     let now = context.now();
     maintenance::record_run_start(context.db(), now).await?;
+    let summary = run(context, scheduled_at, now).await?;
+    let text = serde_json::to_string(&summary).unwrap_or_default();
+    maintenance::record_run_end(context.db(), context.now(), &text).await?;
+    context.log("info", "scheduled_run_ended", &json!({ "summary": summary }));
+    Ok(summary)
+}
+
+/// One more run for an event that left something due. It counts as a part of the last run that ended: when runs begin is told
+/// by the events alone.
+pub async fn run_queued<P: Ports>(context: &Context<P>, scheduled_at: Timestamp) -> Result<RunSummary> {
+    context.check_key_ring().await?;
+    let summary = run(context, scheduled_at, context.now()).await?;
+    let text = serde_json::to_string(&summary).unwrap_or_default();
+    maintenance::add_to_last_run(context.db(), &text).await?;
+    context.log("info", "queued_run_ended", &json!({ "summary": summary, "database": context.shard().binding() }));
+    Ok(summary)
+}
+
+/// The checks that a run makes which has nothing else to do.
+pub fn checks_of_a_run<P: Ports>(context: &Context<P>) -> i64 {
+    (context.config.check_batch / context.ports.refresher().subrequest_cost().max(1)).max(1)
+}
+
+async fn run<P: Ports>(context: &Context<P>, scheduled_at: Timestamp, now: Timestamp) -> Result<RunSummary> {
     let budget = context.config.check_batch;
     let share = RunLimits {
         disconnected: (context.config.erase_batch / WRITES_PER_CONNECTION).clamp(1, MAX_ENDED),
@@ -105,9 +129,6 @@ pub async fn run_scheduled<P: Ports>(context: &Context<P>, scheduled_at: Timesta
         (work.done.erased, work.done.revoked, work.done.cache_entries_deleted);
     summary.purged = maintenance::purge(context.db(), now, purged_events(&context.config)).await?;
     summary.resealed = run_reseal(context).await;
-    let text = serde_json::to_string(&summary).unwrap_or_default();
-    maintenance::record_run_end(context.db(), context.now(), &text).await?;
-    context.log("info", "scheduled_run_ended", &json!({ "summary": summary }));
     Ok(summary)
 }
 

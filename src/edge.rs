@@ -10,6 +10,7 @@ mod glue;
 mod kv;
 mod limiter;
 mod promises;
+mod queue;
 mod refresher;
 mod signer;
 mod system;
@@ -18,7 +19,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use worker::web_sys::{Request, Response};
-use worker::{Context as WorkerContext, Env, ScheduleContext, ScheduledEvent, event};
+use worker::{Context as WorkerContext, Env, MessageBatch, ScheduleContext, ScheduledEvent, event};
 
 use crate::config::{Config, EnvVariables, count_databases};
 use crate::context::Context;
@@ -28,14 +29,15 @@ use crate::ids::Shard;
 use crate::isolate_cache::IsolateCache;
 use crate::maintenance;
 use crate::ports::Ports;
+use crate::queued_runs;
 use crate::resolve::deferred;
-use crate::scheduled_runs;
 use crate::time::Timestamp;
 
 use d1::D1;
 use fetch::FetchClient;
 use kv::Kv;
 use limiter::RateLimiterBindings;
+use queue::QueueBinding;
 use refresher::{PendingWritesBinding, RefresherBinding};
 use signer::WebCrypto;
 use system::{ConsoleLog, SystemClock, SystemRandom};
@@ -48,6 +50,7 @@ struct WorkerBindings {
     databases: Vec<Rc<D1>>,
     cache: Kv,
     limiter: RateLimiterBindings,
+    queue: QueueBinding,
 }
 
 /// The ports over Workers.
@@ -74,6 +77,7 @@ impl Ports for WorkerPorts {
     type Refresher = RefresherBinding;
     type PendingWrites = PendingWritesBinding;
     type RateLimiter = RateLimiterBindings;
+    type RunQueue = QueueBinding;
 
     fn database(&self, shard: Shard) -> Option<Rc<Self::Database>> {
         self.environment.databases.get(usize::from(shard.number())).cloned()
@@ -105,6 +109,9 @@ impl Ports for WorkerPorts {
     fn rate_limiter(&self) -> &RateLimiterBindings {
         &self.environment.limiter
     }
+    fn run_queue(&self) -> &QueueBinding {
+        &self.environment.queue
+    }
     fn isolate_cache(&self) -> &IsolateCache {
         &self.isolate_cache
     }
@@ -124,8 +131,8 @@ fn load_environment(env: &Env) -> Result<Rc<WorkerBindings>> {
     }
     let config = Rc::new(Config::parse(&read_variables(env))?);
     let databases = bind_databases(env, &config)?;
-    let environment =
-        Rc::new(WorkerBindings { config, databases, cache: Kv::bind(env), limiter: RateLimiterBindings::bind(env) });
+    let (cache, limiter, queue) = (Kv::bind(env), RateLimiterBindings::bind(env), QueueBinding::bind(env));
+    let environment = Rc::new(WorkerBindings { config, databases, cache, limiter, queue });
     ENVIRONMENT.set(Some(environment.clone()));
     Ok(environment)
 }
@@ -233,7 +240,26 @@ async fn scheduled_event(event: ScheduledEvent, env: Env, _: ScheduleContext) {
     #[expect(clippy::cast_possible_truncation, reason = "milliseconds of this era fit i64")]
     let scheduled_at = Timestamp::from_unix((event.schedule() / 1000.0) as i64);
     match build_context(&env, RefresherBinding::bind_without_context(&env), PendingWritesBinding::Unavailable) {
-        Ok(context) => drop(scheduled_runs::run_all(&context, scheduled_at).await),
+        Ok(context) => drop(queued_runs::run_event(&context, scheduled_at).await),
         Err(error) => system::log_config_error(&error),
     }
+}
+
+/// The queue delivers a message. It counts as delivered also if its run fails: the next event does what is left.
+#[event(queue)]
+async fn queue_event(batch: MessageBatch<()>, env: Env, _: WorkerContext) -> worker::Result<()> {
+    match maintenance(&env) {
+        Ok(false) => {}
+        Ok(true) => return Ok(()),
+        Err(error) => {
+            system::log_config_error(&error);
+            return Ok(());
+        }
+    }
+    let Some(message) = queue::first_message(&batch) else { return Ok(()) };
+    match build_context(&env, RefresherBinding::bind_without_context(&env), PendingWritesBinding::Unavailable) {
+        Ok(context) => drop(queued_runs::run_message(&context, message).await),
+        Err(error) => system::log_config_error(&error),
+    }
+    Ok(())
 }

@@ -83,7 +83,7 @@ pub async fn load_status<P: Ports>(context: &Context<P>) -> Result<InstallationS
 async fn load_database<P: Ports>(context: &Context<P>, databases: usize) -> Result<DatabaseState> {
     context.check_key_ring().await?;
     let state = maintenance::load_state(context.db(), context.now()).await?;
-    let batch = scheduled_runs::check_batch_of_each(context.config.check_batch, databases);
+    let batch = scheduled_runs::check_batch_of_each(context, databases);
     let allowed = batch / context.ports.refresher().subrequest_cost().max(1);
     let (usage, deleted_workspaces) = workspaces::load_usage_and_deleted(context.db(), MAX_DELETED_LISTED).await?;
     Ok(DatabaseState {

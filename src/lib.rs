@@ -85,6 +85,7 @@ pub mod reseal;
 mod cleanup;
 pub mod check;
 pub mod scheduled_runs;
+pub mod queued_runs;
 pub mod workload;
 pub mod databases;
 pub mod installation;

@@ -47,6 +47,8 @@ pub trait Ports {
     type PendingWrites: PendingWrites;
     /// What counts calls.
     type RateLimiter: RateLimiter;
+    /// What starts runs in invocations of their own.
+    type RunQueue: RunQueue;
 
     /// The database of a shard, if it is bound.
     fn database(&self, shard: Shard) -> Option<Rc<Self::Database>>;
@@ -68,6 +70,8 @@ pub trait Ports {
     fn pending_writes(&self) -> &Self::PendingWrites;
     /// What counts calls.
     fn rate_limiter(&self) -> &Self::RateLimiter;
+    /// What starts runs in invocations of their own.
+    fn run_queue(&self) -> &Self::RunQueue;
     /// What this instance of the program remembers.
     fn isolate_cache(&self) -> &IsolateCache;
 }
@@ -574,6 +578,28 @@ pub trait RefreshRunner {
 pub trait PendingWrites {
     /// Stores the sealed answer and arranges that it is delivered later.
     async fn keep(&self, connection: &ConnectionId, sealed: &str) -> bool;
+}
+
+/// A message: one more scheduled run of a database, in an invocation of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedRun {
+    /// The number of the database.
+    pub database: u16,
+    /// What selects that which is due, Unix seconds.
+    pub scheduled_at: i64,
+}
+
+/// Why a queue took nothing. The text is for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct QueueError(pub String);
+
+/// A queue whose messages start runs. Nothing relies on it: a message may be lost, or come late, twice, or after a later one.
+pub trait RunQueue {
+    /// Whether there is one.
+    fn is_bound(&self) -> bool;
+    /// Sends messages, in one request.
+    async fn send(&self, runs: &[QueuedRun]) -> Result<(), QueueError>;
 }
 
 /// A limit on how often something may happen in a minute. wrangler.toml has the same numbers.

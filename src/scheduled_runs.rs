@@ -9,11 +9,14 @@ use crate::check::{RunSummary, run_scheduled};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::Shard;
-use crate::ports::Ports;
+use crate::ports::{Ports, RunQueue};
 use crate::time::Timestamp;
 
 /// Subrequests that a run needs beside what `CHECK_BATCH` counts.
 const FIXED_COST: i64 = 10;
+/// With a queue: what it takes to count what a run has left, and to send the messages of an event.
+const COUNT_COST: i64 = 1;
+const SEND_COST: i64 = 1;
 /// A database gets no run with less than this of `CHECK_BATCH`: a run would do little but begin and end.
 const SMALLEST_SHARE: i64 = 10;
 /// Seconds after which the event begins no further run: the next event follows five minutes after this one.
@@ -24,7 +27,7 @@ pub async fn run_all<P: Ports>(context: &Context<P>, scheduled_at: Timestamp) ->
     let mut databases = context.all_shards();
     let first = rotation(scheduled_at.unix() / 60, databases.len());
     databases.rotate_left(first);
-    let shares = shares(context.config.check_batch, databases.len());
+    let shares = shares(context.config.check_batch, databases.len(), context.ports.run_queue().is_bound());
     let begin_until = context.now().plus(START_WITHIN);
     let mut runs = Vec::new();
     for database in databases.into_iter().take(shares.databases) {
@@ -51,17 +54,18 @@ struct Shares {
 }
 
 /// What each of so many databases gets of `CHECK_BATCH`, when it is run.
-pub fn check_batch_of_each(check_batch: i64, databases: usize) -> i64 {
-    shares(check_batch, databases).check_batch
+pub fn check_batch_of_each<P: Ports>(context: &Context<P>, databases: usize) -> i64 {
+    shares(context.config.check_batch, databases, context.ports.run_queue().is_bound()).check_batch
 }
 
 /// What every run needs in any case is counted for each.
-fn shares(check_batch: i64, databases: usize) -> Shares {
-    let all = check_batch + FIXED_COST;
-    let most = usize::try_from(all / (FIXED_COST + SMALLEST_SHARE)).unwrap_or(1);
+fn shares(check_batch: i64, databases: usize, has_queue: bool) -> Shares {
+    let (fixed, once) = if has_queue { (FIXED_COST + COUNT_COST, SEND_COST) } else { (FIXED_COST, 0) };
+    let all = check_batch + FIXED_COST - once;
+    let most = usize::try_from(all / (fixed + SMALLEST_SHARE)).unwrap_or(1);
     let count = databases.min(most).max(1);
-    let each = all / i64::try_from(count).unwrap_or(1) - FIXED_COST;
-    Shares { databases: count, check_batch: each }
+    let each = all / i64::try_from(count).unwrap_or(1) - fixed;
+    Shares { databases: count, check_batch: each.max(1) }
 }
 
 /// The number of the database that is first in this minute: each minute goes on by the golden section of all of them, so that
@@ -82,7 +86,12 @@ mod tests {
     #[test]
     fn one_database_gets_everything() {
         for batch in [1, 5, 40, 500] {
-            assert_eq!(shares(batch, 1), Shares { databases: 1, check_batch: batch });
+            assert_eq!(shares(batch, 1, false), Shares { databases: 1, check_batch: batch });
+            assert_eq!(
+                shares(batch, 1, true),
+                Shares { databases: 1, check_batch: (batch - 2).max(1) },
+                "a queue costs two"
+            );
         }
     }
 
@@ -90,16 +99,18 @@ mod tests {
     fn databases_share_the_subrequests_of_one_event() {
         for batch in [1, 5, 40, 500] {
             for databases in 1..100 {
-                let shares = shares(batch, databases);
+                let shares = shares(batch, databases, false);
                 assert!((1..=databases).contains(&shares.databases));
                 assert!(shares.databases == 1 || shares.check_batch >= SMALLEST_SHARE, "{batch} {databases}");
                 let count = i64::try_from(shares.databases).unwrap();
                 assert!(count * (shares.check_batch + FIXED_COST) <= batch + FIXED_COST, "{batch} {databases}");
             }
         }
-        assert_eq!(shares(40, 2), Shares { databases: 2, check_batch: 15 });
-        assert_eq!(shares(40, 3), Shares { databases: 2, check_batch: 15 });
-        assert_eq!(shares(500, 3), Shares { databases: 3, check_batch: 160 });
+        assert_eq!(shares(40, 2, false), Shares { databases: 2, check_batch: 15 });
+        assert_eq!(shares(40, 3, false), Shares { databases: 2, check_batch: 15 });
+        assert_eq!(shares(500, 3, false), Shares { databases: 3, check_batch: 160 });
+        assert_eq!(shares(40, 3, true), Shares { databases: 2, check_batch: 13 });
+        assert_eq!(shares(500, 3, true), Shares { databases: 3, check_batch: 158 });
     }
 
     #[test]

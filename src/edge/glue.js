@@ -121,3 +121,12 @@ async function readCached(namespace, keys, cacheTtl) {
   const found = await namespace.get(names, { type: "text", cacheTtl });
   return JSON.stringify(names.map((name) => found.get(name) ?? null));
 }
+
+/** Sends messages to a queue: their bodies, as a JSON list. */
+export const send = (queue, bodies, milliseconds, settle, number) =>
+  followWithin(milliseconds, sendAll(queue, bodies), settle, number);
+
+async function sendAll(queue, bodies) {
+  await queue.sendBatch(JSON.parse(bodies).map((body) => ({ body })));
+  return true;
+}

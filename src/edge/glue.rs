@@ -30,7 +30,10 @@ extern "C" {
         number: u32,
     );
 
-    /// The same.
+    /// Settles with true when the queue has them, or with undefined where it takes too long.
+    pub(super) fn send(queue: &JsValue, bodies: &str, milliseconds: u32, settle: &Function, number: u32);
+
+    /// Settles with a text, or with undefined where it takes too long.
     pub(super) fn batch(
         database: &JsValue,
         statements: &Array,

@@ -81,6 +81,10 @@ const RECORD_RUN_START: &str = "INSERT INTO scheduled_runs (name, started_at) VA
 const KEEP_PREVIOUS_START: &str = "INSERT INTO scheduled_runs (name, started_at)
     SELECT 'tick_before', started_at FROM scheduled_runs WHERE name = 'tick' ON CONFLICT (name) DO UPDATE SET started_at = excluded.started_at";
 const RECORD_RUN_END: &str = "UPDATE scheduled_runs SET finished_at = ?1, summary = ?2 WHERE name = 'tick'";
+/// Each number of a summary is added to the one of the same name. A run that has not ended has none yet.
+const ADD_TO_LAST_RUN: &str = "UPDATE scheduled_runs SET summary = (SELECT json_group_object(mine.key,
+      mine.value + coalesce((SELECT other.value FROM json_each(?1) other WHERE other.key = mine.key), 0)) FROM json_each(summary) mine)
+    WHERE name = 'tick' AND finished_at IS NOT NULL AND summary IS NOT NULL";
 const CACHE_DELETES: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM cache_deletes LIMIT ?1)";
 const LAST_RUN: &str =
     "SELECT started_at, finished_at, summary, (SELECT started_at FROM scheduled_runs WHERE name = 'tick_before') AS previous_started_at
@@ -150,6 +154,16 @@ pub async fn record_run_start(db: &impl Database, now: Timestamp) -> StoreResult
 /// Records its end, and its summary.
 pub async fn record_run_end(db: &impl Database, now: Timestamp, summary: &str) -> StoreResult<()> {
     run_statement(db, sql!(RECORD_RUN_END, now, summary)).await.map(|_| ())
+}
+
+/// Adds a summary to that of the last run, if it has ended.
+pub async fn add_to_last_run(db: &impl Database, summary: &str) -> StoreResult<()> {
+    run_statement(db, sql!(ADD_TO_LAST_RUN, summary)).await.map(|_| ())
+}
+
+/// Connections whose check is due, up to a number of them.
+pub async fn count_due(db: &impl Database, due: Timestamp, most: i64) -> StoreResult<i64> {
+    read_count(&run_statement(db, sql!(DUE, due, most)).await?)
 }
 
 /// Unfinished work.

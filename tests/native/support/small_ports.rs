@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use connections::ids::ConnectionId;
-use connections::ports::{Clock, Log, LogLine, PendingWrites};
+use connections::ports::{Clock, Log, LogLine, PendingWrites, QueueError, QueuedRun, RunQueue};
 use connections::random::{NoRandomness, Random};
 use connections::time::Timestamp;
 
@@ -118,5 +118,35 @@ impl PendingWrites for PendingWritesPort {
             self.kept_writes.writes.borrow_mut().push((connection.clone(), sealed.to_owned()));
         }
         self.kept_writes.enabled.get()
+    }
+}
+
+/// The queue: what was sent and not taken out. A test delivers messages, as often and in the order that it likes.
+#[derive(Default)]
+pub(crate) struct TestQueue {
+    /// Whether there is one.
+    pub(crate) bound: Cell<bool>,
+    /// Whether it takes nothing.
+    pub(crate) down: Cell<bool>,
+    pub(crate) messages: RefCell<Vec<QueuedRun>>,
+}
+
+/// A handle on the queue.
+pub(crate) struct QueuePort {
+    pub(crate) queue: Rc<TestQueue>,
+    pub(crate) budget: Rc<SubrequestBudget>,
+}
+
+impl RunQueue for QueuePort {
+    fn is_bound(&self) -> bool {
+        self.queue.bound.get()
+    }
+
+    async fn send(&self, runs: &[QueuedRun]) -> Result<(), QueueError> {
+        if !self.budget.spend() || self.queue.down.get() {
+            return Err(QueueError("Too Many Requests".into()));
+        }
+        self.queue.messages.borrow_mut().extend(runs);
+        Ok(())
     }
 }

@@ -27,7 +27,9 @@ use super::limiter::{RateCounts, RateLimiterPort};
 use super::recorder::{InvocationGuard, InvocationRecorder, Recorder};
 use super::runtime::{NO_OWNER, Runtime, Task, TaskOwner};
 use super::signer::SignerPort;
-use super::small_ports::{KeptWrites, LogLines, LogPort, PendingWritesPort, SeededRandom, SubrequestBudget};
+use super::small_ports::{
+    KeptWrites, LogLines, LogPort, PendingWritesPort, QueuePort, SeededRandom, SubrequestBudget, TestQueue,
+};
 
 /// 2026-11-22T12:00:00Z
 pub(crate) const START: i64 = 1_795_348_800;
@@ -142,6 +144,7 @@ pub(crate) struct TestPorts {
     refresher: RefresherPort,
     pending_writes: PendingWritesPort,
     limiter: RateLimiterPort,
+    queue: QueuePort,
     isolate_cache: Rc<IsolateCache>,
     pub(crate) budget: Rc<SubrequestBudget>,
 }
@@ -157,6 +160,7 @@ impl Ports for TestPorts {
     type Refresher = RefresherPort;
     type PendingWrites = PendingWritesPort;
     type RateLimiter = RateLimiterPort;
+    type RunQueue = QueuePort;
 
     fn database(&self, shard: Shard) -> Option<Rc<Self::Database>> {
         self.databases.get(usize::from(shard.number())).cloned()
@@ -187,6 +191,9 @@ impl Ports for TestPorts {
     }
     fn rate_limiter(&self) -> &RateLimiterPort {
         &self.limiter
+    }
+    fn run_queue(&self) -> &QueuePort {
+        &self.queue
     }
     fn isolate_cache(&self) -> &IsolateCache {
         &self.isolate_cache
@@ -229,6 +236,8 @@ pub(crate) struct World {
     pub(crate) subrequest_limit: Rc<Cell<Option<u32>>>,
     /// How often each thing happened. A test switches it on.
     pub(crate) rate_counts: Rc<RateCounts>,
+    /// The queue of scheduled runs. A test binds it.
+    pub(crate) queue: Rc<TestQueue>,
     objects: Rc<RefresherObjects>,
     pub(crate) recorder: Rc<Recorder>,
     /// The owner of this Worker's tasks.
@@ -261,6 +270,7 @@ impl World {
             access: Rc::default(),
             subrequest_limit: Rc::default(),
             rate_counts: Rc::default(),
+            queue: Rc::default(),
             random: Rc::new(SeededRandom::new(seed.unwrap_or(1))),
             objects: Rc::default(),
             recorder,
@@ -382,6 +392,7 @@ impl World {
                 recorder: Rc::clone(&self.recorder),
             },
             limiter,
+            queue: QueuePort { queue: Rc::clone(&self.queue), budget: Rc::clone(&meter) },
             isolate_cache: self
                 .isolate_cache
                 .as_ref()
