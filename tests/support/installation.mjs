@@ -144,7 +144,7 @@ export async function startInstallation({
  * A configuration file like wrangler.toml, for a Worker of another name over the same database, without the Durable Object,
  * or with further databases, by their bindings.
  */
-export function writeConfigFile({ name = "connections", refresher = true, further = [] }) {
+export function writeConfigFile({ name = "connections", refresher = true, further = [], queue = false }) {
   const ours = readFileSync(join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^name = .*$/m, `name = "${name}"`)
     .replace(/^main = .*$/m, `main = "${join(ROOT, "build/index.js")}"`)
@@ -152,7 +152,8 @@ export function writeConfigFile({ name = "connections", refresher = true, furthe
   const durableObject = /^\[\[durable_objects\.bindings\]\]\n[^[]*|^\[\[migrations\]\]\n.*\n.*\n/gm;
   const file = join(mkdtempSync(join(tmpdir(), "connections-")), "wrangler.toml");
   const tables = further.map((binding) => `\n[[d1_databases]]\nbinding = "${binding}"\ndatabase_name = "${binding}"\ndatabase_id = "${binding}"\nmigrations_dir = "${join(ROOT, "migrations")}"\n`);
-  writeFileSync(file, (refresher ? ours : ours.replace(durableObject, "")) + tables.join(""));
+  const withQueue = queue ? ours.replace(/^# (?=\[\[queues\.|binding = "SCHEDULED_WORK"|queue = |max_batch_size|max_retries)/gm, "") : ours;
+  writeFileSync(file, (refresher ? withQueue : withQueue.replace(durableObject, "")) + tables.join(""));
   return file;
 }
 
