@@ -17,7 +17,7 @@ pub(crate) struct QueueBinding(Option<JsValue>);
 impl QueueBinding {
     pub(super) fn bind(env: &Env) -> Self {
         let binding = Reflect::get(env, &JsValue::from_str(BINDING)).ok();
-        Self(binding.filter(|binding| binding.is_object()))
+        Self(binding.filter(JsValue::is_object))
     }
 }
 
