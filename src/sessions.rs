@@ -41,6 +41,18 @@ pub async fn find_session<P: Ports>(context: &Context<P>, token: &str) -> Result
     Ok(sessions::get(context.db(), &hash_secret(token), context.now()).await?)
 }
 
+/// The session of a token whose workspace is in another database than this one, and a context in that database. It is bound,
+/// or there is none.
+pub async fn find_session_elsewhere<P: Ports>(
+    context: &Context<P>,
+    token: &str,
+) -> Result<Option<(Context<P>, Session)>> {
+    let shard = Shard::of_token(token).filter(|shard| *shard != context.shard());
+    let Some(elsewhere) = shard.and_then(|shard| context.in_shard(shard)) else { return Ok(None) };
+    let found = find_session(&elsewhere, token).await?;
+    Ok(found.map(|session| (elsewhere, session)))
+}
+
 /// The hashes of those sessions that have not ended, in one round trip: flows are bound to them.
 pub async fn find_unexpired_hashes<P: Ports>(context: &Context<P>, tokens: &[&str]) -> Result<Vec<String>> {
     if tokens.is_empty() {
@@ -82,10 +94,8 @@ pub async fn sign_in<P: Ports>(
 /// ends with the sign-in itself. The new session is open by now, so a failure is only logged.
 pub async fn end_session_elsewhere<P: Ports>(context: &Context<P>, token_before: Option<&str>) {
     let Some(token) = token_before else { return };
-    let shard = Shard::of_token(token).filter(|shard| *shard != context.shard());
-    let Some(elsewhere) = shard.and_then(|shard| context.in_shard(shard)) else { return };
     let ended: Result<()> = async {
-        if let Some(session) = find_session(&elsewhere, token).await? {
+        if let Some((elsewhere, session)) = find_session_elsewhere(context, token).await? {
             sessions::revoke(elsewhere.db(), &session, elsewhere.now()).await?;
         }
         Ok(())

@@ -29,10 +29,8 @@ async fn load_session<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result
         return Ok(Some(session.clone()));
     }
     let Some(token) = browser_session::read_user_token(context, call.request) else { return Ok(None) };
-    let shard = Shard::of_token(token.expose()).filter(|shard| *shard != context.shard());
-    let Some(elsewhere) = shard.and_then(|shard| context.in_shard(shard)) else { return Ok(None) };
-    let found = sessions::find_session(&elsewhere, token.expose()).await?;
-    Ok(found.filter(|session| session.user().is_some()))
+    let found = sessions::find_session_elsewhere(context, token.expose()).await?;
+    Ok(found.map(|(_, session)| session).filter(|session| session.user().is_some()))
 }
 
 fn read_return_to<P: Ports>(context: &Context<P>, text: Option<String>) -> Result<Option<String>> {
