@@ -7,7 +7,7 @@ use worker::{Env, KvStore};
 use super::system::SystemClock;
 use super::{glue, promises};
 use crate::ports::{Cache, CacheError};
-use crate::timeout::{CACHE_TIMEOUT_MS, silent_cache_error, with_timeout};
+use crate::timeout::{CACHE_TIMEOUT_MS, limit_cache, silent_cache_error};
 
 /// The name of the binding.
 const BINDING: &str = "CACHE";
@@ -34,14 +34,6 @@ impl Kv {
 
 fn cache_error(error: impl std::fmt::Display) -> CacheError {
     CacheError(error.to_string().chars().take(300).collect())
-}
-
-/// Waits no longer than is useful.
-async fn within_limit<E: std::fmt::Display>(call: impl Future<Output = Result<(), E>>) -> Result<(), CacheError> {
-    match with_timeout(&SystemClock, CACHE_TIMEOUT_MS, call).await {
-        Some(done) => done.map_err(cache_error),
-        None => Err(silent_cache_error()),
-    }
 }
 
 fn malformed() -> CacheError {
@@ -73,11 +65,11 @@ impl Cache for Kv {
         let Some(namespace) = &self.0 else { return Ok(()) };
         let ttl = u64::try_from(ttl_seconds).unwrap_or(0).max(SHORTEST_TTL);
         let put = namespace.store.put(key, value).map_err(cache_error)?.expiration_ttl(ttl).execute();
-        within_limit(put).await
+        limit_cache(&SystemClock, async { put.await.map_err(cache_error) }).await
     }
 
     async fn delete(&self, key: &str) -> Result<(), CacheError> {
         let Some(namespace) = &self.0 else { return Ok(()) };
-        within_limit(namespace.store.delete(key)).await
+        limit_cache(&SystemClock, async { namespace.store.delete(key).await.map_err(cache_error) }).await
     }
 }

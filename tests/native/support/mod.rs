@@ -15,6 +15,7 @@ pub(crate) mod recorder;
 pub(crate) mod runtime;
 pub(crate) mod signer;
 pub(crate) mod small_ports;
+pub(crate) mod timeout;
 pub(crate) mod world;
 
 pub(crate) use acme::{Reply, RotationPolicy};

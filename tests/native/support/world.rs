@@ -16,7 +16,6 @@ use connections::isolate_cache::IsolateCache;
 use connections::ports::{Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use connections::refresh;
 use connections::time::Timestamp;
-use connections::timeout::Timeout;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, Shared, select};
 
@@ -30,6 +29,7 @@ use super::signer::SignerPort;
 use super::small_ports::{
     KeptWrites, LogLines, LogPort, PendingWritesPort, QueuePort, SeededRandom, SubrequestBudget, TestQueue,
 };
+use super::timeout::Timeout;
 
 /// 2026-11-22T12:00:00Z
 pub(crate) const START: i64 = 1_795_348_800;
