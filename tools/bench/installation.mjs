@@ -3,7 +3,7 @@
 
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { repoPath } from "../bootstrap.mjs";
+import { Failure, repoPath } from "../bootstrap.mjs";
 import { PUBLIC_URL, startRuntime } from "./runtime.mjs";
 
 /** Milliseconds that the slow app takes to answer a token request, at least. */
@@ -33,23 +33,12 @@ export async function startInstallation(names, folder, otherBuild) {
   const kv = await runtime.miniflare.getKVNamespace("CACHE", names[0]);
   await migrate(db);
 
-  const installation = {
-    runtime,
+  const installation = Object.assign(createClient(runtime), {
     db,
     kv,
     app,
     proxy,
     adminKey,
-    async request(path, init = {}, worker = "connections") {
-      const response = await fetch(`http://127.0.0.1:${runtime.ports[worker]}${path}`, { redirect: "manual", ...init });
-      return { status: response.status, headers: response.headers, text: await response.text() };
-    },
-    async requestOk(method, path, body, key = installation.key) {
-      const headers = { "content-type": "application/json", authorization: `Bearer ${key}` };
-      const { status, text } = await installation.request(path, { method, headers, body: body && JSON.stringify(body) });
-      if (status >= 300) throw new Error(`${method} ${path} answered ${status}: ${text}`);
-      return text ? JSON.parse(text) : undefined;
-    },
     run: (sql, ...values) =>
       db
         .prepare(sql)
@@ -60,7 +49,7 @@ export async function startInstallation(names, folder, otherBuild) {
       await proxy.close();
       app.close();
     },
-  };
+  });
   const workspace = await installation.requestOk("POST", "/v1/workspaces", { name: "Acme Corp" }, adminKey);
   installation.key = workspace.key.key;
   installation.keyId = workspace.key.id ?? (await db.prepare("SELECT id FROM api_keys").first("id"));
@@ -72,6 +61,24 @@ export async function startInstallation(names, folder, otherBuild) {
   const listed = [];
   for (let number = 0; number < LISTED; number += 1) listed.push(await importTokens(installation, `listed ${number}`));
   return Object.assign(installation, { listed });
+}
+
+/** Calls the Workers of a runtime. The caller puts its API key into `key`. */
+export function createClient(runtime) {
+  const client = {
+    runtime,
+    async request(path, init = {}, worker = "connections") {
+      const response = await fetch(`http://127.0.0.1:${runtime.ports[worker]}${path}`, { redirect: "manual", ...init });
+      return { status: response.status, headers: response.headers, text: await response.text() };
+    },
+    async requestOk(method, path, body, key = client.key) {
+      const headers = { "content-type": "application/json", authorization: `Bearer ${key}` };
+      const { status, text } = await client.request(path, { method, headers, body: body && JSON.stringify(body) });
+      if (status >= 300) throw new Failure(`${method} ${path} answered ${status}: ${text}`);
+      return text ? JSON.parse(text) : undefined;
+    },
+  };
+  return client;
 }
 
 /** Applies all migrations to an empty database. */

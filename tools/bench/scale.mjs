@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Failure, repoPath, say } from "../bootstrap.mjs";
 import { seed } from "../seed.mjs";
-import { formatRequest, migrate, resolveRequest } from "./installation.mjs";
+import { createClient, formatRequest, migrate, resolveRequest } from "./installation.mjs";
 import { compileLoadGenerator, median, Meter } from "./measure.mjs";
 import { startRuntime } from "./runtime.mjs";
 
@@ -103,21 +103,7 @@ async function prepare(size, folder, { loadGenerator, seconds }) {
 }
 
 async function start(folder, variables) {
-  const runtime = await startRuntime(["connections", "counting"], { folder, variables });
-  const installation = {
-    runtime,
-    async request(path, init = {}, worker = "connections") {
-      const response = await fetch(`http://127.0.0.1:${runtime.ports[worker]}${path}`, { redirect: "manual", ...init });
-      return { status: response.status, headers: response.headers, text: await response.text() };
-    },
-    async requestOk(method, path, body, key = installation.key) {
-      const headers = { "content-type": "application/json", authorization: `Bearer ${key}` };
-      const { status, text } = await installation.request(path, { method, headers, body: body && JSON.stringify(body) });
-      if (status >= 300) throw new Failure(`${method} ${path} answered ${status}: ${text}`);
-      return JSON.parse(text);
-    },
-  };
-  return installation;
+  return createClient(await startRuntime(["connections", "counting"], { folder, variables }));
 }
 
 function findDatabase(folder) {
