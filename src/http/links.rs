@@ -57,7 +57,7 @@ pub(super) struct CreateLinkInput {
     /// (the link was opened again in another browser and continues there), `connection_gone`, `conflict`.
     #[cfg_attr(test, schemars(url, length(max = 2048)))]
     return_to: Option<String>,
-    /// Opens the link in a window of your page, which is told what came of it. Not together with `return_to`.
+    /// For a link that your page opens in a popup window: the window posts its outcome to your page. Not together with `return_to`.
     popup: Option<PopupInput>,
     /// Seconds for which it is valid.
     #[cfg_attr(test, schemars(range(min = 60, max = 604_800), extend("default" = 3600)))]

@@ -47,10 +47,10 @@ impl ReplacementResponse {
     }
 }
 
-/// Whether something was told that is no longer.
+/// Whether there were changes of steps to acknowledge.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct AcknowledgedResponse {
-    /// False: nothing was told.
+    /// False: there were none.
     pub(crate) acknowledged: bool,
 }
