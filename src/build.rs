@@ -1,5 +1,5 @@
 //! Makes the catalogue's table from `catalog/*.json`: what a list of apps shows, and each file's text, sorted by id.
-//! Removes white space from the API's description.
+//! Makes the table of static files from `assets/*`: each one's address, with a hash of its content.
 //!
 //! Reads every file with the program's own reader, and fails the build with file, field and remedy if one is invalid.
 //! It is in this folder so that the reader's modules are found as in the program.
@@ -23,6 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
+
+use sha2::{Digest as _, Sha256};
 
 type BuildResult<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -75,14 +77,58 @@ fn main() -> BuildResult<()> {
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("catalogue.rs"), render_table(&apps)?)?;
-    fs::write(out.join("openapi.json"), without_white_space("src/http/openapi.json")?)?;
+    fs::write(out.join("assets.rs"), render_assets(&read_assets(Path::new("assets"))?)?)?;
     Ok(())
 }
 
-/// A JSON file as the program contains and serves it. The file itself has lines, so that changes can be read.
-fn without_white_space(path: &str) -> BuildResult<String> {
-    println!("cargo:rerun-if-changed={path}");
-    Ok(serde_json::from_str::<serde_json::Value>(&fs::read_to_string(path)?)?.to_string())
+/// The static files, each with its address: `style.css`, `/assets/style.0123456789ab.css`.
+fn read_assets(folder: &Path) -> BuildResult<BTreeMap<String, String>> {
+    println!("cargo:rerun-if-changed={}", folder.display());
+    let mut addresses = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        println!("cargo:rerun-if-changed={}", path.display());
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match name.split_once('.').filter(|(stem, extension)| is_plain(stem) && is_plain(extension)) {
+            Some((stem, extension)) => {
+                let hash = hash_content(&fs::read(&path)?)?;
+                addresses.insert(name.to_owned(), format!("/assets/{stem}.{hash}.{extension}"));
+            }
+            None => println!(
+                "cargo::error={}: a static file's name has small letters, digits and -, and one extension",
+                path.display()
+            ),
+        }
+    }
+    Ok(addresses)
+}
+
+fn is_plain(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+/// The first twelve digits of SHA-256, as in `tools/assets.mjs`.
+fn hash_content(content: &[u8]) -> Result<String, std::fmt::Error> {
+    let mut hash = String::new();
+    for byte in Sha256::digest(content).iter().take(6) {
+        write!(hash, "{byte:02x}")?;
+    }
+    Ok(hash)
+}
+
+fn render_assets(addresses: &BTreeMap<String, String>) -> Result<String, std::fmt::Error> {
+    let mut text = String::from(
+        "/// The static files by name, each with its address.\npub const ADDRESSES: &[(&str, &str)] = &[\n",
+    );
+    for (name, address) in addresses {
+        writeln!(text, "    ({name:?}, {address:?}),")?;
+    }
+    text.push_str("];\n\n/// The address of a file of `assets/`. Another name is an error of the compiler.\nmacro_rules! asset {\n");
+    for (name, address) in addresses {
+        writeln!(text, "    ({name:?}) => {{ {address:?} }};")?;
+    }
+    text.push_str("    ($name:literal) => { compile_error!(concat!(\"assets/ has no file \", $name)) };\n}\n");
+    Ok(text)
 }
 
 /// Fails the build with the file, the field and the remedy.

@@ -5,6 +5,7 @@
 
 mod access_log;
 mod apps;
+pub mod assets;
 mod body;
 mod browser_session;
 mod connection_settings;
@@ -443,7 +444,7 @@ fn respond_without_context(
 /// A resolve may continue while the database is down: it can only read the cache, whose entries can be opened only with
 /// the right key ring. The status tells of each database whether it can be used.
 async fn require_usable_encryption_keys<P: Ports>(context: &Context<P>, request: &Request) -> Result<()> {
-    if matches!(request.path.as_str(), "/healthz" | "/style.css" | "/popup.js" | "/openapi.json") {
+    if matches!(request.path.as_str(), "/healthz" | "/openapi.json") {
         return Ok(());
     }
     match context.check_key_ring().await {
@@ -609,7 +610,7 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
         (true, true) => "'self' https: http://localhost:* http://127.0.0.1:*",
     };
     let policy = format!(
-        "default-src 'none'; {scripts}style-src 'self'; form-action {form_action}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; {scripts}style-src 'self'; img-src 'self'; form-action {form_action}; frame-ancestors 'none'; base-uri 'none'"
     );
     let headers = [
         ("cache-control", "no-store".to_owned()),

@@ -1,15 +1,16 @@
-// Owns the build of a Worker: worker-build writes it to build/, and wrangler bundles it into dist/, as a deployment
-// uploads it. Does not build again if no input has changed.
+// Owns the build of a Worker: worker-build writes it to build/, its static files go to build/assets/, and wrangler bundles
+// it into dist/, as a deployment uploads it. Does not build again if no input has changed.
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { BUILT_ASSETS, buildAssets } from "./assets.mjs";
 import { repoPath, ensureTools, main, quietWrangler, run, say, withLock, wrangler } from "./bootstrap.mjs";
 import { NAMED, withoutNames } from "./sizes.mjs";
 
-const INPUTS = ["src", "catalog", "migrations", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wrangler.toml", "package-lock.json", "tools/build.mjs", "tools/bootstrap.mjs", "tools/sizes.mjs"];
+const INPUTS = ["src", "assets", "catalog", "migrations", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wrangler.toml", "package-lock.json", "tools/build.mjs", "tools/assets.mjs", "tools/bootstrap.mjs", "tools/sizes.mjs"];
 const STAMP = repoPath("build/.inputs");
 
 /**
@@ -23,6 +24,7 @@ export async function build({ quick = false } = {}) {
     if (isEnough(readStamp(), inputs, quick)) return say("The Worker is up to date.");
     for (const outdated of [STAMP, repoPath("dist")]) rmSync(outdated, { recursive: true, force: true });
     await compile(workerBuild, env, quick ? ["--profile", "quick"] : ["--release"]);
+    buildAssets(readFileSync(repoPath("build/index_bg.wasm")));
     if (!quick) await bundle();
     writeFileSync(STAMP, formatStamp(inputs, quick));
   });
@@ -59,7 +61,7 @@ export const isEnough = (stamp, inputs, quick) => stamp === formatStamp(inputs, 
 
 /** The stamp of the build in build/ (and dist/ for a full one), or undefined if it is incomplete. */
 function readStamp() {
-  const stamp = existsSync(STAMP) && existsSync(repoPath("build/index.js")) ? readFileSync(STAMP, "utf8") : undefined;
+  const stamp = [STAMP, repoPath("build/index.js"), BUILT_ASSETS].every((path) => existsSync(path)) ? readFileSync(STAMP, "utf8") : undefined;
   return stamp?.endsWith(" full") && !existsSync(repoPath("dist/index.js")) ? undefined : stamp;
 }
 

@@ -481,9 +481,3 @@ pub(super) async fn submit_disconnect<P: Ports>(context: &Context<P>, call: &Cal
     };
     Ok(Response::see_other(&format!("/?done={done}")))
 }
-
-/// The stylesheet. It can be cached, because it contains no personal data.
-pub(super) async fn get_stylesheet<P: Ports>(_: &Context<P>, _: &Call<'_>) -> Result<Response> {
-    Ok(Response::new(200, "text/css; charset=utf-8", page::STYLESHEET.to_owned())
-        .with_header("cache-control", "public, max-age=3600".into()))
-}

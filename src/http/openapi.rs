@@ -1,11 +1,8 @@
 //! The description of the API for programs (`OpenAPI` 3.1).
 //!
 //! It is made of the table of routes, of its types, and of `operations.rs`, which has the texts that no type has. Only
-//! tests make it: the program contains the finished text, `openapi.json`, and a test fails if it does not match the
-//! types. docs/api.md is made of the same document.
-
-/// The document, without white space.
-pub(super) const DOCUMENT: &str = include_str!(concat!(env!("OUT_DIR"), "/openapi.json"));
+//! tests make it: the finished text is `openapi.json`, a static file of the platform and not a part of the program, and a
+//! test fails if it does not match the types. docs/api.md is made of the same document.
 
 #[cfg(test)]
 mod document;

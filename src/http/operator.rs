@@ -8,10 +8,10 @@ use super::responses::{
     CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, PlacedWorkspace, StatusResponse,
     WorkspaceStateResponse,
 };
-use super::{Call, Response, openapi};
+use super::{Call, Response};
 use crate::context::Context;
 use crate::databases;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::ids::WorkspaceId;
 use crate::installation;
 use crate::ports::Ports;
@@ -97,6 +97,10 @@ pub(super) fn maintenance_response() -> Json<HealthResponse> {
     Json::new(503, HealthResponse::MAINTENANCE)
 }
 
+/// The description is a static file, which the platform serves before this program is asked.
 pub(super) async fn get_openapi<P: Ports>(_: &Context<P>, _: &Call<'_>) -> Result<Response> {
-    Ok(Response::new(200, "application/json; charset=utf-8", openapi::DOCUMENT.to_owned()))
+    Err(Error::new(
+        ErrorCode::NotFound,
+        "This installation was deployed without its static files, and the description of the API is one of them. Deploy it with `npm run deploy`.",
+    ))
 }

@@ -1,6 +1,6 @@
 //! The pages, as pure functions from plain views to HTML.
 //!
-//! Owns every text and element that a person sees, and the stylesheet. Contains no I/O, inline scripts, inline styles or
+//! Owns every text and element that a person sees. The stylesheet is in `assets/`. Contains no I/O, inline scripts, inline styles or
 //! secrets: a view never contains a token, and maud escapes all text. Every change of state is a form's POST with the
 //! session's anti-forgery token; links only navigate. A page's view is next to its HTML; this file has what several
 //! pages show.
@@ -20,7 +20,6 @@ mod message;
 mod popup;
 mod setup;
 mod sign_in;
-mod style;
 #[cfg(test)]
 mod tests;
 mod workflow;
@@ -36,10 +35,9 @@ pub use form::{FormError, FormField, HeldScope, INPUT_PREFIX, ScopeChoice, field
 pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
 pub use manual::{ManualCredentialView, manual_credential};
 pub use message::{Message, message, refusal_message};
-pub use popup::{POPUP_SCRIPT, PopupOutcome, popup_outcome};
+pub use popup::{PopupOutcome, popup_outcome};
 pub use setup::{SetupCall, SetupView, setup};
 pub use sign_in::{ProviderSignInView, SignInChoice, SignInView, provider_sign_in, sign_in, sign_in_required};
-pub use style::STYLESHEET;
 pub use workflow::{StepView, WorkflowView, workflow};
 
 use crate::time::Timestamp;

@@ -4,18 +4,9 @@
 //! link was made for. Refuses to be relied on: an app's own pages may take the opener away, so the product also asks.
 
 use super::page::{self, Message, PageContext, PopupOutcome};
-use super::{Call, IN_POPUP_MARKER, Response, TELLS_OPENER_MARKER};
-use crate::context::Context;
-use crate::error::Result;
+use super::{IN_POPUP_MARKER, Response, TELLS_OPENER_MARKER};
 use crate::flows::FlowReport;
-use crate::ports::Ports;
 use crate::store::authorizations::{Flow, FlowOutcome};
-
-/// The script. It can be cached, because it contains no data.
-pub(super) async fn get_popup_script<P: Ports>(_: &Context<P>, _: &Call<'_>) -> Result<Response> {
-    Ok(Response::new(200, "text/javascript; charset=utf-8", page::POPUP_SCRIPT.to_owned())
-        .with_header("cache-control", "public, max-age=3600".into()))
-}
 
 /// An answer on the way of a link. If the link is for a window, the answer leaves it its opener.
 pub(super) fn keep_opener(response: Response, popup_origin: Option<&str>) -> Response {

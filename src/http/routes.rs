@@ -16,7 +16,7 @@ use super::responses::{
 };
 use super::{
     Call, Method, Response, apps, connection_settings, connections, connections_page, credentials, defaults, events,
-    flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people, popup, provider_sign_in, replacements,
+    flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people, provider_sign_in, replacements,
     resolving, sessions, setup, sign_in, workflows,
 };
 use crate::app::AppId;
@@ -268,8 +268,6 @@ routes! {
     Get    "/sign-in"                                     Browser,                     Read   Installation => ChooseSignInWorkspace = provider_sign_in::choose_workspace;
     Get    "/sign-in/callback/{client}"                   Browser,                     Use    Flow         => HandleSignInCallback = provider_sign_in::handle_callback;
     Post   "/sign-out"                                    User(Member),              Change Session      => SignOut = sign_in::sign_out;
-    Get    "/style.css"                                   Public,                      Read   Installation => GetStylesheet = connections_page::get_stylesheet;
-    Get    "/popup.js"                                    Public,                      Read   Installation => GetPopupScript = popup::get_popup_script;
 }
 
 /// The result of a path and method.

@@ -14,7 +14,7 @@ let proxy, fixture, browser;
 
 before(async () => {
   proxy = await startBrowserProxy();
-  proxy.forwardTo({ fetch: (...request) => fixture.installation.worker.fetch(...request) });
+  proxy.forwardTo({ fetch: (...request) => fixture.installation.server.fetch(...request) });
   fixture = await startLifecycleFixture({ vars: { PUBLIC_URL: proxy.url } });
   for (const file of ["stripe", "telegram", "slack", "gmail"]) await fixture.registerApp(file);
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
@@ -31,7 +31,7 @@ async function newPerson() {
   const context = await browser.newContext({ viewport: PHONE });
   const page = await context.newPage();
   const complaints = [];
-  page.on("console", (message) => message.type() === "error" && !/favicon|status of 4(10|22)/.test(message.text()) && complaints.push(message.text()));
+  page.on("console", (message) => message.type() === "error" && !/status of 4(10|22)/.test(message.text()) && complaints.push(message.text()));
   page.on("domcontentloaded", async () => {
     const width = await page.evaluate(() => document.documentElement.scrollWidth).catch(() => 0);
     if (width > PHONE.width) complaints.push(`${new URL(page.url()).pathname} is ${width} wide`);

@@ -951,7 +951,7 @@ fn a_sign_in_redirects_only_to_our_own_pages() {
         "/flows/aut_1",
         "/v1/keys",
         "/healthz",
-        "/style.css",
+        "/assets/style.css",
         "/@evil.example",
         "/:80/",
         "@evil.example/",

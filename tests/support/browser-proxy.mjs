@@ -1,16 +1,16 @@
-// Owns the address at which a real browser reaches the Worker. The port is known before the Worker starts, because
+// Owns the address at which a real browser reaches the Worker and its static files. The port is known before the Worker starts, because
 // PUBLIC_URL must contain it. Requests and answers pass unchanged, with cookies and redirects.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
 
 /**
- * Listens on a free port: `{ url, forwardTo(worker), intercept(path), close() }`. Requests are answered after
+ * Listens on a free port: `{ url, forwardTo(server), intercept(path), close() }`. Requests are answered after
  * `forwardTo` was called. `intercept` stops the next request whose path begins with `path`, and resolves with its
  * address.
  */
 export async function startBrowserProxy() {
-  let worker, intercepted;
+  let behind, intercepted;
   const server = createServer(async (request, response) => {
     try {
       if (intercepted && request.url.startsWith(intercepted.path)) {
@@ -18,7 +18,7 @@ export async function startBrowserProxy() {
         intercepted = undefined;
         return response.writeHead(204).end();
       }
-      const answer = await worker.fetch(`${url}${request.url}`, await toFetchOptions(request));
+      const answer = await behind.fetch(`${url}${request.url}`, await toFetchOptions(request));
       response.writeHead(answer.status, copyHeaders(answer)).end(Buffer.from(await answer.arrayBuffer()));
     } catch (error) {
       response.writeHead(502).end(String(error));
@@ -28,7 +28,7 @@ export async function startBrowserProxy() {
   const url = `http://localhost:${server.address().port}`;
   return {
     url,
-    forwardTo: (to) => (worker = to),
+    forwardTo: (to) => (behind = to),
     intercept: (path) => new Promise((resolve) => (intercepted = { path, resolve })),
     close: async () => {
       server.closeAllConnections();

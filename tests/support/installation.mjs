@@ -18,6 +18,12 @@ export const CLIENT_ID = "connections";
 /** The repository. Configuration files and the built Worker are found from here. */
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
+/**
+ * Whether a file may answer instead of the Worker. `worker.fetch` would ask the Worker itself; only a request to the whole
+ * server looks for a file first.
+ */
+const isStatic = (path) => path.startsWith("/assets/") || path === "/openapi.json";
+
 /** The log lines of this many requests fit into the pipe between the Worker and this process (64 KB). */
 const MAX_UNREAD_REQUESTS = 20;
 
@@ -74,7 +80,7 @@ export async function startInstallation({
     outbound,
     answers: [],
     /** Sends a request and records its answer: `{ status, headers, text }`. Does not follow redirects. */
-    async request(path, init = {}, by = worker) {
+    async request(path, init = {}, by = isStatic(path) ? server : worker) {
       running += 1;
       const answer = await by
         .fetch(new URL(path, PUBLIC_URL).href, { redirect: "manual", ...init })
@@ -148,6 +154,7 @@ export function writeConfigFile({ name = "connections", refresher = true, furthe
   const ours = readFileSync(join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^name = .*$/m, `name = "${name}"`)
     .replace(/^main = .*$/m, `main = "${join(ROOT, "build/index.js")}"`)
+    .replace(/^directory = .*$/m, `directory = "${join(ROOT, "build/assets")}"`)
     .replace(/^migrations_dir = .*$/m, `migrations_dir = "${join(ROOT, "migrations")}"\ndatabase_id = "one-database"`);
   const durableObject = /^\[\[durable_objects\.bindings\]\]\n[^[]*|^\[\[migrations\]\]\n.*\n.*\n/gm;
   const file = join(mkdtempSync(join(tmpdir(), "connections-")), "wrangler.toml");

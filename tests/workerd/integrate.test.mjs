@@ -72,7 +72,7 @@ function parse(printed) {
 test("every command of docs/integrate.md works, and prints what the page shows", async () => {
   const installation = await startInstallation({ workspace: false });
   const proxy = await startBrowserProxy();
-  proxy.forwardTo(installation.worker);
+  proxy.forwardTo(installation.server);
   const { oauth, adminKey, clientSecret } = installation;
   const cwd = mkdtempSync(join(tmpdir(), "integrate-"));
   const shell = startShell(

@@ -34,7 +34,7 @@ suite("maintenance", () => {
       assert.deepEqual([status, body.code, body.status, headers.get("retry-after")], [503, "maintenance", 503, "60"], path);
       assert.equal(headers.get("content-type"), "application/problem+json", path);
     }
-    for (const path of ["/", "/connect/some-token", "/sign-in/some-token", "/oauth/start/acme", "/style.css"]) {
+    for (const path of ["/", "/connect/some-token", "/sign-in/some-token", "/oauth/start/acme"]) {
       const { status, headers, text } = await ada.get(path);
       assert.deepEqual([status, headers.get("retry-after")], [503, "60"], path);
       assert.doesNotMatch(text, /misconfigured|internal/, path);

@@ -13,7 +13,7 @@ use crate::ids::{ApiKeyId, ConnectionId};
 use crate::store::links::LinkState;
 
 /// The text for all routes.
-pub(super) const ABOUT: &str = "JSON in UTF-8; times RFC 3339 in UTC; ids are opaque. Every answer has `X-Request-Id` and, but for the stylesheet, `Cache-Control: no-store`. Errors of the API are `application/problem+json`, those of the pages are pages. Every address answers 405 `method_not_allowed` with `Allow` to a method it does not know; HEAD is answered as GET, without a body. A body over 256 KB gets 413. Calls are limited: 429 `rate_limited` comes with `Retry-After` and `RateLimit-Policy`. Where as many things exist as may, creating one more gets 409 `limit_reached`. Another workspace's thing is 404, never 403. `x-scope` is the scope a key needs; a key with `*` has every scope. Where a key has allow-lists (`connections`, `apps`), what is outside them does not exist for it: 404 on every route. Such a limited key makes nothing new but links that repair its own connections, changes neither apps nor the workspace, and has no access to people, sign-in links and sessions: 403 `insufficient_key_scope`.";
+pub(super) const ABOUT: &str = "JSON in UTF-8; times RFC 3339 in UTC; ids are opaque. Static files (`/openapi.json`, `/assets/…`) come from the platform, with an `ETag`; every other answer has `X-Request-Id` and `Cache-Control: no-store`. Errors of the API are `application/problem+json`, those of the pages are pages. Every other address answers 405 `method_not_allowed` with `Allow` to a method it does not know; HEAD is answered as GET, without a body. A body over 256 KB gets 413. Calls are limited: 429 `rate_limited` comes with `Retry-After` and `RateLimit-Policy`. Where as many things exist as may, creating one more gets 409 `limit_reached`. Another workspace's thing is 404, never 403. `x-scope` is the scope a key needs; a key with `*` has every scope. Where a key has allow-lists (`connections`, `apps`), what is outside them does not exist for it: 404 on every route. Such a limited key makes nothing new but links that repair its own connections, changes neither apps nor the workspace, and has no access to people, sign-in links and sessions: 403 `insufficient_key_scope`.";
 
 const OPERATOR: &str = "Operator";
 const WORKSPACE: &str = "Workspace and keys";
@@ -210,8 +210,10 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "They work.")
             .answers(503, "One of them does not (`unavailable`, no details), or the operator is changing the database (`maintenance`)."),
         Handler::GetOpenapi => operation(OPERATOR, "Get this document")
+            .about("A static file: it has an `ETag`, may be kept for as long as that matches, and has no `X-Request-Id`.")
             .answers(200, "This document.")
             .content_type("application/json")
+            .refuses(404, "The installation was deployed without its static files.")
             .refuses(503, "`misconfigured`."),
         // Workspace and keys
         Handler::GetOwnWorkspace => operation(WORKSPACE, "Show the key's workspace")
@@ -667,15 +669,6 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .form(form::csrf())
             .answers(200, "Signed out.")
             .with_cookie(),
-        Handler::GetStylesheet => operation(PAGE, "The pages' stylesheet")
-            .answers(200, "May be cached for an hour.")
-            .content_type("text/css")
-            .refuses(503, "`misconfigured`."),
-        Handler::GetPopupScript => operation(BROWSER, "The script of a link's last page in a popup")
-            .about("The only script of the pages. It tells the page that has opened the window what came of the link, and closes the window.")
-            .answers(200, "May be cached for an hour.")
-            .content_type("text/javascript")
-            .refuses(503, "`misconfigured`."),
     }
 }
 

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::{PageContext, StatusLabel, Tone};
+use crate::http::assets::asset;
 use crate::time::Timestamp;
 
 /// A whole page. `body` contains its only `h1`.
@@ -20,7 +21,8 @@ pub(super) fn page(shell: &PageContext<'_>, title: &str, body: &Markup) -> Marku
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (reveal_control_characters(title)) " – Connections" }
-                link rel="stylesheet" href="/style.css";
+                link rel="stylesheet" href=(asset!("style.css"));
+                link rel="icon" href=(asset!("favicon.svg")) type="image/svg+xml";
             }
             body {
                 header {

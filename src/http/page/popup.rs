@@ -1,16 +1,14 @@
 //! The last page of a link in a window that the embedding product has opened.
 //!
-//! Owns the only script of the pages, a file of its own, and what it is given: attributes of one element. It contains no
-//! secret. Without the script, or without an opener, the page is a message like any other.
+//! Owns what the only script of the pages, `assets/popup.js`, is given: attributes of one element. They contain no secret.
+//! Without the script, or without an opener, the page is a message like any other.
 
 use maud::{Markup, html};
 
 use super::PageContext;
 use super::frame::page;
 use super::message::{Message, message_panel};
-
-/// Served at `/popup.js`.
-pub const POPUP_SCRIPT: &str = include_str!("popup.js");
+use crate::http::assets::asset;
 
 /// What the page that has opened the window is told.
 #[derive(Debug, Clone)]
@@ -33,7 +31,7 @@ pub fn popup_outcome(shell: &PageContext<'_>, message: &Message, outcome: &Popup
         (message_panel(shell, message))
         div #outcome hidden data-origin=(outcome.origin) data-link=(outcome.link) data-status=(outcome.status)
             data-connection=[outcome.connection.as_deref()] data-closes[outcome.closes] {}
-        script src="/popup.js" {}
+        script src=(asset!("popup.js")) {}
     };
     page(shell, &message.title, &body)
 }

@@ -992,7 +992,7 @@ fn a_message_links_only_to_https_or_home() {
     let links = hrefs.map(|href| ("Go".to_owned(), href.to_owned())).to_vec();
     let html =
         message(&PageContext::default(), &Message { links, ..refusal_message(CallbackRefusal::Expired) }).into_string();
-    assert_eq!(html.matches("href=").count(), 1, "only the stylesheet: {html}");
+    assert_eq!(html.matches("href=").count(), 2, "only the stylesheet and the icon: {html}");
     let links = vec![("Go".to_owned(), "https://app.example/done?a=1&b=2".to_owned())];
     let html =
         message(&PageContext::default(), &Message { links, ..refusal_message(CallbackRefusal::Expired) }).into_string();
@@ -1010,5 +1010,6 @@ fn times_are_readable_for_people_and_machines() {
 
 #[test]
 fn the_stylesheet_loads_no_other_resource() {
+    const STYLESHEET: &str = include_str!("../../../assets/style.css");
     assert!(!STYLESHEET.contains("url(") && !STYLESHEET.contains("@import") && !STYLESHEET.contains("http"));
 }
