@@ -77,7 +77,8 @@ fn main() -> BuildResult<()> {
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("catalogue.rs"), render_table(&apps)?)?;
-    fs::write(out.join("assets.rs"), render_assets(&read_assets(Path::new("assets"))?)?)?;
+    let logos = read_logos(Path::new("assets/logos.svg"))?;
+    fs::write(out.join("assets.rs"), render_assets(&read_assets(Path::new("assets"))?, &logos)?)?;
     Ok(())
 }
 
@@ -103,6 +104,13 @@ fn read_assets(folder: &Path) -> BuildResult<BTreeMap<String, String>> {
     Ok(addresses)
 }
 
+/// The apps with a logo: the ids of the symbols in the file, which `tools/logos.mjs` makes.
+fn read_logos(file: &Path) -> BuildResult<Vec<String>> {
+    let text = fs::read_to_string(file)?;
+    let ids = text.split("<symbol id=\"").skip(1).filter_map(|rest| rest.split_once('"'));
+    Ok(ids.map(|(id, _)| id.to_owned()).collect())
+}
+
 fn is_plain(part: &str) -> bool {
     !part.is_empty() && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
@@ -116,7 +124,7 @@ fn hash_content(content: &[u8]) -> Result<String, std::fmt::Error> {
     Ok(hash)
 }
 
-fn render_assets(addresses: &BTreeMap<String, String>) -> Result<String, std::fmt::Error> {
+fn render_assets(addresses: &BTreeMap<String, String>, logos: &[String]) -> Result<String, std::fmt::Error> {
     let mut text = String::from(
         "/// The static files by name, each with its address.\npub const ADDRESSES: &[(&str, &str)] = &[\n",
     );
@@ -128,6 +136,7 @@ fn render_assets(addresses: &BTreeMap<String, String>) -> Result<String, std::fm
         writeln!(text, "    ({name:?}) => {{ {address:?} }};")?;
     }
     text.push_str("    ($name:literal) => { compile_error!(concat!(\"assets/ has no file \", $name)) };\n}\n");
+    writeln!(text, "\nstatic LOGOS: &[&str] = &{logos:?};")?;
     Ok(text)
 }
 

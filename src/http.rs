@@ -24,6 +24,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod links;
+mod notices;
 mod oauth;
 mod oauth_clients;
 mod openapi;
@@ -31,6 +32,7 @@ mod operator;
 mod own_pages;
 mod people;
 pub mod page;
+mod page_frame;
 mod popup;
 mod problem;
 mod provider_sign_in;
@@ -389,6 +391,7 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
         response = refuse(context, &call, &found, &error);
     }
     limits::count_call(context, &found, call.presented_key, &mut response);
+    let response = notices::end_notice(context, request, response);
     finish_response(response, request, Some(&context.config))
 }
 
@@ -396,8 +399,7 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
 fn refuse<P: Ports>(context: &Context<P>, call: &Call<'_>, found: &RouteMatch, error: &Error) -> Response {
     context.log_cause(error);
     access_log::write_refusal(context, call, found.name().as_deref(), error);
-    let csrf = browser_session::csrf_token(context, call.request);
-    let shell = browser_session::page_context(call.session.as_ref(), csrf.as_deref());
+    let shell = page_frame::page_context(context, call.request, call.session.as_ref());
     let mut response = error_response(call.request, found, error, &shell);
     response.deferred.extend(refusal_task(context, call, found, error));
     response
@@ -559,7 +561,7 @@ async fn authenticate_key<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Re
     api_keys::authenticate_key(context, call.presented_key()?).await
 }
 
-fn error_response(request: &Request, found: &RouteMatch, error: &Error, shell: &page::PageContext<'_>) -> Response {
+fn error_response(request: &Request, found: &RouteMatch, error: &Error, shell: &page::PageContext) -> Response {
     if wants_page(request, found) { problem::page_response(error, shell) } else { problem::json_response(error) }
 }
 
@@ -602,13 +604,14 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
     let leads_out = take_marker(&mut response, LEADS_TO_APP_MARKER);
     // A window keeps its opener only through answers that allow it.
     let opener_policy = if take_marker(&mut response, IN_POPUP_MARKER) { "unsafe-none" } else { "same-origin" };
-    let scripts = if take_marker(&mut response, TELLS_OPENER_MARKER) { "script-src 'self'; " } else { "" };
     let loopback = config.is_some_and(|config| matches!(config.egress, EgressPolicy::DevLoopback));
     let form_action = match (leads_out, loopback) {
         (false, _) => "'self'",
         (true, false) => "'self' https:",
         (true, true) => "'self' https: http://localhost:* http://127.0.0.1:*",
     };
+    // Static files only: nothing that this program answers can be run as a script.
+    let scripts = config.map(|config| format!("script-src {}; ", config.public_url.at("/assets/"))).unwrap_or_default();
     let policy = format!(
         "default-src 'none'; {scripts}style-src 'self'; img-src 'self'; form-action {form_action}; frame-ancestors 'none'; base-uri 'none'"
     );
@@ -639,8 +642,6 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
 const LEADS_TO_APP_MARKER: &str = "x-leads-out";
 /// Marks an answer in a window that the embedding product has opened for a link. Never sent.
 const IN_POPUP_MARKER: &str = "x-in-popup";
-/// Marks the page in such a window that runs the script which tells the product. Never sent.
-const TELLS_OPENER_MARKER: &str = "x-tells-opener";
 
 fn take_marker(response: &mut Response, marker: &str) -> bool {
     let count = response.headers.len();

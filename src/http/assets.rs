@@ -8,6 +8,11 @@ include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 pub(super) use asset;
 
+/// Whether `logos.svg` has a logo of this app.
+pub(super) fn has_logo(app: &str) -> bool {
+    LOGOS.contains(&app)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;

@@ -1,6 +1,7 @@
 //! A browser's sessions: cookies, and the proof that a form is our own.
 //!
-//! Owns the cookies: one of a signed-in person, and one per link, which opens nothing else. A state-changing request
+//! Owns the cookies: one of a signed-in person, and one per link, which opens nothing else; one with a notice for the
+//! next page. A state-changing request
 //! must come from our own origin (`Sec-Fetch-Site`, otherwise `Origin`) and, with a session, contain the token of its
 //! page.
 
@@ -8,7 +9,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::page::PageContext;
 use super::{Request, input};
 use crate::caller::{constant_time_eq, hash_secret};
 use crate::context::Context;
@@ -30,6 +30,9 @@ const LINK_COOKIE_PREFIX: &str = "cx_link_";
 
 /// What is kept of a sign-in at an identity provider.
 const PENDING_SIGN_IN_COOKIE: &str = "cx_sign_in";
+
+/// What has just happened, for the next page.
+const NOTICE_COOKIE: &str = "cx_notice";
 
 /// Nobody is signed in.
 pub(super) fn not_signed_in_error() -> Error {
@@ -126,6 +129,16 @@ pub(super) fn read_pending_sign_in<P: Ports>(context: &Context<P>, request: &Req
     read_cookie(context, request, PENDING_SIGN_IN_COOKIE)
 }
 
+/// The cookie with what has just happened. Empty, with no time left, it takes the earlier one away.
+pub(super) fn notice_cookie<P: Ports>(context: &Context<P>, value: &str, seconds: i64) -> String {
+    set_cookie_header(context, NOTICE_COOKIE, value, seconds)
+}
+
+/// What has just happened, as the browser brings it.
+pub(super) fn read_notice_cookie<P: Ports>(context: &Context<P>, request: &Request) -> Option<Secret> {
+    read_cookie(context, request, NOTICE_COOKIE)
+}
+
 /// The cookie of whoever has just begun to use a link.
 pub(super) fn link_cookie<P: Ports>(context: &Context<P>, id: &LinkId, opened: &OpenedSession) -> String {
     session_cookie(context, &link_cookie_name(id), opened)
@@ -185,10 +198,4 @@ pub(super) fn require_same_origin<P: Ports>(context: &Context<P>, request: &Requ
 
 fn form_rejected_error(detail: &str) -> Error {
     Error::new(ErrorCode::FormRejected, detail)
-}
-
-/// The frame of a signed-in person's page.
-pub(super) fn page_context<'a>(session: Option<&'a Session>, csrf: Option<&'a str>) -> PageContext<'a> {
-    let signed_in_as = session.and_then(|session| require_user(session).ok()).map(User::display_name);
-    PageContext { signed_in_as, csrf: csrf.filter(|_| signed_in_as.is_some()) }
 }

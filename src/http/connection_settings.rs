@@ -4,9 +4,10 @@
 //! routes say; that a replacement takes authority over both connections, and that an owner is changed by admins alone, is
 //! asked here.
 
-use super::browser_session::{self, page_context};
 use super::connections_page::{build_connection_view, redirect_to_connection};
-use super::page::{self, SettingsForm, StepView, WorkflowView};
+use super::notices::redirect_with_notice;
+use super::page::{self, Notice, NoticeCode, SettingsForm, StepView, WorkflowView};
+use super::page_frame::page_context;
 use super::{Call, Response, input, problem};
 use crate::attention;
 use crate::authorize::{self, Caller, RequiredRole};
@@ -43,7 +44,7 @@ pub(super) async fn submit_environment<P: Ports>(context: &Context<P>, call: &Ca
         }
         Err(error) => Err(error),
     };
-    respond(context, call, SettingsForm::Environment, done, "environment").await
+    respond(context, call, SettingsForm::Environment, done, NoticeCode::Environment).await
 }
 
 pub(super) async fn submit_sharing<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -51,7 +52,7 @@ pub(super) async fn submit_sharing<P: Ports>(context: &Context<P>, call: &Call<'
         Ok(patch) => edit(context, call, patch).await,
         Err(error) => Err(error),
     };
-    respond(context, call, SettingsForm::Sharing, done, "sharing").await
+    respond(context, call, SettingsForm::Sharing, done, NoticeCode::Sharing).await
 }
 
 /// A member has no field for the owner. One who sends it all the same is refused.
@@ -84,7 +85,7 @@ async fn edit<P: Ports>(context: &Context<P>, call: &Call<'_>, patch: Connection
 
 pub(super) async fn submit_replacement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let done = replace(context, call).await;
-    respond(context, call, SettingsForm::Replacement, done, "replaced").await
+    respond(context, call, SettingsForm::Replacement, done, NoticeCode::Replaced).await
 }
 
 async fn replace<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<()> {
@@ -104,13 +105,13 @@ async fn replace<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<()> 
 pub(super) async fn submit_undo_replacement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let connection = &call.path_connection()?.connection;
     replacements::undo(context, connection, &call.user_actor()?, &IfMatch::Anything).await?;
-    Ok(redirect_to_connection(&connection.id, "unreplaced"))
+    Ok(redirect_to_connection(context, call, &connection.id, NoticeCode::Unreplaced))
 }
 
 pub(super) async fn submit_acknowledgement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let connection = &call.path_connection()?.connection;
     replacements::acknowledge_changes(context, connection, &call.user_actor()?).await?;
-    Ok(redirect_to_connection(&connection.id, "acknowledged"))
+    Ok(redirect_to_connection(context, call, &connection.id, NoticeCode::Acknowledged))
 }
 
 /// Back to the page. What the person can correct is shown beside the form; a connection that a person may not see after
@@ -120,7 +121,7 @@ async fn respond<P: Ports>(
     call: &Call<'_>,
     form: SettingsForm,
     done: Result<()>,
-    what: &str,
+    code: NoticeCode,
 ) -> Result<Response> {
     let listed = call.path_connection()?;
     let error = match done {
@@ -128,9 +129,14 @@ async fn respond<P: Ports>(
             let caller = Caller::User(call.session()?, RequiredRole::Member);
             let is_seen = authorize::load_connection(context, &caller, &listed.connection.id).await.is_ok();
             return Ok(if is_seen {
-                redirect_to_connection(&listed.connection.id, what)
+                redirect_to_connection(context, call, &listed.connection.id, code)
             } else {
-                Response::see_other("/?done=given-away")
+                redirect_with_notice(
+                    context,
+                    call.request,
+                    "/",
+                    &Notice { code: NoticeCode::GivenAway, about: String::new() },
+                )
             });
         }
         Err(error) => error,
@@ -160,9 +166,8 @@ async fn respond<P: Ports>(
     };
     let mut view = build_connection_view(context, call, listed).await?;
     view.settings.rejected = Some((form, why.to_owned()));
-    let csrf = browser_session::csrf_token(context, call.request);
     let status = problem::status_and_title(error.code).0;
-    Ok(Response::html(status, page::connection(&page_context(call.session.as_ref(), csrf.as_deref()), &view)))
+    Ok(Response::html(status, page::connection(&page_context(context, call.request, call.session.as_ref()), &view)))
 }
 
 pub(super) async fn show_workflow_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -173,8 +178,7 @@ pub(super) async fn show_workflow_page<P: Ports>(context: &Context<P>, call: &Ca
     let mut steps: Vec<_> = found.data.into_iter().map(step_view).collect();
     steps.sort_by(|one, other| (&one.step, &one.name).cmp(&(&other.step, &other.name)));
     let view = WorkflowView { workflow, steps, more: found.next.is_some() };
-    let csrf = browser_session::csrf_token(context, call.request);
-    Ok(Response::html(200, page::workflow(&page_context(Some(session), csrf.as_deref()), &view)))
+    Ok(Response::html(200, page::workflow(&page_context(context, call.request, Some(session)), &view)))
 }
 
 fn step_view(one: WorkflowUse) -> StepView {

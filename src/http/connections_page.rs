@@ -1,14 +1,15 @@
 //! The Connections page, and a connection's own page: what people see of their connections and do with them.
 //!
-//! Owns how data becomes the text of these pages, and serves the stylesheet of all pages. [`crate::authorize`] decides
+//! Owns how data becomes the text of these pages. [`crate::authorize`] decides
 //! which connections a person sees and changes.
 
 use std::collections::BTreeMap;
 
-use super::browser_session::page_context;
-use super::browser_session::{self, require_user};
+use super::browser_session::require_user;
 use super::consent_page::grant_limit_warning;
-use super::page::{self, ConnectionSummary, StatusLabel, Tone};
+use super::notices::redirect_with_notice;
+use super::page::{self, ConnectionSummary, Notice, NoticeCode, StatusLabel, Tone};
+use super::page_frame::page_context;
 use super::settings_view::{build_settings, workflow_href};
 use super::{Call, Response, input, problem};
 use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
@@ -97,10 +98,8 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
         next_page_href: found.next.map(|cursor| next_page_url(&cursor, search.as_deref(), apps_search.as_deref())),
         apps_search,
         search,
-        notice: notice_text(call),
     };
-    let csrf = browser_session::csrf_token(context, call.request);
-    Ok(Response::html(200, page::connection_list(&page_context(Some(session), csrf.as_deref()), &view)))
+    Ok(Response::html(200, page::connection_list(&page_context(context, call.request, Some(session)), &view)))
 }
 
 /// Defaults that need a person, of those that the person sees: they concern the most steps, so the first page begins with
@@ -156,48 +155,13 @@ fn next_page_url(cursor: &str, search: Option<&str>, apps: Option<&str>) -> Stri
     format!("/?{}", query.finish())
 }
 
-/// The notice about what just happened: a word in the address selects one of these sentences.
-fn notice_text(call: &Call<'_>) -> Option<String> {
-    let text = match input::query_param(call.request, "done")?.as_str() {
-        "disconnected" => "Disconnected. The app confirmed that the access is revoked.",
-        "disconnected-unsupported" => {
-            "Disconnected and erased here. This app has no way to revoke access; remove it in the app's own settings if you want to be sure."
-        }
-        "disconnected-shared" => {
-            "Disconnected and erased here. The access itself was kept at the app, because another connection uses it."
-        }
-        "disconnected-retrying" => {
-            "Disconnected and erased here. The app has not confirmed the revocation yet; it is tried again for a day."
-        }
-        "disconnected-unconfirmed" => {
-            "Disconnected. The credential was deleted here, but the app could not be reached. Remove the access in the app's own settings."
-        }
-        "renamed" => "Renamed.",
-        "environment" => "The environment is saved.",
-        "sharing" => "Saved who uses it.",
-        "given-away" => "Saved. The connection belongs to somebody else now, and you do not see it any more.",
-        "replaced" => "Replaced. Workflows that name this connection get the other one from now on.",
-        "unreplaced" => "Workflows that name this connection get it again.",
-        "acknowledged" => "Noted. It is not shown again.",
-        "healthy" => "Checked: it works.",
-        "dead" => "Checked: it no longer works and must be reconnected.",
-        "unavailable" => "Checked: the app did not answer. It is tried again by itself.",
-        "client" => {
-            "Checked: the app refuses this workspace's client id and secret. Whoever set up the app must check them."
-        }
-        "unknown" => "Checked, but nothing could be learned: this app has nothing to ask.",
-        "signed-in" => "You are signed in.",
-        _ => return None,
-    };
-    Some(text.to_owned())
-}
-
 fn build_summary<P: Ports>(context: &Context<P>, listed: &ListedConnection, app_name: String) -> ConnectionSummary {
     let connection = &listed.connection;
     let attention =
         attention::for_connection(listed, context.now()).iter().map(|one| one.explanation().to_owned()).collect();
     ConnectionSummary {
         id: connection.id.to_string(),
+        app: connection.app.to_string(),
         name: connection.name.clone(),
         app_name,
         account_label: connection.account.as_ref().map(|account| account.label.clone()),
@@ -241,8 +205,14 @@ fn status_label(status: ConnectionStatus) -> StatusLabel {
 
 pub(super) async fn show_connection_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let view = build_connection_view(context, call, call.path_connection()?).await?;
-    let csrf = browser_session::csrf_token(context, call.request);
-    Ok(Response::html(200, page::connection(&page_context(call.session.as_ref(), csrf.as_deref()), &view)))
+    let mut shell = page_context(context, call.request, call.session.as_ref());
+    if let Some(notice) = shell.notice.as_mut().filter(|notice| notice.code == NoticeCode::Connected) {
+        match &view.summary.account_label {
+            Some(account) => notice.about.clone_from(account),
+            None => notice.code = NoticeCode::ConnectedUnknown,
+        }
+    }
+    Ok(Response::html(200, page::connection(&shell, &view)))
 }
 
 pub(super) async fn build_connection_view<P: Ports>(
@@ -261,10 +231,6 @@ pub(super) async fn build_connection_view<P: Ports>(
     let app_name =
         auth_method.as_ref().map_or_else(|| connection.app.to_string(), |auth_method| auth_method.app_name.clone());
     let (_, reason) = connection.shown_status(&context.config.key_ring);
-    let connected = input::query_param(call.request, "connected").map(|_| match &connection.account {
-        Some(account) => format!("Connected as {}.", account.label),
-        None => "Connected.".to_owned(),
-    });
     let mut warnings =
         auth_method.as_deref().map(|auth_method| list_warnings(context, connection, auth_method)).unwrap_or_default();
     if let (Some(auth_method), Some(grants)) = (&auth_method, grant_usage) {
@@ -286,7 +252,6 @@ pub(super) async fn build_connection_view<P: Ports>(
     }
     Ok(page::ConnectionView {
         summary: card,
-        notice: connected.or_else(|| notice_text(call)),
         reason: reason.map(|reason| reason.explanation().to_owned()),
         granted_scopes: connection.scopes_granted.clone(),
         missing_scopes: missing,
@@ -418,8 +383,15 @@ fn describe_actor(stored: &str, me: &str, keys: &BTreeMap<String, String>) -> St
     }
 }
 
-pub(super) fn redirect_to_connection(id: &ConnectionId, done: &str) -> Response {
-    Response::see_other(&format!("/connections/{id}?done={done}"))
+/// Back to a connection's page, with what has happened.
+pub(super) fn redirect_to_connection<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    id: &ConnectionId,
+    code: NoticeCode,
+) -> Response {
+    let notice = Notice { code, about: String::new() };
+    redirect_with_notice(context, call.request, &format!("/connections/{id}"), &notice)
 }
 
 pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -429,7 +401,7 @@ pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_
     match connections::edit_connection(context, &listed.connection, patch, &call.user_actor()?, &IfMatch::Anything)
         .await
     {
-        Ok(_) => Ok(redirect_to_connection(&listed.connection.id, "renamed")),
+        Ok(_) => Ok(redirect_to_connection(context, call, &listed.connection.id, NoticeCode::Renamed)),
         Err(error) if error.code == ErrorCode::InvalidRequest => {
             rename_error_response(context, call, listed, entered, &error).await
         }
@@ -448,36 +420,36 @@ async fn rename_error_response<P: Ports>(
     let why = error.hints.errors.first().map_or(&error.detail, |one| &one.problem);
     let mut view = build_connection_view(context, call, listed).await?;
     view.rejected_name = Some((entered, why.clone()));
-    let csrf = browser_session::csrf_token(context, call.request);
     let status = problem::status_and_title(error.code).0;
-    Ok(Response::html(status, page::connection(&page_context(call.session.as_ref(), csrf.as_deref()), &view)))
+    Ok(Response::html(status, page::connection(&page_context(context, call.request, call.session.as_ref()), &view)))
 }
 
 pub(super) async fn submit_check<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let Connection { id, workspace, .. } = &call.path_connection()?.connection;
     let outcome = on_demand_check::run(context, workspace, id).await;
     let done = match outcome.health() {
-        Health::Healthy => "healthy",
-        Health::NeedsReconnect => "dead",
-        Health::ClientMisconfigured | Health::ConfigurationRefused => "client",
-        Health::AppUnavailable => "unavailable",
+        Health::Healthy => NoticeCode::CheckHealthy,
+        Health::NeedsReconnect => NoticeCode::CheckBroken,
+        Health::ClientMisconfigured | Health::ConfigurationRefused => NoticeCode::CheckClient,
+        Health::AppUnavailable => NoticeCode::CheckUnavailable,
         // To try again later helps here, too.
-        Health::Unknown if outcome == RefreshOutcome::DatabaseUnavailable => "unavailable",
-        Health::Unknown => "unknown",
+        Health::Unknown if outcome == RefreshOutcome::DatabaseUnavailable => NoticeCode::CheckUnavailable,
+        Health::Unknown => NoticeCode::CheckUnknown,
     };
-    Ok(redirect_to_connection(id, done))
+    Ok(redirect_to_connection(context, call, id, done))
 }
 
 pub(super) async fn submit_disconnect<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let connection = &call.path_connection()?.connection;
     let actor = call.user_actor()?;
     let (told, ..) = disconnect::disconnect(context, &connection.workspace, &connection.id, &actor).await?;
-    let done = match (told.revoked, told.retrying) {
-        (RevocationOutcome::Confirmed, _) => "disconnected",
-        (RevocationOutcome::Unsupported, _) => "disconnected-unsupported",
-        (RevocationOutcome::KeptShared, _) => "disconnected-shared",
-        (RevocationOutcome::Failed, true) => "disconnected-retrying",
-        (RevocationOutcome::Failed, false) => "disconnected-unconfirmed",
+    let code = match (told.revoked, told.retrying) {
+        (RevocationOutcome::Confirmed, _) => NoticeCode::Disconnected,
+        (RevocationOutcome::Unsupported, _) => NoticeCode::DisconnectedUnsupported,
+        (RevocationOutcome::KeptShared, _) => NoticeCode::DisconnectedShared,
+        (RevocationOutcome::Failed, true) => NoticeCode::DisconnectedRetrying,
+        (RevocationOutcome::Failed, false) => NoticeCode::DisconnectedUnconfirmed,
     };
-    Ok(Response::see_other(&format!("/?done={done}")))
+    let notice = Notice { code, about: connection.name.clone() };
+    Ok(redirect_with_notice(context, call.request, "/", &notice))
 }

@@ -3,9 +3,9 @@
 //! Owns how connect options become a page: scopes to tick, values to enter, help, warnings, the other auth methods.
 //! Never sends a secret back: to correct something, a person enters it again.
 
-use super::browser_session::page_context;
 use super::page::{self, FormError, FormField, HeldScope, ScopeChoice};
-use super::{Call, LEADS_TO_APP_MARKER, Response, browser_session, input, problem};
+use super::page_frame::page_context;
+use super::{Call, LEADS_TO_APP_MARKER, Response, input, problem};
 use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
 use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};
 use crate::connections::GrantUsage;
@@ -23,9 +23,8 @@ pub(super) async fn render_page<P: Ports>(
     refused: Option<&Error>,
 ) -> Result<Response> {
     let summary = consent::load_consent_summary(context, request, options).await?;
-    let csrf = browser_session::csrf_token(context, call.request);
     // A person with a link is anonymous here, whoever else is signed in.
-    let shell = page_context(call.session.as_ref().filter(|_| request.link.is_none()), csrf.as_deref());
+    let shell = page_context(context, call.request, call.session.as_ref().filter(|_| request.link.is_none()));
     let asking = ConsentPage {
         call,
         request,
@@ -52,8 +51,7 @@ pub(super) async fn render_auth_method_page<P: Ports>(
     unusable: &AuthMethod,
 ) -> Result<Response> {
     let summary = consent::load_consent_summary(context, request, options).await?;
-    let csrf = browser_session::csrf_token(context, call.request);
-    let shell = page_context(call.session.as_ref().filter(|_| request.link.is_none()), csrf.as_deref());
+    let shell = page_context(context, call.request, call.session.as_ref().filter(|_| request.link.is_none()));
     let asking = ConsentPage { call, request, options, error: None, warnings: vec![], summary };
     let mut choices = asking.auth_method_choices();
     // None is the one of this page.

@@ -3,9 +3,11 @@
 //! Owns the text of a flow's page. Only the browser that started a flow can open it. Decides nothing: [`complete`]
 //! does, with the person's choice.
 
-use super::browser_session::{self, page_context};
+use super::browser_session;
 use super::consent_page::grant_limit_warning;
-use super::page;
+use super::notices::redirect_with_notice;
+use super::page::{self, Notice, NoticeCode};
+use super::page_frame::page_context;
 use super::popup;
 use super::{Call, LEADS_TO_APP_MARKER, Response, input};
 use crate::app::AuthMethod;
@@ -30,12 +32,11 @@ pub(super) async fn show_flow_page<P: Ports>(context: &Context<P>, call: &Call<'
     let sessions = browser_session::load_session_hashes(context, call.request).await?;
     let flow = flows::load_flow(context, &sessions, &parse_flow_id(call)?).await?;
     // A browser that came here while the callback was handled is redirected like the first request.
-    if let Some(url) = destination_url(&flow) {
-        return Ok(Response::see_other(&url));
+    if let Some(response) = destination_response(context, call, &flow) {
+        return Ok(response);
     }
     let (auth_method, step) = flows::load_flow_step(context, &flow).await?;
-    let csrf = browser_session::csrf_token(context, call.request);
-    let shell = page_context(call.session.as_ref(), csrf.as_deref());
+    let shell = page_context(context, call.request, call.session.as_ref());
     let response = match step {
         FlowStep::Choice(choice) => {
             let view = build_choose_view(&flow, choice, &auth_method);
@@ -256,12 +257,27 @@ pub(super) async fn submit_choice<P: Ports>(context: &Context<P>, call: &Call<'_
     )
     .await?;
     let after = flows::load_flow(context, &sessions, &id).await?;
-    let response = Response::see_other(&destination_url(&after).unwrap_or_else(|| format!("/flows/{id}")));
+    let response = end_response(context, call, &after);
     Ok(popup::keep_opener(response, after.popup_origin.as_deref()))
 }
 
+/// Where a flow continues that has an outcome: see [`destination_url`], and else its own page.
+pub(super) fn end_response<P: Ports>(context: &Context<P>, call: &Call<'_>, flow: &Flow) -> Response {
+    destination_response(context, call, flow).unwrap_or_else(|| Response::see_other(&format!("/flows/{}", flow.id)))
+}
+
+/// The person's own page says what has happened. Whose the account is, that page knows.
+fn destination_response<P: Ports>(context: &Context<P>, call: &Call<'_>, flow: &Flow) -> Option<Response> {
+    let url = destination_url(flow)?;
+    if !url.starts_with('/') {
+        return Some(Response::see_other(&url));
+    }
+    let notice = Notice { code: NoticeCode::Connected, about: String::new() };
+    Some(redirect_with_notice(context, call.request, &url, &notice))
+}
+
 /// Where a finished flow redirects: to the embedding product, or to the connection's page.
-pub(super) fn destination_url(flow: &Flow) -> Option<String> {
+fn destination_url(flow: &Flow) -> Option<String> {
     let connection = flow.connection.as_ref()?;
     let status = match flow.outcome {
         FlowOutcome::Done => "connected",
@@ -275,7 +291,7 @@ pub(super) fn destination_url(flow: &Flow) -> Option<String> {
     if let Some(return_to) = &flow.return_to {
         return add_query_params(return_to, &[("connection", connection.as_str()), ("status", status)]);
     }
-    flow.link.is_none().then(|| format!("/connections/{connection}?connected=1"))
+    flow.link.is_none().then(|| format!("/connections/{connection}"))
 }
 
 fn add_query_params(return_to: &str, pairs: &[(&str, &str)]) -> Option<String> {

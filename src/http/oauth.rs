@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::browser_session::{self, page_context, require_user};
+use super::browser_session::{self, require_user};
 use super::consent_page;
-use super::flows::{destination_url, parse_flow_id};
+use super::flows::{end_response, parse_flow_id};
 use super::page;
+use super::page_frame::page_context;
 use super::popup;
 use super::problem;
 use super::{Call, Response, input};
@@ -122,9 +123,7 @@ async fn start_flow<P: Ports>(
         Ok(SubmittedConsent::Ended(flow)) if was_link_reopened(&flow) => {
             Ok(redirect_to_refusal_page(CallbackRefusal::LinkReopened))
         }
-        Ok(SubmittedConsent::Ended(flow)) => {
-            Ok(Response::see_other(&destination_url(&flow).unwrap_or_else(|| format!("/flows/{}", flow.id))))
-        }
+        Ok(SubmittedConsent::Ended(flow)) => Ok(end_response(context, call, &flow)),
         Err(error)
             if matches!(
                 error.code,
@@ -216,8 +215,7 @@ async fn start_flow_by_link<P: Ports>(context: &Context<P>, call: &Call<'_>, lin
     };
     let response = walked.unwrap_or_else(|error| {
         context.log_cause(&error);
-        let csrf = browser_session::csrf_token(context, call.request);
-        problem::page_response(&error, &page_context(call.session.as_ref(), csrf.as_deref()))
+        problem::page_response(&error, &page_context(context, call.request, call.session.as_ref()))
     });
     let response = popup::keep_opener(response, link.popup_origin.as_deref());
     Ok(match cookie {
@@ -270,7 +268,7 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
         CallbackResult::Refused(refusal) => Ok(redirect_to_refusal_page(refusal)),
         CallbackResult::Flow(id) => {
             let flow = flows::load_flow(context, &sessions, &id).await?;
-            let response = Response::see_other(&destination_url(&flow).unwrap_or_else(|| format!("/flows/{id}")));
+            let response = end_response(context, call, &flow);
             Ok(popup::keep_opener(response, flow.popup_origin.as_deref()))
         }
     }
@@ -298,9 +296,8 @@ pub(super) async fn show_refusal_page<P: Ports>(context: &Context<P>, call: &Cal
         "other-browser" => CallbackRefusal::WrongBrowser,
         _ => CallbackRefusal::UnknownState,
     };
-    let csrf = browser_session::csrf_token(context, call.request);
     Ok(Response::html(
         400,
-        page::message(&page_context(call.session.as_ref(), csrf.as_deref()), &page::refusal_message(refusal)),
+        page::message(&page_context(context, call.request, call.session.as_ref()), &page::refusal_message(refusal)),
     ))
 }

@@ -1,7 +1,6 @@
 //! The pages, as pure functions from plain views to HTML.
 //!
-//! Owns every text and element that a person sees. The stylesheet is in `assets/`. Contains no I/O, inline scripts, inline styles or
-//! secrets: a view never contains a token, and maud escapes all text. Every change of state is a form's POST with the
+//! Owns every text and element that a person sees. Contains no I/O, inline scripts, inline styles or secrets: a view never contains a token, and maud escapes all text. Every change of state is a form's POST with the
 //! session's anti-forgery token; links only navigate. A page's view is next to its HTML; this file has what several
 //! pages show.
 
@@ -15,11 +14,14 @@ mod consent;
 mod form;
 mod frame;
 mod hosts;
+mod layout;
 mod manual;
 mod message;
+mod notice;
 mod popup;
 mod setup;
 mod sign_in;
+mod text;
 #[cfg(test)]
 mod tests;
 mod workflow;
@@ -35,20 +37,73 @@ pub use form::{FormError, FormField, HeldScope, INPUT_PREFIX, ScopeChoice, field
 pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
 pub use manual::{ManualCredentialView, manual_credential};
 pub use message::{Message, message, refusal_message};
+pub use notice::{Notice, NoticeCode};
 pub use popup::{PopupOutcome, popup_outcome};
 pub use setup::{SetupCall, SetupView, setup};
 pub use sign_in::{ProviderSignInView, SignInChoice, SignInView, provider_sign_in, sign_in, sign_in_required};
+pub use text::{ENGLISH, Texts};
 pub use workflow::{StepView, WorkflowView, workflow};
 
 use crate::time::Timestamp;
 
 /// The data of every page's frame.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PageContext<'a> {
-    /// The name of the signed-in person in the header. None in a link's session.
-    pub signed_in_as: Option<&'a str>,
+#[derive(Debug, Clone)]
+pub struct PageContext {
+    /// The words.
+    pub text: &'static Texts,
+    /// When the page is made.
+    pub now: Timestamp,
+    /// Who is signed in. None in a link's session.
+    pub person: Option<SignedInPerson>,
     /// The session's anti-forgery token, in every form that changes something.
-    pub csrf: Option<&'a str>,
+    pub csrf: Option<String>,
+    /// What has just happened.
+    pub notice: Option<Notice>,
+}
+
+/// The frame while the configuration can't be used. Such a page shows no time.
+impl Default for PageContext {
+    fn default() -> Self {
+        Self::signed_out(Timestamp::from_unix(0))
+    }
+}
+
+impl PageContext {
+    /// The frame for somebody who is not signed in.
+    pub fn signed_out(now: Timestamp) -> Self {
+        Self { text: &ENGLISH, now, person: None, csrf: None, notice: None }
+    }
+
+    /// Whether an admin is signed in.
+    pub fn is_admin(&self) -> bool {
+        self.person.as_ref().is_some_and(|person| person.is_admin)
+    }
+}
+
+/// Who is signed in.
+#[derive(Debug, Clone)]
+pub struct SignedInPerson {
+    /// Their name.
+    pub name: String,
+    /// Whether they may administer the workspace.
+    pub is_admin: bool,
+}
+
+/// The part of the site that a page belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// The list of connections, and each connection.
+    Connections,
+    /// The apps that can be connected.
+    Connect,
+    /// What needs attention.
+    Review,
+    /// Workflows and what they use.
+    Workflows,
+    /// The audit log, for admins.
+    Activity,
+    /// The administration, for admins.
+    Settings,
 }
 
 /// How good the news is.
@@ -60,6 +115,8 @@ pub enum Tone {
     Waiting,
     /// A person must do something.
     Bad,
+    /// Neither.
+    Info,
 }
 
 /// A status for a person.
@@ -78,6 +135,8 @@ pub struct ConnectionSummary {
     pub id: String,
     /// Name.
     pub name: String,
+    /// The app's id.
+    pub app: String,
     /// The app's name.
     pub app_name: String,
     /// The account's label. `None` if it is unknown.

@@ -4,7 +4,7 @@
 //! link was made for. Refuses to be relied on: an app's own pages may take the opener away, so the product also asks.
 
 use super::page::{self, Message, PageContext, PopupOutcome};
-use super::{IN_POPUP_MARKER, Response, TELLS_OPENER_MARKER};
+use super::{IN_POPUP_MARKER, Response};
 use crate::flows::FlowReport;
 use crate::store::authorizations::{Flow, FlowOutcome};
 
@@ -17,10 +17,9 @@ pub(super) fn keep_opener(response: Response, popup_origin: Option<&str>) -> Res
 }
 
 /// The page of a flow's outcome, which tells it if its link is for a window.
-pub(super) fn outcome_page(shell: &PageContext<'_>, message: &Message, flow: &Flow, report: &FlowReport) -> Response {
+pub(super) fn outcome_page(shell: &PageContext, message: &Message, flow: &Flow, report: &FlowReport) -> Response {
     match outcome_to_tell(flow, report) {
-        Some(outcome) => Response::html(200, page::popup_outcome(shell, message, &outcome))
-            .with_header(TELLS_OPENER_MARKER, String::new()),
+        Some(outcome) => Response::html(200, page::popup_outcome(shell, message, &outcome)),
         None => Response::html(200, page::message(shell, message)),
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn json_response(error: &Error) -> Response {
 }
 
 /// The page, for a person who may be signed in.
-pub(super) fn page_response(error: &Error, shell: &page::PageContext<'_>) -> Response {
+pub(super) fn page_response(error: &Error, shell: &page::PageContext) -> Response {
     let (status, title) = status_and_title(error.code);
     let markup = if error.code == ErrorCode::Unauthorized {
         page::sign_in_required(&page::SignInChoice::LinkOnly)
@@ -105,9 +105,9 @@ pub(super) fn page_response(error: &Error, shell: &page::PageContext<'_>) -> Res
             shell,
             &page::Message {
                 title: title.into(),
-                text: page_text(error, shell.signed_in_as.is_some()),
+                text: page_text(error, shell.person.is_some()),
                 tone: page::Tone::Bad,
-                links: if shell.signed_in_as.is_some() { next_links(error) } else { vec![] },
+                links: if shell.person.is_some() { next_links(error) } else { vec![] },
             },
         )
     };

@@ -6,9 +6,11 @@
 
 use url::form_urlencoded;
 
-use super::browser_session::{self, page_context};
+use super::browser_session;
+use super::notices::signed_in_response;
 use super::own_pages::parse_own_page_path;
 use super::page::{self, SignInChoice, Tone};
+use super::page_frame::{guest_page_context, page_context};
 use super::{Call, LEADS_TO_APP_MARKER, Response, access_log, input, oauth};
 use crate::access;
 use crate::context::Context;
@@ -56,7 +58,6 @@ async fn page_response<P: Ports>(
     session: Option<&Session>,
 ) -> Result<Response> {
     let (workspace, provider) = identity::load_sign_in(context, workspace).await?;
-    let csrf = browser_session::csrf_token(context, call.request);
     let view = page::ProviderSignInView {
         workspace: workspace.name,
         provider: provider.issuer,
@@ -65,7 +66,7 @@ async fn page_response<P: Ports>(
         replaces: session
             .and_then(|session| Some((session.id().to_string(), session.user()?.display_name().to_owned()))),
     };
-    let markup = page::provider_sign_in(&page_context(session, csrf.as_deref()), &view);
+    let markup = page::provider_sign_in(&page_context(context, call.request, session), &view);
     Ok(Response::html(200, markup).with_header(LEADS_TO_APP_MARKER, String::new()))
 }
 
@@ -93,9 +94,11 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
     if call.request.is_speculative() {
         return Ok(oauth::prefetch_response());
     }
-    let Some(id) = ClientId::parse(call.path_param(0)) else { return Ok(failure_page(SignInFailure::NotPending)) };
+    let Some(id) = ClientId::parse(call.path_param(0)) else {
+        return Ok(failure_page(context, SignInFailure::NotPending));
+    };
     if ["state", "code", "iss", "error"].iter().any(|name| input::values(call.request, name) > 1) {
-        return Ok(failure_page(SignInFailure::NotPending));
+        return Ok(failure_page(context, SignInFailure::NotPending));
     }
     let query = |name| input::query_param(call.request, name);
     let response = SignInResponse {
@@ -112,17 +115,14 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
             access_log::write_sign_in(context, call, &opened.session.workspace);
             let token_before = browser_session::read_user_token(context, call.request);
             sessions::end_session_elsewhere(context, token_before.as_ref().map(Secret::expose)).await;
-            let leads_to = return_to.as_deref().unwrap_or("/?done=signed-in");
-            Ok(Response::see_other(leads_to)
-                .with_header("set-cookie", browser_session::user_cookie(context, &opened))
-                .with_header("set-cookie", removed))
+            Ok(signed_in_response(context, &opened, return_to.as_deref()).with_header("set-cookie", removed))
         }
-        Err(SignInError::Refused(failure)) => Ok(failure_page(failure).with_header("set-cookie", removed)),
+        Err(SignInError::Refused(failure)) => Ok(failure_page(context, failure).with_header("set-cookie", removed)),
         Err(SignInError::Internal(error)) => Err(error),
     }
 }
 
-fn failure_page(failure: SignInFailure) -> Response {
+fn failure_page<P: Ports>(context: &Context<P>, failure: SignInFailure) -> Response {
     let text = match failure {
         SignInFailure::NotPending => {
             "This sign-in was not begun in this browser, took longer than ten minutes, or was completed before. Begin again."
@@ -147,7 +147,7 @@ fn failure_page(failure: SignInFailure) -> Response {
         tone: Tone::Bad,
         links: vec![("Begin again".into(), "/".into())],
     };
-    Response::html(status, page::message(&page_context(None, None), &message))
+    Response::html(status, page::message(&guest_page_context(context), &message))
 }
 
 /// The page of a workspace, which leads to another page in the end.

@@ -5,8 +5,8 @@
 
 use std::rc::Rc;
 
-use super::browser_session::page_context;
-use super::{Call, Response, browser_session, input, page};
+use super::page_frame::page_context;
+use super::{Call, Response, input, page};
 use crate::app::{App, AuthMethod, Variable, VariableSource};
 use crate::app_list::{self, AppList};
 use crate::connect::client_setup;
@@ -24,8 +24,7 @@ use crate::workspaces;
 pub(super) async fn show_setup_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let session = call.session()?;
     let app = registry::require_current_app(context, &session.workspace, call.path_app()?).await?.app;
-    let csrf = browser_session::csrf_token(context, call.request);
-    let shell = page_context(Some(session), csrf.as_deref());
+    let shell = page_context(context, call.request, Some(session));
     match oauth_clients::find_oauth2_method(&app, input::auth_method_param(call.request)?.as_ref())? {
         Some(auth_method) => {
             Ok(Response::html(200, page::setup(&shell, &build_setup_view(context, call, &app, &auth_method).await?)))

@@ -3,9 +3,9 @@
 //!
 //! Owns these pages. Sessions are in [`super::browser_session`]. Opening a link does not use it.
 
-use super::browser_session::page_context;
 use super::page::{self, Tone};
-use super::{Call, Response, access_log, browser_session, provider_sign_in};
+use super::page_frame::guest_page_context;
+use super::{Call, Response, access_log, browser_session, notices, provider_sign_in};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::WorkspaceId;
@@ -25,7 +25,7 @@ pub(super) async fn show_sign_in_page<P: Ports>(context: &Context<P>, call: &Cal
         user: link.user.display_name().to_owned(),
         action: call.request.path.clone(),
     };
-    Ok(Response::html(200, page::sign_in(&page_context(None, None), &view)))
+    Ok(Response::html(200, page::sign_in(&guest_page_context(context), &view)))
 }
 
 pub(super) async fn sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -36,8 +36,7 @@ pub(super) async fn sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>) -> 
     let before = before.as_ref().map(Secret::expose);
     let (opened, return_to) = sessions::sign_in(context, call.path_param(0), before).await?;
     access_log::write_sign_in(context, call, &opened.session.workspace);
-    let leads_to = return_to.as_deref().unwrap_or("/?done=signed-in");
-    Ok(Response::see_other(leads_to).with_header("set-cookie", browser_session::user_cookie(context, &opened)))
+    Ok(notices::signed_in_response(context, &opened, return_to.as_deref()))
 }
 
 pub(super) async fn sign_out<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -48,6 +47,6 @@ pub(super) async fn sign_out<P: Ports>(context: &Context<P>, call: &Call<'_>) ->
         tone: Tone::Good,
         links: vec![],
     };
-    Ok(Response::html(200, page::message(&page_context(None, None), &message))
+    Ok(Response::html(200, page::message(&guest_page_context(context), &message))
         .with_header("set-cookie", browser_session::removed_user_cookie(context)))
 }

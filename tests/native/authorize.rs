@@ -775,7 +775,7 @@ fn an_admin_sees_and_changes_all_connections_with_their_owners() {
     assert_eq!(sign_in_person(&fixture, "eve", "member").get(&page).status, 404);
     let mut admin = sign_in_person(&fixture, "root", "admin");
     let list = admin.get(WORKSPACE_PAGE).body;
-    assert!(list.contains(&page) && list.contains(r#"<p class="quiet"><bdi>Ann</bdi></p>"#), "{list}");
+    assert!(list.contains(&page) && list.contains(r#"<p class="quiet small"><bdi>Ann</bdi></p>"#), "{list}");
     assert!(!sign_in_person(&fixture, "ann", "member").get(WORKSPACE_PAGE).body.contains("<bdi>Ann</bdi></p>"));
     let pressed = admin.post(&page, &format!("{page}/reconnect"), "");
     let question = admin.complete_consent(&pressed, "bob");

@@ -245,10 +245,15 @@ impl<'a> TestBrowser<'a> {
         request
     }
 
-    /// Stores the cookie of an answer.
+    /// Stores the cookies of an answer, and forgets those that have no time left.
     pub(crate) fn store_cookie(&mut self, response: &Response) {
-        if let Some((name, value)) = response.header("set-cookie").and_then(|line| line.split_once('=')) {
-            self.cookies.insert(name.to_owned(), value.split(';').next().unwrap().to_owned());
+        for (_, line) in response.headers.iter().filter(|(name, _)| name == "set-cookie") {
+            let (name, value) = line.split_once('=').unwrap();
+            if line.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.split(';').next().unwrap().to_owned());
+            }
         }
     }
 

@@ -193,7 +193,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
         { status, account, missing: scopes.missing, type: credential.type, refreshable: credential.refreshable },
         { status: "connected", account: life.account(sim, "ada"), missing, type: "oauth2", refreshable: refreshes },
       );
-      const page = await fixture.person.get(`/connections/${id}?connected=1`);
+      const page = await fixture.person.get(`/connections/${id}`);
       assert.ok(page.text.includes(`Connected as ${account.label}.`), page.text);
       assert.equal(page.text.includes("Permissions that were not granted"), missing.length > 0);
       if (!unticked) return;

@@ -122,7 +122,7 @@ suite("a callback without a grant", () => {
   test("a repeated callback leads to the same page and stores nothing more", async () => {
     const callback = await fromApp();
     const end = await ada.followCallback(callback);
-    assert.match(end, /^\/connections\/con_[\w-]+\?connected=1$/);
+    assert.match(end, /^\/connections\/con_[\w-]+$/);
     const before = await traces();
     assert.equal(await ada.followCallback(callback), end);
     assert.deepEqual(await traces(), before);
@@ -245,7 +245,7 @@ suite("reconnecting", () => {
     await installation.requestOk("PATCH", `/v1/connections/${id}`, { name: "Payroll" });
     await installation.resolve(id, { workflow: "monthly", step: "pay" });
     const old = await tokenOf(id);
-    assert.equal(await ada.completeFlow(`/connections/${id}/reconnect`, { login }), `/connections/${id}?connected=1`);
+    assert.equal(await ada.completeFlow(`/connections/${id}/reconnect`, { login }), `/connections/${id}`);
     const { name, generation, uses, account } = await connection(id);
     assert.deepEqual(
       { name, generation, uses, account: account.id },
@@ -289,7 +289,7 @@ suite("reconnecting", () => {
 
   test("switching keeps the id, has the new account, and revokes the old grant", async () => {
     const { id, now, old, flow } = await asked();
-    assert.equal((await ada.submit(flow, { choice: "switch" })).location, `/connections/${id}?connected=1`);
+    assert.equal((await ada.submit(flow, { choice: "switch" })).location, `/connections/${id}`);
     assert.deepEqual([(await connection(id)).account.id, (await connection(id)).generation], [now, 2]);
     assert.ok(await works(await tokenOf(id)));
     assert.equal(await works(old), false);
@@ -346,7 +346,7 @@ suite("an account that is connected already", () => {
   test("can be reused: the existing connection gets the new grant", async () => {
     const { id, flow } = await asked();
     const before = await traces();
-    assert.equal((await ada.submit(flow, { choice: "reuse" })).location, `/connections/${id}?connected=1`);
+    assert.equal((await ada.submit(flow, { choice: "reuse" })).location, `/connections/${id}`);
     assert.equal((await traces()).connections, before.connections);
     assert.equal((await connection(id)).generation, 2);
     assert.ok(await works(await tokenOf(id)));
@@ -386,7 +386,7 @@ suite("permissions that were not granted", () => {
     assert.deepEqual([status, body.code, body.missing_scopes], [409, "missing_scopes", ["email"]]);
     assert.ok(body.reconnect_url.startsWith(`${PUBLIC_URL}/connections/${id}/reconnect`));
 
-    assert.equal(await ada.completeFlow(pathOf(body.reconnect_url), { login }), `/connections/${id}?connected=1`);
+    assert.equal(await ada.completeFlow(pathOf(body.reconnect_url), { login }), `/connections/${id}`);
     assert.deepEqual((await connection(id)).scopes.missing, []);
     assert.equal((await installation.resolve(id, { scopes: ["openid", "email"] })).status, 200);
   });

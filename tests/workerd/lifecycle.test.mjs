@@ -29,7 +29,7 @@ suite("the lifecycle of a connection", () => {
     assert.equal(page.status, 200);
     assert.match(page.text, /Sign in as Ada Lovelace/);
     assert.equal((await ada.get("/")).status, 401, "opening the link signs nobody in");
-    assert.equal((await ada.signIn(url)).location, "/?done=signed-in");
+    assert.equal((await ada.signIn(url)).location, "/");
     assert.match((await ada.get("/")).text, /Signed in as Ada Lovelace/);
 
     const second = new Person(installation);
@@ -75,7 +75,7 @@ suite("the lifecycle of a connection", () => {
     const page = await ada.get(`/connections/${id}?disconnect=1`);
     assert.match(page.text, /Disconnect “ ?Acme/);
     const { location } = await ada.submit(`/connections/${id}?disconnect=1`, {}, { to: `/connections/${id}/disconnect` });
-    assert.equal(location, "/?done=disconnected");
+    assert.equal(location, "/");
     assert.match((await ada.get(location)).text, /The app confirmed that the access is revoked/);
 
     assert.equal((await profile(installation, body.request.headers)).status, 401, "the token is dead at the app");

@@ -167,6 +167,6 @@ async function expectLost({ oauthServer, person, account, proxy, id }) {
   const { status, reason } = await connection(id);
   assert.deepEqual([status, reason, proxy.times.length], ["needs_reconnect", "lost_rotation", 2]);
   const location = await person.followCallback(await oauthServer.authorize(await person.startFlow(`/connections/${id}/reconnect`), account));
-  assert.equal(location, `/connections/${id}?connected=1`);
+  assert.equal(location, `/connections/${id}`);
   await expectWorking({ oauthServer, id });
 }

@@ -6,7 +6,8 @@ use maud::{Markup, html};
 
 use super::PageContext;
 use super::consent::{AuthMethodChoice, ConsentDetails, other_auth_method, requester_details};
-use super::frame::{link, page, user_text};
+use super::frame::{link, user_text};
+use super::layout::page;
 
 /// The page that asks for an auth method.
 #[derive(Debug, Clone)]
@@ -22,7 +23,7 @@ pub struct AuthMethodsView {
 }
 
 /// The page that asks for an auth method.
-pub fn auth_methods(shell: &PageContext<'_>, view: &AuthMethodsView) -> Markup {
+pub fn auth_methods(shell: &PageContext, view: &AuthMethodsView) -> Markup {
     let app = &view.consent.app_name;
     let body = html! {
         h1 { "How do you want to connect " (user_text(app)) "?" }

@@ -5,7 +5,8 @@
 use maud::{Markup, html};
 
 use super::PageContext;
-use super::frame::{csrf_field, page, quoted_text, user_text};
+use super::frame::{csrf_field, quoted_text, user_text};
+use super::layout::page;
 
 /// The page with the question about a grant.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ pub enum ChoiceQuestion {
 }
 
 /// The page with the question about a grant.
-pub fn choose(shell: &PageContext<'_>, view: &ChooseView) -> Markup {
+pub fn choose(shell: &PageContext, view: &ChooseView) -> Markup {
     match &view.question {
         ChoiceQuestion::OtherAccount { account_before: before, account_now: now, connection_name: name } => {
             other_account_page(shell, view, before.as_deref(), now.as_deref(), name)
@@ -56,7 +57,7 @@ pub fn choose(shell: &PageContext<'_>, view: &ChooseView) -> Markup {
 }
 
 fn other_account_page(
-    shell: &PageContext<'_>,
+    shell: &PageContext,
     view: &ChooseView,
     before: Option<&str>,
     now: Option<&str>,
@@ -121,7 +122,7 @@ fn other_account_page(
     page(shell, title, &body)
 }
 
-fn duplicate_account_page(shell: &PageContext<'_>, view: &ChooseView, account: &str, existing: &str) -> Markup {
+fn duplicate_account_page(shell: &PageContext, view: &ChooseView, account: &str, existing: &str) -> Markup {
     let body = html! {
         h1 { "This account is already connected" }
         p {
@@ -165,7 +166,7 @@ fn account_or_unknown(account: Option<&str>) -> Markup {
     html! { @match account { Some(account) => (user_text(account)), None => "account unknown" } }
 }
 
-fn choice_form(shell: &PageContext<'_>, view: &ChooseView, value: &str, label: &Markup, effect: &Markup) -> Markup {
+fn choice_form(shell: &PageContext, view: &ChooseView, value: &str, label: &Markup, effect: &Markup) -> Markup {
     html! {
         form.panel method="post" action=(view.action) {
             (csrf_field(shell))

@@ -6,8 +6,9 @@ use maud::{Markup, html};
 
 use super::consent::{ConsentDetails, disconnect_hint, other_auth_methods, requester_details};
 use super::form::{error_summary, fields, invalid_fields, scope_fields};
-use super::frame::{csrf_field, link, page, quoted_text, user_text, warnings_section};
+use super::frame::{csrf_field, link, quoted_text, user_text, warnings_section};
 use super::hosts::hosts_section;
+use super::layout::page;
 use super::{AuthMethodChoice, FormError, FormField, HostsView, PageContext, ScopeChoice};
 
 const SAME_ACCOUNT_HINT: &str =
@@ -43,7 +44,7 @@ pub struct ConnectView {
 }
 
 /// The page before the app.
-pub fn connect(shell: &PageContext<'_>, view: &ConnectView) -> Markup {
+pub fn connect(shell: &PageContext, view: &ConnectView) -> Markup {
     let title = match &view.consent.existing_connection {
         Some((name, _)) => format!("Reconnect {name}"),
         None => format!("Connect {}", view.consent.app_name),

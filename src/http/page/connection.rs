@@ -8,10 +8,11 @@ use maud::{Markup, html};
 use super::connection_settings::{SettingsView, replacement_section, settings_sections, step_changes_section};
 use super::form::{InvalidField, described_by, error_summary, field_error};
 use super::frame::{
-    account_label, code_text, csrf_field, link, page, quoted_text, status_badge, time_element, time_or_never,
-    tone_class, user_text, warnings_section,
+    account_label, back_link, code_text, copyable, csrf_field, link, quoted_text, relative_time_or_never, status_badge,
+    time_element, tone_class, user_text, warnings_section,
 };
-use super::{ConnectionSummary, PageContext, Tone};
+use super::layout::section_page;
+use super::{ConnectionSummary, PageContext, Section, Tone};
 use crate::names::MAX_NAME_LENGTH;
 use crate::time::Timestamp;
 
@@ -20,8 +21,6 @@ use crate::time::Timestamp;
 pub struct ConnectionView {
     /// The summary of the connection.
     pub summary: ConnectionSummary,
-    /// What has just happened.
-    pub notice: Option<String>,
     /// Why it needs a reconnect, as a sentence.
     pub reason: Option<String>,
     /// Granted scopes.
@@ -102,19 +101,18 @@ pub enum ExtendedBy {
 }
 
 /// A connection's own page.
-pub fn connection(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
+pub fn connection(shell: &PageContext, view: &ConnectionView) -> Markup {
     let card = &view.summary;
     let body = html! {
         (error_summary(None, &invalid_fields(view)))
-        nav { a href="/" { "All connections" } }
+        (back_link(shell.text.connection.back, "/"))
         h1 { (user_text(&card.name)) }
-        (notice_panel(view))
         @if view.confirming_disconnect { (disconnect_confirmation(shell, view)) }
         (status_panel(shell, view))
         (replacement_section(shell, &card.id, &view.settings, may_change(view)))
         (step_changes_section(shell, &card.id, &view.settings, may_change(view)))
         (warnings_section(&view.warnings))
-        (details_section(view))
+        (details_section(shell, view))
         (granted_scopes_section(&view.granted_scopes))
         (uses_section(view))
         @if may_change(view) { (rename_section(shell, view)) (settings_sections(shell, &card.id, &view.settings)) } @else { (admins_only_note()) }
@@ -128,7 +126,7 @@ pub fn connection(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
         (false, true) => format!("Not accepted: {}", card.name),
         (false, false) => card.name.clone(),
     };
-    page(shell, &title, &body)
+    section_page(shell, Section::Connections, &title, &body)
 }
 
 fn invalid_fields(view: &ConnectionView) -> Vec<InvalidField<'_>> {
@@ -137,19 +135,7 @@ fn invalid_fields(view: &ConnectionView) -> Vec<InvalidField<'_>> {
     name.chain(setting.map(|(form, why)| (form.anchor().to_owned(), form.label(), why.as_str()))).collect()
 }
 
-/// The notice about what just happened. Missing scopes are part of it, so that they can be requested again at once.
-fn notice_panel(view: &ConnectionView) -> Markup {
-    html! {
-        @if let Some(text) = &view.notice {
-            div.notice.waiting[!view.missing_scopes.is_empty()] role="status" {
-                p { (user_text(text)) }
-                @if !view.missing_scopes.is_empty() { (missing_scopes_section(view)) }
-            }
-        }
-    }
-}
-
-fn status_panel(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
+fn status_panel(shell: &PageContext, view: &ConnectionView) -> Markup {
     let card = &view.summary;
     // With missing scopes it must not look healthy.
     let tone = match card.status.tone {
@@ -159,14 +145,14 @@ fn status_panel(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
     html! {
         section.panel.(tone_class(tone)) aria-labelledby="state" {
             h2 #state { (status_badge(&card.status)) }
-            p { (user_text(&card.app_name)) ", account: " strong { (account_label(card.account_label.as_deref())) } }
+            p { (user_text(&card.app_name)) ", account: " strong { (account_label(shell, card.account_label.as_deref())) } }
             @if let Some(reason) = &view.reason { p { (user_text(reason)) } }
             @if view.app_removed { (app_removed_note(view)) }
             @if !card.attention.is_empty() {
                 ul { @for sentence in &card.attention { li { (user_text(sentence)) } } }
             }
             @if let Some((at, put_off)) = view.predicted_end { (predicted_end_note(view, at, put_off)) }
-            @if !view.missing_scopes.is_empty() && view.notice.is_none() { (missing_scopes_section(view)) }
+            @if !view.missing_scopes.is_empty() { (missing_scopes_section(view)) }
             div.actions {
                 form method="post" action={ "/connections/" (card.id) "/check" } {
                     (csrf_field(shell))
@@ -238,16 +224,17 @@ fn predicted_end_note(view: &ConnectionView, at: Timestamp, put_off: ExtendedBy)
     }
 }
 
-fn details_section(view: &ConnectionView) -> Markup {
+fn details_section(shell: &PageContext, view: &ConnectionView) -> Markup {
     html! {
         section aria-labelledby="details" {
             h2 #details { "Details" }
             dl {
+                div { dt { (shell.text.connection.id) } dd { (copyable(shell, "connection-id", &view.summary.id)) } }
                 div { dt { "App" } dd { (user_text(&view.summary.app_name)) } }
-                div { dt { "Account" } dd { (account_label(view.summary.account_label.as_deref())) } }
+                div { dt { "Account" } dd { (account_label(shell, view.summary.account_label.as_deref())) } }
                 @if !view.credential_kind.is_empty() { div { dt { "Kind of access" } dd { (user_text(&view.credential_kind)) } } }
                 @if let Some(owner) = &view.summary.owner { div { dt { "Owner" } dd { (user_text(owner)) } } }
-                div { dt { "Last used" } dd { (time_or_never(view.summary.last_used_at)) } }
+                div { dt { "Last used" } dd { (relative_time_or_never(shell, view.summary.last_used_at)) } }
                 div { dt { "Access token expires" } dd { (access_lifetime(view)) } }
                 div {
                     dt { "Last checked" }
@@ -363,7 +350,7 @@ fn uses_section(view: &ConnectionView) -> Markup {
 
 const NAME_LABEL: &str = "Name of this connection";
 
-fn rename_section(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
+fn rename_section(shell: &PageContext, view: &ConnectionView) -> Markup {
     let entered = view.rejected_name.as_ref().map_or(view.summary.name.as_str(), |(entered, _)| entered);
     let wrong = view.rejected_name.as_ref().map(|(_, why)| why.as_str());
     let described = described_by("name", false, wrong.is_some());
@@ -407,7 +394,7 @@ fn disconnect_section(view: &ConnectionView) -> Markup {
     }
 }
 
-fn disconnect_confirmation(shell: &PageContext<'_>, view: &ConnectionView) -> Markup {
+fn disconnect_confirmation(shell: &PageContext, view: &ConnectionView) -> Markup {
     let card = &view.summary;
     let workflows = workflow_names(view);
     html! {

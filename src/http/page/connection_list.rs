@@ -5,8 +5,9 @@
 
 use maud::{Markup, html};
 
-use super::frame::{account_label, link, notice_banner, page, quoted_text, status_badge, time_or_never, user_text};
-use super::{ConnectionSummary, PageContext, Tone};
+use super::frame::{account_label, app_logo, head, link, quoted_text, relative_time_or_never, status_badge, user_text};
+use super::layout::section_page;
+use super::{ConnectionSummary, PageContext, Section, Tone};
 
 /// Apps that are shown without a search.
 const APPS_WITHOUT_SEARCH: usize = 8;
@@ -43,15 +44,12 @@ pub struct ConnectionListView {
     pub next_page_href: Option<String>,
     /// Whether this is not the first page.
     pub is_later_page: bool,
-    /// What has just happened.
-    pub notice: Option<String>,
 }
 
 /// The Connections page.
-pub fn connection_list(shell: &PageContext<'_>, view: &ConnectionListView) -> Markup {
+pub fn connection_list(shell: &PageContext, view: &ConnectionListView) -> Markup {
     let body = html! {
-        h1 { "Connections" }
-        (notice_banner(view.notice.as_deref()))
+        (head(&html! { (shell.text.list.title) }, &html! {}))
         @if view.connections.is_empty() && view.search.is_none() {
             (no_connections())
         } @else {
@@ -59,7 +57,7 @@ pub fn connection_list(shell: &PageContext<'_>, view: &ConnectionListView) -> Ma
             @if view.connections.is_empty() {
                 (no_search_results(view))
             } @else {
-                (connection_table(&view.connections))
+                (connection_table(shell, &view.connections))
             }
             @if let Some(next) = &view.next_page_href {
                 @let label = if view.connections.is_empty() { "Search older connections" } else { "Next page" };
@@ -68,7 +66,7 @@ pub fn connection_list(shell: &PageContext<'_>, view: &ConnectionListView) -> Ma
         }
         (apps_section(view))
     };
-    page(shell, "Your connections", &body)
+    section_page(shell, Section::Connections, shell.text.list.page_title, &body)
 }
 
 fn no_connections() -> Markup {
@@ -128,7 +126,7 @@ fn connection_search(view: &ConnectionListView) -> Markup {
     }
 }
 
-fn connection_table(connections: &[ConnectionSummary]) -> Markup {
+fn connection_table(shell: &PageContext, connections: &[ConnectionSummary]) -> Markup {
     html! {
         table {
             caption.unseen { "Your connections" }
@@ -143,8 +141,8 @@ fn connection_table(connections: &[ConnectionSummary]) -> Markup {
             }
             tbody {
                 // Connections that need repair come first, within this page.
-                @for card in connections.iter().filter(|card| needs_reconnect(card)) { (connection_row(card)) }
-                @for card in connections.iter().filter(|card| !needs_reconnect(card)) { (connection_row(card)) }
+                @for card in connections.iter().filter(|card| needs_reconnect(card)) { (connection_row(shell, card)) }
+                @for card in connections.iter().filter(|card| !needs_reconnect(card)) { (connection_row(shell, card)) }
             }
         }
     }
@@ -154,15 +152,20 @@ fn needs_reconnect(card: &ConnectionSummary) -> bool {
     card.status.tone == Tone::Bad
 }
 
-fn connection_row(card: &ConnectionSummary) -> Markup {
+fn connection_row(shell: &PageContext, card: &ConnectionSummary) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a.name href={ "/connections/" (card.id) } { (user_text(&card.name)) }
-                @if let Some(owner) = &card.owner { p.quiet { (user_text(owner)) } }
+                div.with-logo {
+                    (app_logo(&card.app, &card.app_name, ""))
+                    div {
+                        a.name href={ "/connections/" (card.id) } { (user_text(&card.name)) }
+                        @if let Some(owner) = &card.owner { p.quiet.small { (user_text(owner)) } }
+                    }
+                }
             }
             td data-label="App" { (user_text(&card.app_name)) }
-            td.address data-label="Account" { (account_label(card.account_label.as_deref())) }
+            td.address data-label="Account" { (account_label(shell, card.account_label.as_deref())) }
             td data-label="Status" {
                 div {
                     (status_badge(&card.status))
@@ -176,7 +179,7 @@ fn connection_row(card: &ConnectionSummary) -> Markup {
                     }
                 }
             }
-            td data-label="Last used" { (time_or_never(card.last_used_at)) }
+            td data-label="Last used" { (relative_time_or_never(shell, card.last_used_at)) }
         }
     }
 }

@@ -78,7 +78,7 @@ impl SettingsView {
 }
 
 /// What was told of steps, with a button that ends it for who may.
-pub(super) fn step_changes_section(shell: &PageContext<'_>, id: &str, view: &SettingsView, may_change: bool) -> Markup {
+pub(super) fn step_changes_section(shell: &PageContext, id: &str, view: &SettingsView, may_change: bool) -> Markup {
     html! {
         @if !view.step_changes.is_empty() {
             section.panel.waiting aria-labelledby="changed-steps" {
@@ -105,7 +105,7 @@ fn other_name(one: &OtherConnection) -> Markup {
 }
 
 /// Which connection answers, and for which ones this one does.
-pub(super) fn replacement_section(shell: &PageContext<'_>, id: &str, view: &SettingsView, may_change: bool) -> Markup {
+pub(super) fn replacement_section(shell: &PageContext, id: &str, view: &SettingsView, may_change: bool) -> Markup {
     html! {
         @if view.replaced_by.is_some() || !view.replaces.is_empty() {
             section.panel.waiting aria-labelledby="replaced" {
@@ -131,7 +131,7 @@ pub(super) fn replacement_section(shell: &PageContext<'_>, id: &str, view: &Sett
 }
 
 /// The forms, for who may change the connection.
-pub(super) fn settings_sections(shell: &PageContext<'_>, id: &str, view: &SettingsView) -> Markup {
+pub(super) fn settings_sections(shell: &PageContext, id: &str, view: &SettingsView) -> Markup {
     html! {
         (environment_section(shell, id, view))
         (sharing_section(shell, id, view))
@@ -139,7 +139,7 @@ pub(super) fn settings_sections(shell: &PageContext<'_>, id: &str, view: &Settin
     }
 }
 
-fn environment_section(shell: &PageContext<'_>, id: &str, view: &SettingsView) -> Markup {
+fn environment_section(shell: &PageContext, id: &str, view: &SettingsView) -> Markup {
     let form = SettingsForm::Environment;
     let wrong = view.error_of(form);
     let described = described_by(form.anchor(), false, wrong.is_some());
@@ -162,7 +162,7 @@ fn environment_section(shell: &PageContext<'_>, id: &str, view: &SettingsView) -
     }
 }
 
-fn sharing_section(shell: &PageContext<'_>, id: &str, view: &SettingsView) -> Markup {
+fn sharing_section(shell: &PageContext, id: &str, view: &SettingsView) -> Markup {
     let form = SettingsForm::Sharing;
     let wrong = view.error_of(form);
     let described = described_by(form.anchor(), false, wrong.is_some());
@@ -191,7 +191,7 @@ fn sharing_section(shell: &PageContext<'_>, id: &str, view: &SettingsView) -> Ma
     }
 }
 
-fn replace_section(shell: &PageContext<'_>, id: &str, view: &SettingsView) -> Markup {
+fn replace_section(shell: &PageContext, id: &str, view: &SettingsView) -> Markup {
     let form = SettingsForm::Replacement;
     let wrong = view.error_of(form);
     let described = described_by(form.anchor(), false, wrong.is_some());

@@ -1,52 +1,84 @@
-//! What all pages share: the frame, and small parts.
+//! Small parts that pages share: icons, times, untrusted text, texts to copy.
 //!
 //! Owns how untrusted text is shown: escaped, isolated from the text around it, and without characters that change the
-//! reading direction. Independent of any single page.
+//! reading direction.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 
+use super::text::count;
 use super::{PageContext, StatusLabel, Tone};
-use crate::http::assets::asset;
+use crate::http::assets::{asset, has_logo};
 use crate::time::Timestamp;
 
-/// A whole page. `body` contains its only `h1`.
-pub(super) fn page(shell: &PageContext<'_>, title: &str, body: &Markup) -> Markup {
+/// A drawing that repeats what a text next to it says.
+pub(super) fn icon(name: &str) -> Markup {
+    html! { svg.icon aria-hidden="true" focusable="false" { use href={ (asset!("icons.svg")) "#" (name) } {} } }
+}
+
+/// The logo of an app of the catalogue, or the first letter of its name.
+pub(super) fn app_logo(id: &str, name: &str, class: &str) -> Markup {
     html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (reveal_control_characters(title)) " – Connections" }
-                link rel="stylesheet" href=(asset!("style.css"));
-                link rel="icon" href=(asset!("favicon.svg")) type="image/svg+xml";
-            }
-            body {
-                header {
-                    @if let Some(user) = shell.signed_in_as {
-                        a.home href="/" { "Connections" }
-                        form.session method="post" action="/sign-out" {
-                            (csrf_field(shell))
-                            span { "Signed in as " (user_text(user)) }
-                            button type="submit" { "Sign out" }
-                        }
-                    } @else {
-                        span.home { "Connections" }
-                    }
-                }
-                main { (body) }
+        span.logo.(class) aria-hidden="true" {
+            @if has_logo(id) {
+                svg focusable="false" { use href={ (asset!("logos.svg")) "#" (id) } {} }
+            } @else {
+                (name.chars().find(|letter| letter.is_alphanumeric()).map_or('?', |letter| letter.to_ascii_uppercase()))
             }
         }
     }
 }
 
-/// The hidden field of every form that changes something.
-pub(super) fn csrf_field(shell: &PageContext<'_>) -> Markup {
+/// A page's heading with what can be done on it.
+pub(super) fn head(title: &Markup, actions: &Markup) -> Markup {
     html! {
-        @if let Some(value) = shell.csrf {
+        div.head {
+            div { h1 { (title) } }
+            @if !actions.0.is_empty() { div { (actions) } }
+        }
+    }
+}
+
+/// A link to the page above.
+pub(super) fn back_link(label: &str, href: &str) -> Markup {
+    html! { a.back href=(href) { (icon("left")) (label) } }
+}
+
+/// A text that can be copied: an id, an address. The button appears where scripts run.
+pub(super) fn copyable(shell: &PageContext, id: &str, value: &str) -> Markup {
+    html! {
+        span.copied {
+            code id=(id) { (reveal_control_characters(value)) }
+            (copy_button(shell, id))
+        }
+    }
+}
+
+/// Several lines that can be copied: a command, a part of a program. One click selects all of it. It can be reached by
+/// keyboard, because it may have to be scrolled.
+pub(super) fn copyable_block(shell: &PageContext, labelled_by: &str, value: &str) -> Markup {
+    let id = format!("{labelled_by}-text");
+    html! {
+        pre.copy tabindex="0" role="region" aria-labelledby=(labelled_by) { code id=(id) { (user_text(value)) } }
+        (copy_button(shell, &id))
+    }
+}
+
+fn copy_button(shell: &PageContext, of: &str) -> Markup {
+    let text = &shell.text.frame;
+    html! {
+        button.plain type="button" hidden data-copy=(of) data-done=(text.copied) {
+            (icon("copy")) span { (text.copy) }
+        }
+    }
+}
+
+/// The hidden field of every form that changes something.
+pub(super) fn csrf_field(shell: &PageContext) -> Markup {
+    html! {
+        @if let Some(value) = &shell.csrf {
             input type="hidden" name="csrf" value=(value);
         }
     }
@@ -68,44 +100,67 @@ pub(super) fn code_text(words: &str) -> Markup {
 }
 
 /// The account, or that it is unknown.
-pub(super) fn account_label(label: Option<&str>) -> Markup {
+pub(super) fn account_label(shell: &PageContext, label: Option<&str>) -> Markup {
     html! {
         @match label {
             Some(label) => (user_text(label)),
-            None => span.quiet { "account unknown" },
+            None => span.quiet { (shell.text.frame.account_unknown) },
         }
     }
 }
 
-/// A point in time.
+/// A point in time, exactly.
 pub(super) fn time_element(at: Timestamp) -> Markup {
     html! { time datetime=(at.rfc3339()) { (format_time(at)) } }
 }
 
-/// A point in time, or that there is none.
-pub(super) fn time_or_never(at: Option<Timestamp>) -> Markup {
+/// A point in time, as its distance from now. The exact time is in the title.
+pub(super) fn relative_time(shell: &PageContext, at: Timestamp) -> Markup {
+    html! { time datetime=(at.rfc3339()) title=(format_time(at)) data-relative { (describe_distance(shell, at)) } }
+}
+
+/// The same, or that it never was.
+pub(super) fn relative_time_or_never(shell: &PageContext, at: Option<Timestamp>) -> Markup {
     html! {
         @match at {
-            Some(at) => (time_element(at)),
-            None => "never",
+            Some(at) => (relative_time(shell, at)),
+            None => span.quiet { (shell.text.frame.never) },
         }
     }
+}
+
+/// From a week on the date says more.
+const RELATIVE_DAYS: i64 = 7;
+
+fn describe_distance(shell: &PageContext, at: Timestamp) -> String {
+    let text = &shell.text.frame;
+    let past = shell.now.since(at);
+    let (minutes, hours, days) = (past.abs() / 60, past.abs() / 3600, past.abs() / 86400);
+    match (past >= 0, minutes, hours, days) {
+        (_, 0, ..) => text.just_now.to_owned(),
+        (true, 1..60, ..) => count(minutes, text.minute_ago, text.minutes_ago),
+        (false, 1..60, ..) => count(minutes, text.in_minute, text.in_minutes),
+        (true, _, 1..24, _) => count(hours, text.hour_ago, text.hours_ago),
+        (false, _, 1..24, _) => count(hours, text.in_hour, text.in_hours),
+        (true, _, _, 1..RELATIVE_DAYS) => count(days, text.day_ago, text.days_ago),
+        (false, _, _, 1..RELATIVE_DAYS) => count(days, text.in_day, text.in_days),
+        _ => format_date(at),
+    }
+}
+
+fn format_date(at: Timestamp) -> String {
+    DateTime::<Utc>::from_timestamp(at.unix(), 0).unwrap_or_default().format("%-d %b %Y").to_string()
 }
 
 fn format_time(at: Timestamp) -> String {
     DateTime::<Utc>::from_timestamp(at.unix(), 0).unwrap_or_default().format("%-d %b %Y, %H:%M UTC").to_string()
 }
 
-/// A status as text with a colour.
+/// A status as an icon and a word.
 pub(super) fn status_badge(status: &StatusLabel) -> Markup {
-    html! { span.status.(tone_class(status.tone)) { (reveal_control_characters(&status.text)) } }
-}
-
-/// The notice about what just happened, at the top.
-pub(super) fn notice_banner(text: Option<&str>) -> Markup {
     html! {
-        @if let Some(text) = text {
-            p.notice role="status" { (user_text(text)) }
+        span.status.(tone_class(status.tone)) {
+            (icon(tone_icon(status.tone))) span { (reveal_control_characters(&status.text)) }
         }
     }
 }
@@ -157,6 +212,17 @@ pub(super) fn tone_class(tone: Tone) -> &'static str {
         Tone::Good => "good",
         Tone::Waiting => "waiting",
         Tone::Bad => "bad",
+        Tone::Info => "info",
+    }
+}
+
+/// The icon of a tone.
+pub(super) fn tone_icon(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Good => "check",
+        Tone::Waiting => "clock",
+        Tone::Bad => "alert",
+        Tone::Info => "info",
     }
 }
 

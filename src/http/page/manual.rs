@@ -7,8 +7,9 @@ use maud::{Markup, html};
 
 use super::consent::{ConsentDetails, disconnect_hint, other_auth_methods, requester_details};
 use super::form::{described_by, error_summary, field_error, fields, invalid_fields, scope_fields};
-use super::frame::{csrf_field, link, page, quoted_text, user_text, warnings_section};
+use super::frame::{csrf_field, link, quoted_text, user_text, warnings_section};
 use super::hosts::hosts_section;
+use super::layout::page;
 use super::{AuthMethodChoice, FormError, FormField, HostsView, PageContext, ScopeChoice};
 use crate::names::MAX_NAME_LENGTH;
 
@@ -47,7 +48,7 @@ pub struct ManualCredentialView {
 }
 
 /// The form for a manual credential.
-pub fn manual_credential(shell: &PageContext<'_>, view: &ManualCredentialView) -> Markup {
+pub fn manual_credential(shell: &PageContext, view: &ManualCredentialView) -> Markup {
     let mut wrong = invalid_fields(&view.fields);
     if let Some(error) = view.name_error.as_deref().filter(|_| view.consent.existing_connection.is_none()) {
         wrong.push(("name".to_owned(), NAME_LABEL, error));

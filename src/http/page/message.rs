@@ -4,7 +4,8 @@
 
 use maud::{Markup, html};
 
-use super::frame::{link, page, tone_class, user_text};
+use super::frame::{link, tone_class, user_text};
+use super::layout::page;
 use super::{PageContext, Tone};
 use crate::connect::callback::CallbackRefusal;
 
@@ -22,11 +23,11 @@ pub struct Message {
 }
 
 /// A page with one message.
-pub fn message(shell: &PageContext<'_>, message: &Message) -> Markup {
+pub fn message(shell: &PageContext, message: &Message) -> Markup {
     page(shell, &message.title, &message_panel(shell, message))
 }
 
-pub(super) fn message_panel(shell: &PageContext<'_>, message: &Message) -> Markup {
+pub(super) fn message_panel(shell: &PageContext, message: &Message) -> Markup {
     let paragraphs = message.text.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty());
     html! {
         div.panel.(tone_class(message.tone)) {
@@ -38,7 +39,7 @@ pub(super) fn message_panel(shell: &PageContext<'_>, message: &Message) -> Marku
                         (link(label, href, if index == 0 { "button main" } else { "button" }))
                     }
                 }
-            } @else if shell.signed_in_as.is_some() {
+            } @else if shell.person.is_some() {
                 div.actions { (link("Back to your connections", "/", "button")) }
             }
         }

@@ -1,12 +1,12 @@
 //! The last page of a link in a window that the embedding product has opened.
 //!
-//! Owns what the only script of the pages, `assets/popup.js`, is given: attributes of one element. They contain no secret.
-//! Without the script, or without an opener, the page is a message like any other.
+//! Owns what `assets/popup.js` is given: attributes of one element. They contain no secret. Without the script, or
+//! without an opener, the page is a message like any other.
 
 use maud::{Markup, html};
 
 use super::PageContext;
-use super::frame::page;
+use super::layout::page;
 use super::message::{Message, message_panel};
 use crate::http::assets::asset;
 
@@ -26,7 +26,7 @@ pub struct PopupOutcome {
 }
 
 /// The message, and what the script tells.
-pub fn popup_outcome(shell: &PageContext<'_>, message: &Message, outcome: &PopupOutcome) -> Markup {
+pub fn popup_outcome(shell: &PageContext, message: &Message, outcome: &PopupOutcome) -> Markup {
     let body = html! {
         (message_panel(shell, message))
         div #outcome hidden data-origin=(outcome.origin) data-link=(outcome.link) data-status=(outcome.status)

@@ -6,7 +6,8 @@
 use maud::{Markup, html};
 
 use super::PageContext;
-use super::frame::{code_text, external_link, link, page, user_text};
+use super::frame::{code_text, copyable_block, external_link, link, user_text};
+use super::layout::page;
 
 /// How an app's OAuth client is set up, for the admins of a workspace.
 #[derive(Debug, Clone)]
@@ -59,22 +60,22 @@ pub struct SetupCall {
 }
 
 /// How an app's OAuth client is set up.
-pub fn setup(shell: &PageContext<'_>, view: &SetupView) -> Markup {
+pub fn setup(shell: &PageContext, view: &SetupView) -> Markup {
     let body = html! {
-        @if shell.signed_in_as.is_some() { nav { a href="/" { "All connections" } } }
+        @if shell.person.is_some() { nav { a href="/" { "All connections" } } }
         h1 { "Set up " (user_text(&view.app_name)) @if let Some(way) = &view.auth_method { ": " (user_text(way)) } }
         (setup_status(view))
         (other_auth_methods(view))
         (apps_sharing_client(view))
-        (create_client_section(view))
+        (create_client_section(shell, view))
         (scopes_to_enable_section(view))
-        (enter_client_section(view))
+        (enter_client_section(shell, view))
         @if view.redirect_uri.is_none() { (enter_redirect_uri_section(view)) }
         section aria-labelledby="done" {
             h2 #done { "Then" }
             p #trial { "See what " (user_text(&view.app_name)) " makes of it, before anybody connects"
                 @if view.test_client_call.body.contains('…') { " (replace each " code { "…" } " by a value that a person would enter)" } ":" }
-            (copyable_text("trial", &curl_command(&view.test_client_call)))
+            (copyable_block(shell, "trial", &curl_command(&view.test_client_call)))
             p { "Reload the list of connections: " (user_text(&view.app_name)) " is among the apps to connect." }
             @if !view.connect_help.is_empty() {
                 p { "Tell the people who connect:" }
@@ -137,7 +138,7 @@ fn apps_sharing_client(view: &SetupView) -> Markup {
     }
 }
 
-fn create_client_section(view: &SetupView) -> Markup {
+fn create_client_section(shell: &PageContext, view: &SetupView) -> Markup {
     html! {
         section aria-labelledby="client" {
             h2 #client { "Make a client at " (user_text(&view.app_name)) }
@@ -151,7 +152,7 @@ fn create_client_section(view: &SetupView) -> Markup {
             }
             @if let Some(redirect_uri) = &view.redirect_uri {
                 p #redirect-uri { "The redirect URI, also called callback address:" }
-                (copyable_text("redirect-uri", redirect_uri))
+                (copyable_block(shell, "redirect-uri", redirect_uri))
                 @if !view.redirect_uri_depends_on.is_empty() {
                     p {
                         "This is the redirect URI for the usual value of " (user_text(&view.redirect_uri_depends_on.join(", "))) ". If you enter "
@@ -203,7 +204,7 @@ fn scope_list(scopes: &[(String, Option<String>)]) -> Markup {
     }
 }
 
-fn enter_client_section(view: &SetupView) -> Markup {
+fn enter_client_section(shell: &PageContext, view: &SetupView) -> Markup {
     html! {
         section aria-labelledby="call" {
             h2 #call { "Enter it here" }
@@ -211,7 +212,7 @@ fn enter_client_section(view: &SetupView) -> Markup {
                 "Run this on a computer that has the client secret. " code { "$KEY" } " is an API key of the workspace that has the scope "
                 code { "apps" } "; what the app gave you takes the place of each " code { "…" } " in it."
             }
-            (copyable_text("call-help", &curl_command(&view.put_client_call)))
+            (copyable_block(shell, "call-help", &curl_command(&view.put_client_call)))
         }
     }
 }
@@ -236,11 +237,4 @@ fn curl_command(call: &SetupCall) -> String {
         quoted(&call.body),
         quoted(&call.url)
     )
-}
-
-/// One click selects all of it. It can be reached by keyboard, because it may have to be scrolled.
-fn copyable_text(label: &str, text: &str) -> Markup {
-    html! {
-        pre.copy tabindex="0" role="region" aria-labelledby=(label) { (code_text(text)) }
-    }
 }

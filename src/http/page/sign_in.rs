@@ -5,7 +5,8 @@
 use maud::{Markup, html};
 
 use super::PageContext;
-use super::frame::{code_text, csrf_field, link, page, user_text};
+use super::frame::{code_text, csrf_field, link, user_text};
+use super::layout::page;
 
 /// The page of a sign-in link.
 #[derive(Debug, Clone)]
@@ -19,7 +20,7 @@ pub struct SignInView {
 }
 
 /// The page of a sign-in link.
-pub fn sign_in(shell: &PageContext<'_>, view: &SignInView) -> Markup {
+pub fn sign_in(shell: &PageContext, view: &SignInView) -> Markup {
     let body = html! {
         h1 { "Sign in as " (user_text(&view.user)) }
         p {
@@ -51,7 +52,7 @@ pub struct ProviderSignInView {
 }
 
 /// The page that leads to the identity provider of a workspace.
-pub fn provider_sign_in(shell: &PageContext<'_>, view: &ProviderSignInView) -> Markup {
+pub fn provider_sign_in(shell: &PageContext, view: &ProviderSignInView) -> Markup {
     let body = html! {
         h1 { "Sign in to " (user_text(&view.workspace)) }
         p { "You sign in at " (code_text(&view.provider)) " and come back here." }

@@ -2,8 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::PageContext;
-use super::frame::{link, page, time_element, user_text};
+use super::frame::{back_link, link, time_element, user_text};
+use super::layout::section_page;
+use super::{PageContext, Section};
 use crate::time::Timestamp;
 
 /// What a workflow's steps use, as far as the person sees it.
@@ -33,9 +34,9 @@ pub struct StepView {
 }
 
 /// A workflow's page.
-pub fn workflow(shell: &PageContext<'_>, view: &WorkflowView) -> Markup {
+pub fn workflow(shell: &PageContext, view: &WorkflowView) -> Markup {
     let body = html! {
-        nav { a href="/" { "All connections" } }
+        (back_link(shell.text.connection.back, "/"))
         h1 { "Workflow " (user_text(&view.workflow)) }
         table {
             caption.unseen { "Steps and the connections that they use" }
@@ -57,5 +58,5 @@ pub fn workflow(shell: &PageContext<'_>, view: &WorkflowView) -> Markup {
         }
         @if view.more { p { "There are more steps than are shown here." } }
     };
-    page(shell, &format!("Workflow {}", view.workflow), &body)
+    section_page(shell, Section::Workflows, &format!("Workflow {}", view.workflow), &body)
 }

@@ -1,0 +1,119 @@
+// What the pages do more with scripts. Without them every page works: what needs a script is hidden until this runs.
+"use strict";
+
+const all = (selector, within = document) => within.querySelectorAll(selector);
+const live = document.getElementById("live");
+/** Reads a sentence to people who use a screen reader. */
+const announce = (text) => {
+  if (live) live.textContent = text;
+};
+
+// Buttons that copy: data-copy is the id of the element with the text.
+for (const button of all("button[data-copy]")) {
+  const source = document.getElementById(button.dataset.copy);
+  if (!source || !navigator.clipboard) continue;
+  button.hidden = false;
+  const label = button.querySelector("span") ?? button;
+  const before = label.textContent;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(source.value ?? source.textContent.trim());
+      label.textContent = button.dataset.done;
+      announce(button.dataset.done);
+      setTimeout(() => (label.textContent = before), 2000);
+    } catch {
+      getSelection().selectAllChildren(source);
+    }
+  });
+}
+
+// Exact times in the person's own time zone, and relative ones that stay true while a page is open.
+const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
+const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto" });
+const showTimes = () => {
+  for (const time of all("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    time.title = at.toLocaleString(document.documentElement.lang, { dateStyle: "full", timeStyle: "long" });
+    if (time.dataset.relative === undefined) continue;
+    const seconds = (at - Date.now()) / 1000;
+    const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? [];
+    if (unit) time.textContent = relative.format(Math.round(seconds / size), unit);
+  }
+};
+showTimes();
+setInterval(showTimes, 60000);
+
+// Search as you type: data-filter is the id of a list whose items have their words in data-words.
+for (const input of all("input[data-filter]")) {
+  const items = all("[data-words]", document.getElementById(input.dataset.filter) ?? document.createElement("p"));
+  const none = document.getElementById(`${input.dataset.filter}-none`);
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let found = 0;
+    for (const item of items) {
+      item.hidden = !words.every((word) => item.dataset.words.includes(word));
+      if (!item.hidden) found += 1;
+    }
+    for (const group of all("[data-group]")) group.hidden = !group.querySelector("[data-words]:not([hidden])");
+    if (none) none.hidden = found > 0;
+    announce((input.dataset.found ?? "").replace("{count}", found));
+  });
+}
+
+// A form that selects rows: one box selects all, and the buttons say how many are selected.
+for (const form of all("form[data-select]")) {
+  const boxes = () => [...document.querySelectorAll(`input[type=checkbox][form="${form.id}"][name=id]`)];
+  const every = document.querySelector(`input[data-all="${form.id}"]`);
+  const count = form.querySelector("[data-count]");
+  const show = () => {
+    const chosen = boxes().filter((box) => box.checked).length;
+    if (count) count.textContent = (form.dataset.select ?? "").replace("{count}", chosen);
+    form.hidden = chosen === 0;
+    if (every) {
+      every.checked = chosen > 0 && chosen === boxes().length;
+      every.indeterminate = chosen > 0 && !every.checked;
+    }
+  };
+  every?.closest("label")?.removeAttribute("hidden");
+  every?.addEventListener("change", () => {
+    for (const box of boxes()) box.checked = every.checked;
+    show();
+  });
+  for (const box of boxes()) box.addEventListener("change", show);
+  show();
+}
+
+// Long work goes on by itself; without scripts its button does.
+const next = document.querySelector("form[data-continue]");
+if (next) setTimeout(() => next.requestSubmit(), 400);
+
+// A confirmation opens over the page; without scripts its link leads to a page.
+for (const opener of all("[data-dialog]")) {
+  const dialog = document.getElementById(opener.dataset.dialog);
+  if (!dialog?.showModal) continue;
+  opener.addEventListener("click", (event) => {
+    event.preventDefault();
+    dialog.showModal();
+  });
+  for (const close of all("[data-close]", dialog)) {
+    close.addEventListener("click", (event) => {
+      event.preventDefault();
+      dialog.close();
+    });
+  }
+}
+
+// A menu ends with Escape, and with a click next to it.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const open = document.activeElement?.closest("details.menu[open]");
+  open?.removeAttribute("open");
+  open?.querySelector("summary")?.focus();
+});
+document.addEventListener("click", (event) => {
+  for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.removeAttribute("open");
+});
+
+// A selection in a toolbar takes effect at once.
+for (const select of all("select[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());

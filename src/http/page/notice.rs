@@ -1,0 +1,94 @@
+//! What has just happened, as one sentence at the top of the next page.
+//!
+//! Owns the codes and their sentences. [`crate::http::notices`] carries a notice to the next page, once.
+
+use maud::{Markup, html};
+
+use super::frame::{icon, tone_class, tone_icon, user_text};
+use super::text::fill;
+use super::{PageContext, Tone};
+
+/// Makes the codes, each with the text of its sentence and how good the news is.
+macro_rules! notices {
+    ($($code:ident $stored:literal $tone:ident $text:ident;)*) => {
+        /// What has happened.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum NoticeCode {
+            $(#[doc = $stored] $code,)*
+        }
+
+        impl NoticeCode {
+            /// As a cookie has it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$code => $stored,)* }
+            }
+
+            /// From a cookie.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($stored => Some(Self::$code),)* _ => None }
+            }
+
+            fn tone(self) -> Tone {
+                match self { $(Self::$code => Tone::$tone,)* }
+            }
+
+            fn text(self, shell: &PageContext) -> &'static str {
+                match self { $(Self::$code => shell.text.notice.$text,)* }
+            }
+        }
+    };
+}
+
+notices! {
+    Connected "connected" Good connected;
+    ConnectedUnknown "connected-unknown" Good connected_unknown;
+    Disconnected "disconnected" Good disconnected;
+    DisconnectedUnsupported "disconnected-unsupported" Good disconnected_unsupported;
+    DisconnectedShared "disconnected-shared" Good disconnected_shared;
+    DisconnectedRetrying "disconnected-retrying" Waiting disconnected_retrying;
+    DisconnectedUnconfirmed "disconnected-unconfirmed" Waiting disconnected_unconfirmed;
+    Renamed "renamed" Good renamed;
+    Environment "environment" Good environment;
+    Sharing "sharing" Good sharing;
+    GivenAway "given-away" Good given_away;
+    Replaced "replaced" Good replaced;
+    Unreplaced "unreplaced" Good unreplaced;
+    Acknowledged "acknowledged" Good acknowledged;
+    CheckHealthy "check-healthy" Good check_healthy;
+    CheckBroken "check-broken" Bad check_broken;
+    CheckUnavailable "check-unavailable" Waiting check_unavailable;
+    CheckClient "check-client" Bad check_client;
+    CheckUnknown "check-unknown" Waiting check_unknown;
+    SignedIn "signed-in" Good signed_in;
+}
+
+/// What has just happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What.
+    pub code: NoticeCode,
+    /// What `{account}` or `{name}` in its sentence stands for. Empty if it has none.
+    pub about: String,
+}
+
+/// The notice. A screen reader reads it, and the keyboard continues after it.
+pub(super) fn notice_section(shell: &PageContext) -> Markup {
+    html! {
+        @if let Some(notice) = &shell.notice {
+            @let tone = notice.code.tone();
+            (banner(tone, &html! {
+                p { (fill(notice.code.text(shell), &[("account", user_text(&notice.about)), ("name", user_text(&notice.about))])) }
+            }))
+        }
+    }
+}
+
+/// A banner at the top of a page.
+pub(super) fn banner(tone: Tone, body: &Markup) -> Markup {
+    html! {
+        div #notice.notice.(tone_class(tone)) role="status" tabindex="-1" autofocus {
+            (icon(tone_icon(tone)))
+            div { (body) }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What the frame of a page shows of this browser: who is signed in, and what has just happened.
+
+use super::page::{PageContext, SignedInPerson};
+use super::{Request, browser_session, notices};
+use crate::context::Context;
+use crate::ports::Ports;
+use crate::store::sessions::Session;
+use crate::workspace::Role;
+
+/// The frame of a page for this browser: for the signed-in person, or for nobody.
+pub(super) fn page_context<P: Ports>(
+    context: &Context<P>,
+    request: &Request,
+    session: Option<&Session>,
+) -> PageContext {
+    match session.and_then(|session| Some((session, session.user()?))) {
+        None => guest_page_context(context),
+        Some((session, user)) => PageContext {
+            person: Some(SignedInPerson {
+                name: user.display_name().to_owned(),
+                is_admin: session.role == Role::Admin,
+            }),
+            csrf: browser_session::csrf_token(context, request),
+            notice: notices::read_notice(context, request),
+            ..guest_page_context(context)
+        },
+    }
+}
+
+/// The frame of a page that is the same for everybody.
+pub(super) fn guest_page_context<P: Ports>(context: &Context<P>) -> PageContext {
+    PageContext::signed_out(context.now())
+}
