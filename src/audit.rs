@@ -83,13 +83,15 @@ pub enum EventType {
     PersonRemoved,
     /// A credential was handed out.
     CredentialReturned,
+    /// A request was sent to an app with a credential that its caller did not get.
+    RequestProxied,
     /// A key of the workspace was sent with a wrong secret, or after its end.
     AuthenticationRefused,
 }
 
 impl EventType {
     /// All types.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
@@ -126,6 +128,7 @@ impl EventType {
         Self::RoleChanged,
         Self::PersonRemoved,
         Self::CredentialReturned,
+        Self::RequestProxied,
         Self::AuthenticationRefused,
     ];
 
@@ -168,6 +171,7 @@ impl EventType {
             Self::RoleChanged => frozen::event::ROLE_CHANGED,
             Self::PersonRemoved => frozen::event::PERSON_REMOVED,
             Self::CredentialReturned => frozen::event::CREDENTIAL_RETURNED,
+            Self::RequestProxied => frozen::event::REQUEST_PROXIED,
             Self::AuthenticationRefused => frozen::event::AUTHENTICATION_REFUSED,
         }
     }

@@ -3,7 +3,7 @@
 //! Owns when such a line is written: before the answer, after it, or not at all. Every change writes its own line, in the
 //! transaction of the change. Refuses to write for keys that do not exist: strangers leave nothing in the database.
 
-use crate::audit::AuditReads;
+use crate::audit::{AuditReads, EventType};
 use crate::authorize::unauthorized;
 use crate::caller::ApiKey;
 use crate::context::Context;
@@ -25,11 +25,12 @@ pub async fn search_events<P: Ports>(
     Ok(events::search(context.db(), &caller.workspace, &filter).await?)
 }
 
-/// The line about a returned credential, if the operator wants one for each. A durable one must be written before the answer:
+/// The line about a credential that was returned or used for a caller, if the operator wants one for each. A durable one must be written before the answer:
 /// see [`write_durable_events`].
 pub fn event_of_issued_credential<P: Ports>(
     context: &Context<P>,
     key: &ApiKeyId,
+    event: EventType,
     request: Option<&ResolveRequest>,
     resolved: &ResolvedCredential,
 ) -> Result<Option<DeferredTask>> {
@@ -40,6 +41,7 @@ pub fn event_of_issued_credential<P: Ports>(
     };
     let statement = events::insert_read(&NewRead {
         id: EventId::random(context.ports.random(), key.shard())?,
+        event,
         at: context.now(),
         key,
         connection: &resolved.id,

@@ -419,24 +419,31 @@ pub fn require_scope(key: &ApiKey, scope: KeyScope) -> Result<()> {
     ))
 }
 
-/// A resolve asks this in its own round trip: the same answers as from [`authorize`], in the same order. Where another
+/// A resolve and the proxy ask this in their own round trip: the same answers as from [`authorize`], in the same order. Where another
 /// connection answers for the one that was asked for, the lists are about the latter, and the environment of a key about
 /// both.
 pub fn resolve(
     key: &ApiKey,
+    scope: KeyScope,
     connection: Option<Connection>,
     requested: Option<&RequestedConnection>,
 ) -> Result<Connection> {
-    require_scope(key, KeyScope::Resolve)?;
+    require_scope(key, scope)?;
     let found = connection.filter(|one| one.workspace == key.workspace).ok_or_else(Error::connection_not_found)?;
     let environment = requested.map_or(found.environment, |one| one.environment);
-    check_resolve(key, requested.map_or(&found.id, |one| &one.id), &found.app, environment)?;
+    check_resolve(key, scope, requested.map_or(&found.id, |one| &one.id), &found.app, environment)?;
     if key.covers_environment(found.environment) { Ok(found) } else { Err(Error::connection_not_found()) }
 }
 
 /// Whether a key gets the credential of a connection of its workspace, also where a copy of it answers.
-pub fn check_resolve(key: &ApiKey, id: &ConnectionId, app: &AppId, environment: Option<Environment>) -> Result<()> {
-    require_scope(key, KeyScope::Resolve)?;
+pub fn check_resolve(
+    key: &ApiKey,
+    scope: KeyScope,
+    id: &ConnectionId,
+    app: &AppId,
+    environment: Option<Environment>,
+) -> Result<()> {
+    require_scope(key, scope)?;
     if sees_connection_of(key, id, app, environment) { Ok(()) } else { Err(Error::connection_not_found()) }
 }
 

@@ -44,6 +44,9 @@ pub enum KeyScope {
     /// Gets credentials.
     #[serde(rename = "resolve")]
     Resolve,
+    /// Sends requests to apps through the proxy, without getting their credentials.
+    #[serde(rename = "proxy")]
+    Proxy,
     /// Changes apps and clients.
     #[serde(rename = "apps")]
     Apps,
@@ -71,6 +74,7 @@ impl KeyScope {
             Self::ConnectionsRead => "connections:read",
             Self::ConnectionsWrite => "connections:write",
             Self::Resolve => "resolve",
+            Self::Proxy => "proxy",
             Self::Apps => "apps",
             Self::Links => "links",
             Self::Keys => "keys",

@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, Shard, WorkspaceId};
 use crate::ports::{
-    AppResponse, CacheError, Clock, Database, DatabaseError, Http, HttpError, Log, LogLine, OutboundRequest, Ports,
-    Rows, Statement,
+    AppResponse, CacheError, Clock, Database, DatabaseError, Http, HttpError, Log, LogLine, OutboundRequest,
+    PassingBody, PassingResponse, PermittedRequest, Ports, Rows, Statement,
 };
 use crate::store;
 use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject, NewEvent};
@@ -44,6 +44,12 @@ impl<D: Database> Database for ShardDatabase<D> {
         }
     }
 }
+
+/// The body of a request or an answer that passes through.
+pub type BodyOf<P> = PassingBody<<<P as Ports>::Http as Http>::Body>;
+
+/// An app's answer that passes through.
+pub type ResponseOf<P> = PassingResponse<<<P as Ports>::Http as Http>::Body>;
 
 /// The database that a context has.
 pub type ContextDatabase<P> = ShardDatabase<<P as Ports>::Database>;
@@ -122,14 +128,29 @@ impl<P: Ports> Context<P> {
     /// # Errors
     /// No answer came. [`HttpError::NotPermitted`]: nothing was sent.
     pub async fn send(&self, request: OutboundRequest) -> std::result::Result<AppResponse, HttpError> {
+        let permitted = self.permit(request)?;
+        self.ports.http().send(permitted).await
+    }
+
+    /// The same for a request whose bodies pass through.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn pass(
+        &self,
+        request: OutboundRequest,
+        body: Option<&BodyOf<P>>,
+    ) -> std::result::Result<ResponseOf<P>, HttpError> {
+        let permitted = self.permit(request)?;
+        self.ports.http().pass(permitted, body).await
+    }
+
+    fn permit(&self, request: OutboundRequest) -> std::result::Result<PermittedRequest, HttpError> {
         let host = request.url.authority();
-        match request.into_permitted() {
-            Ok(permitted) => self.ports.http().send(permitted).await,
-            Err(kind) => {
-                self.log("error", "destination_refused", &json!({ "host": host, "secret": format!("{kind:?}") }));
-                Err(HttpError::NotPermitted)
-            }
-        }
+        request.into_permitted().map_err(|kind| {
+            self.log("error", "destination_refused", &json!({ "host": host, "secret": format!("{kind:?}") }));
+            HttpError::NotPermitted
+        })
     }
 
     /// Logs an error's internal cause, if it has one.

@@ -206,7 +206,8 @@ fn maintenance(env: &Env) -> Result<bool> {
 #[event(fetch)]
 async fn fetch_event(request: Request, env: Env, worker_context: WorkerContext) -> worker::Result<Response> {
     let worker_context = Rc::new(worker_context);
-    let request = convert::request(&request).await?;
+    let platform_request = request;
+    let request = convert::request(&platform_request).await?;
     match maintenance(&env) {
         Ok(false) => {}
         Ok(true) => return convert::response(&http::respond_under_maintenance(&request)),
@@ -217,16 +218,28 @@ async fn fetch_event(request: Request, env: Env, worker_context: WorkerContext) 
             Ok(context) => context,
             Err(error) => return convert::response(&http::respond_misconfigured(&request, &error)),
         };
+    let context = Rc::new(context);
     let mut response = http::handle(&context, &request).await;
+    run_deferred(&worker_context, &context, &mut response);
+    let Some(plan) = response.passes.take() else { return convert::response(&response) };
+    let body = convert::passing_body(&request, &platform_request);
+    // In memory of its own: most requests do not pass through.
+    let mut passed = Box::pin(http::proxy::pass(&context, &request, *plan, body)).await;
+    run_deferred(&worker_context, &context, &mut passed.response);
+    convert::passed(&passed)
+}
+
+/// Does what follows an answer, after it was sent.
+fn run_deferred(worker_context: &WorkerContext, context: &Rc<Context<WorkerPorts>>, response: &mut http::Response) {
     let after = std::mem::take(&mut response.deferred);
     if !after.is_empty() {
+        let context = Rc::clone(context);
         worker_context.wait_until(async move {
             for one in after {
                 deferred::run(&context, one).await;
             }
         });
     }
-    convert::response(&response)
 }
 
 /// A cron trigger fires.

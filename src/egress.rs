@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 /// The longest address, in characters.
 const MAX_URL_LENGTH: usize = 2048;
@@ -151,6 +151,21 @@ impl EgressUrl {
             url.query_pairs_mut().extend_pairs(pairs);
         }
         Self(url)
+    }
+
+    /// An address below this one: its path, then a path as it was written, and a query. None if that leads elsewhere. May
+    /// become longer than 2048 characters.
+    #[must_use]
+    pub fn below(&self, path: &str, query: &str) -> Option<Self> {
+        let origin = &self.0[..Position::BeforePath];
+        let directory = self.0.path().strip_suffix('/').unwrap_or(self.0.path());
+        let whole = if path.is_empty() { self.0.path().to_owned() } else { format!("{directory}/{path}") };
+        let query = [self.0.query().unwrap_or_default(), query].into_iter().filter(|part| !part.is_empty());
+        let query = query.collect::<Vec<_>>().join("&");
+        let text = if query.is_empty() { format!("{origin}{whole}") } else { format!("{origin}{whole}?{query}") };
+        let url = Url::parse(&text).ok()?;
+        let is_below = url.path().strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        (url.origin() == self.0.origin() && check_parts(&url).is_ok() && is_below).then_some(Self(url))
     }
 
     /// Another path at the same origin, without query.
@@ -430,6 +445,29 @@ mod tests {
         assert_eq!(format!("{address:?}"), "Address(https://example.com)");
         assert_eq!(address.with_path("/y").as_str(), "https://example.com/y");
         assert_eq!(address.origin(), "https://example.com");
+    }
+
+    #[test]
+    fn an_address_below_another_keeps_its_origin_and_its_directory() {
+        let below = |base: &str, path: &str, query: &str| {
+            let base = EgressUrl::parse(base, EgressPolicy::Public).unwrap();
+            base.below(path, query).map(|url| url.as_str().to_owned())
+        };
+        for (base, path, query, expected) in [
+            ("https://a.example/v1/", "me", "", "https://a.example/v1/me"),
+            ("https://a.example/v1", "me", "x=1", "https://a.example/v1/me?x=1"),
+            ("https://a.example", "", "", "https://a.example/"),
+            ("https://a.example/v1/", "", "q", "https://a.example/v1/?q"),
+            ("https://a.example/v1?k=v", "me", "x=%20", "https://a.example/v1/me?k=v&x=%20"),
+            ("https://a.example/bot1:x/", "a%2Fb//c", "", "https://a.example/bot1:x/a%2Fb//c"),
+        ] {
+            assert_eq!(below(base, path, query).as_deref(), Some(expected));
+        }
+        for path in ["../x", "..", "a/../../x", "%2e%2e/x", "x#y", "..\\x", "\\\\evil.example"] {
+            let found = below("https://a.example/v1/", path, "");
+            assert!(found.as_deref().is_none_or(|url| url.starts_with("https://a.example/v1/")), "{path}: {found:?}");
+        }
+        assert_eq!(below("https://a.example/v1/", "../v1x", ""), None);
     }
 
     proptest::proptest! {

@@ -67,6 +67,8 @@ pub enum ErrorCode {
     ClientMisconfigured,
     /// The app failed and nothing usable is left.
     AppUnavailable,
+    /// The answer of the app does not pass through the proxy.
+    AppResponseRefused,
     /// Another attempt is under way and nothing usable is left.
     RefreshInProgress,
     /// The link was used, expired or never existed.
@@ -99,7 +101,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Unauthorized,
         Self::InsufficientKeyScope,
         Self::AdminRequired,
@@ -124,6 +126,7 @@ impl ErrorCode {
         Self::MissingScopes,
         Self::ClientMisconfigured,
         Self::AppUnavailable,
+        Self::AppResponseRefused,
         Self::RefreshInProgress,
         Self::LinkEnded,
         Self::ReplacementInUse,
@@ -167,6 +170,7 @@ impl ErrorCode {
             Self::MissingScopes => "missing_scopes",
             Self::ClientMisconfigured => "client_misconfigured",
             Self::AppUnavailable => "app_unavailable",
+            Self::AppResponseRefused => "app_response_refused",
             Self::RefreshInProgress => "refresh_in_progress",
             Self::LinkEnded => "link_ended",
             Self::ReplacementInUse => "replacement_in_use",
@@ -284,6 +288,9 @@ pub struct Hints {
     /// The limit that was reached.
     #[serde(skip)]
     pub rate_limit: Option<RateLimit>,
+    /// How many requests may be under way at once, where that was reached.
+    #[serde(skip)]
+    pub most_at_once: Option<u32>,
 }
 
 /// Why a connection must be reconnected, as an error tells it.

@@ -219,6 +219,8 @@ pub mod event {
     pub const PERSON_REMOVED: &str = "person_removed";
     /// A credential was handed out.
     pub const CREDENTIAL_RETURNED: &str = "credential_returned";
+    /// A request was sent to an app with a credential that the caller did not get.
+    pub const REQUEST_PROXIED: &str = "request_proxied";
     /// A key of the workspace was sent with a wrong secret, or after its end.
     pub const AUTHENTICATION_REFUSED: &str = "authentication_refused";
 }
@@ -283,6 +285,7 @@ mod tests {
             event::ROLE_CHANGED,
             event::PERSON_REMOVED,
             event::CREDENTIAL_RETURNED,
+            event::REQUEST_PROXIED,
             event::AUTHENTICATION_REFUSED,
         ];
         assert_eq!(
@@ -321,6 +324,7 @@ mod tests {
                 "role_changed",
                 "person_removed",
                 "credential_returned",
+                "request_proxied",
                 "authentication_refused",
             ]
         );

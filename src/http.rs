@@ -36,6 +36,7 @@ mod page_frame;
 mod popup;
 mod problem;
 mod provider_sign_in;
+pub mod proxy;
 mod replacements;
 mod resolving;
 mod responses;
@@ -60,6 +61,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::maintenance;
 use crate::ports::Ports;
 use crate::preconditions::IfMatch;
+use crate::proxy::ProxyPlan;
 use crate::resolve::DeferredTask;
 use crate::store::connections::ListedConnection;
 use crate::store::links::Link;
@@ -152,6 +154,11 @@ pub enum Body {
     Bytes(Vec<u8>),
     /// It is over [`BODY_LIMIT`]. Reading has stopped.
     TooLarge,
+    /// It is not read, because the request passes through to an app ([`proxy::passes_body`]).
+    Passing {
+        /// Its length in bytes, if the caller names it; 0 if there is none.
+        length: Option<u64>,
+    },
 }
 
 /// A request.
@@ -163,7 +170,7 @@ pub struct Request {
     pub path: String,
     /// The query, without `?`.
     pub query: String,
-    /// Headers, names in lower case: those of [`READ_HEADERS`] that were sent.
+    /// Headers, names in lower case: those of [`READ_HEADERS`] that were sent; all of a request that passes through.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
@@ -214,6 +221,8 @@ pub struct Response {
     pub body: String,
     /// The work after it was sent.
     pub deferred: Vec<DeferredTask>,
+    /// What is to be passed to an app. Its answer takes the place of this one ([`proxy::pass`]).
+    pub passes: Option<Box<ProxyPlan>>,
 }
 
 /// A body may contain a credential and a header a cookie, so neither is shown.
@@ -226,7 +235,8 @@ impl std::fmt::Debug for Response {
 
 impl Response {
     fn new(status: u16, content_type: &str, body: String) -> Self {
-        Self { status, headers: vec![("content-type".into(), content_type.into())], body, deferred: vec![] }
+        let headers = vec![("content-type".into(), content_type.into())];
+        Self { status, headers, body, deferred: vec![], passes: None }
     }
 
     fn json(status: u16, value: &serde_json::Value) -> Self {
@@ -401,6 +411,9 @@ fn refuse<P: Ports>(context: &Context<P>, call: &Call<'_>, found: &RouteMatch, e
     access_log::write_refusal(context, call, found.name().as_deref(), error);
     let shell = page_frame::page_context(context, call.request, call.session.as_ref());
     let mut response = error_response(call.request, found, error, &shell);
+    if proxy::is_proxy_path(&call.request.path) {
+        response = proxy::refused(response, error.code);
+    }
     response.deferred.extend(refusal_task(context, call, found, error));
     response
 }
@@ -413,7 +426,7 @@ fn refusal_task<P: Ports>(
     error: &Error,
 ) -> Option<DeferredTask> {
     let RouteMatch::Matched { route, .. } = found else { return None };
-    let is_for_keys = matches!(route.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler);
+    let is_for_keys = matches!(route.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_));
     let refused = call.presented_key.as_ref().filter(|_| is_for_keys && error.code == ErrorCode::Unauthorized);
     audit_log::refusal_task(context, &refused?.id)
 }
@@ -497,7 +510,7 @@ async fn run_route<P: Ports>(
     call.subject = authorize_call(context, route, call).await?;
     etags::refuse_unknown_condition(route, call.request)?;
     // A resolve authenticates in its own round trip, and refuses such a body itself.
-    if matches!(call.request.body, Body::TooLarge) && route.auth != RequiredAuth::KeyInHandler {
+    if matches!(call.request.body, Body::TooLarge) && !matches!(route.auth, RequiredAuth::KeyInHandler(_)) {
         return Err(body_too_large_error(context, route, call).await);
     }
     limits::count_costly_call(context, route, call).await?;
@@ -517,7 +530,7 @@ async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call
         (RequiredAuth::User(needs), _, Some(session)) => Caller::User(session, needs),
         (RequiredAuth::Key(_), None, _) => return Err(unauthorized()),
         (RequiredAuth::User(_), _, None) => return Err(browser_session::not_signed_in_error()),
-        (RequiredAuth::Public | RequiredAuth::Operator | RequiredAuth::KeyInHandler | RequiredAuth::Browser, ..) => {
+        (RequiredAuth::Public | RequiredAuth::Operator | RequiredAuth::KeyInHandler(_) | RequiredAuth::Browser, ..) => {
             return Ok(LoadedResource::None);
         }
     };
@@ -527,7 +540,7 @@ async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call
 
 async fn authenticate_call<P: Ports>(context: &Context<P>, auth: RequiredAuth, call: &mut Call<'_>) -> Result<()> {
     match auth {
-        RequiredAuth::Public | RequiredAuth::KeyInHandler => Ok(()),
+        RequiredAuth::Public | RequiredAuth::KeyInHandler(_) => Ok(()),
         RequiredAuth::Operator => match call.request.bearer_token() {
             Some(text) if context.config.is_admin_key(text) => Ok(()),
             _ => Err(Error::new(

@@ -5,6 +5,7 @@
 mod attempts;
 mod definitions;
 mod entries;
+mod in_flight;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ pub use attempts::{AttemptMemory, AttemptState, RunningAttempt};
 pub use definitions::{DefinitionCache, KnownDefinition};
 use entries::BoundedMap;
 pub use entries::{EntryMemory, Epoch};
+pub use in_flight::{InFlight, InFlightSlot};
 
 /// Entries of a map, at most.
 const MOST_ENTRIES: usize = 1000;
@@ -76,6 +78,7 @@ pub struct IsolateCache {
     entries: EntryMemory,
     opened_keys: RefCell<BoundedMap<Rc<str>>>,
     public_keys: RefCell<HashMap<String, (Timestamp, Rc<PublicKeys>)>>,
+    proxied: InFlight,
 }
 
 /// Empties a map that is full. What it held is known again soon.
@@ -86,6 +89,11 @@ fn make_room<K, V>(map: &mut HashMap<K, V>) {
 }
 
 impl IsolateCache {
+    /// The requests that pass through to apps just now.
+    pub fn proxied(&self) -> &InFlight {
+        &self.proxied
+    }
+
     /// Whether a ring was found to fit the data of a shard before, by its fingerprint.
     pub fn is_ring_checked(&self, shard: Shard, fingerprint: [u8; 32]) -> bool {
         self.checked_rings.borrow().get(&shard) == Some(&fingerprint)

@@ -76,6 +76,7 @@ pub mod defaults;
 mod on_demand_check;
 pub mod resolve;
 pub mod refresh;
+pub mod proxy;
 pub mod connect;
 pub mod replacements;
 pub mod disconnect;

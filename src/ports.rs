@@ -384,12 +384,59 @@ pub enum HttpError {
     /// Nothing was sent: a secret in the request must not go to its address.
     #[error("nothing was sent: a secret in the request must not go to its address")]
     NotPermitted,
+    /// The body of a request that passes through was over [`PASSING_BODY_LIMIT`], or broke off.
+    #[error("the body of the request is too large")]
+    RequestTooLarge,
+}
+
+/// The largest body that passes through, either way, in bytes.
+pub const PASSING_BODY_LIMIT: u64 = 100 * 1024 * 1024;
+
+/// A body that passes through. Nobody here reads it.
+pub struct PassingBody<B> {
+    /// The platform's own body.
+    pub stream: B,
+    /// Its length in bytes, if it is known.
+    pub length: Option<u64>,
+}
+
+/// An app's answer that passes through: its body is not read.
+pub struct PassingResponse<B> {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, names in lower case. One name may come several times.
+    pub headers: Vec<(String, String)>,
+    /// The body, if there is one.
+    pub body: Option<PassingBody<B>>,
+}
+
+impl<B> fmt::Debug for PassingResponse<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Passing({})", self.status)
+    }
 }
 
 /// The way to apps.
 pub trait Http {
+    /// A body that passes through from a caller to an app, or back.
+    type Body;
+
     /// Sends one request, without following redirects.
     async fn send(&self, request: PermittedRequest) -> Result<AppResponse, HttpError>;
+
+    /// Sends one request with a caller's body, without following redirects. The answer has begun when this returns; its body
+    /// is still to come. Bodies over [`PASSING_BODY_LIMIT`] break off, whatever length they name.
+    async fn pass(
+        &self,
+        request: PermittedRequest,
+        body: Option<&PassingBody<Self::Body>>,
+    ) -> Result<PassingResponse<Self::Body>, HttpError>;
+
+    /// Reads a body completely, so that it can be sent twice.
+    async fn keep(&self, body: PassingBody<Self::Body>) -> Result<PassingBody<Self::Body>, HttpError>;
+
+    /// Ends a body that nobody wants.
+    fn discard(&self, body: PassingBody<Self::Body>);
 }
 
 /// The time.
@@ -611,11 +658,13 @@ pub enum RateLimit {
     Calls,
     /// Calls that create something or send requests to an app, by key or user.
     CostlyCalls,
+    /// Requests that pass through to an app, by connection.
+    ProxiedRequests,
 }
 
 impl RateLimit {
     /// All limits.
-    pub const ALL: [Self; 3] = [Self::FailedAuthentication, Self::Calls, Self::CostlyCalls];
+    pub const ALL: [Self; 4] = [Self::FailedAuthentication, Self::Calls, Self::CostlyCalls, Self::ProxiedRequests];
     /// Seconds that one instance of the program refuses a key that makes too many calls.
     pub const KEY_PAUSE: i64 = 10;
 
@@ -625,6 +674,7 @@ impl RateLimit {
             Self::FailedAuthentication => "failed-authentication",
             Self::Calls => "calls",
             Self::CostlyCalls => "costly-calls",
+            Self::ProxiedRequests => "proxied-requests",
         }
     }
 
@@ -634,6 +684,7 @@ impl RateLimit {
             Self::FailedAuthentication => "FAILED_AUTHENTICATION_LIMIT",
             Self::Calls => "CALL_LIMIT",
             Self::CostlyCalls => "COSTLY_CALL_LIMIT",
+            Self::ProxiedRequests => "PROXIED_REQUEST_LIMIT",
         }
     }
 
@@ -643,6 +694,7 @@ impl RateLimit {
             Self::FailedAuthentication => 100,
             Self::Calls => 12_000,
             Self::CostlyCalls => 600,
+            Self::ProxiedRequests => 6_000,
         }
     }
 
@@ -650,7 +702,7 @@ impl RateLimit {
     /// of its time.
     pub fn sampling(self) -> i64 {
         match self {
-            Self::FailedAuthentication | Self::CostlyCalls => 1,
+            Self::FailedAuthentication | Self::CostlyCalls | Self::ProxiedRequests => 1,
             Self::Calls => 100,
         }
     }

@@ -277,7 +277,14 @@ async fn discover_endpoints<P: Ports>(
                     }
                 }
             }
-            Ok(_) | Err(HttpError::Timeout | HttpError::Network | HttpError::TooLarge | HttpError::NotPermitted) => {}
+            Ok(_)
+            | Err(
+                HttpError::Timeout
+                | HttpError::Network
+                | HttpError::TooLarge
+                | HttpError::NotPermitted
+                | HttpError::RequestTooLarge,
+            ) => {}
         }
     }
     Err(problem)

@@ -21,7 +21,7 @@ use crate::account::Account;
 use crate::app::{App, AuthMethod, CredentialKind};
 use crate::audit::AuditReads;
 use crate::authorize;
-use crate::caller::{ApiKey, PresentedKey};
+use crate::caller::{ApiKey, KeyScope, PresentedKey};
 use crate::client::ClientProblem;
 use crate::connection::{
     ChosenBy, Connection, ConnectionStatus, FAILURE_THRESHOLD, MIN_USABLE_TTL, ReconnectReason, RefreshRefusal,
@@ -159,9 +159,38 @@ async fn resolve_from_database<P: Ports>(
     known: Option<KnownDefinition>,
     request: Result<ResolveRequest>,
 ) -> Result<ResolveResult> {
-    let permitted = permit(context, presented, read, known, request)?;
+    let permitted = permit(context, presented, KeyScope::Resolve, read, known, request)?;
     let usable = load_usable_credential(context, permitted.connection.clone(), &permitted.request).await?;
     finish(context, permitted, usable).await
+}
+
+/// A credential that stays here: what it is sent with, and what says where it may go.
+pub(crate) struct UsedCredential {
+    /// As a caller of a resolve would get it.
+    pub(crate) resolved: ResolvedCredential,
+    /// The connection that answers.
+    pub(crate) connection: Connection,
+    /// How it is connected.
+    pub(crate) auth_method: Rc<AuthMethod>,
+    /// All that is stored.
+    pub(crate) credential: Credential,
+}
+
+/// The same step as a resolve, for a key with another scope that does not get the credential. It is read in the database.
+pub(crate) async fn resolve_for_use<P: Ports>(
+    context: &Context<P>,
+    presented: &PresentedKey,
+    scope: KeyScope,
+    id: &ConnectionId,
+    request: Result<ResolveRequest>,
+) -> Result<(UsedCredential, Vec<DeferredTask>)> {
+    let step = request.as_ref().map_or(("", ""), ResolveRequest::workflow_and_step);
+    let known = context.ports.isolate_cache().definitions().of_connection(id);
+    let revision = known.as_ref().map(|known| (&known.connection, known.revision));
+    let read = connections::load_for_resolve(context.db(), &presented.id, id, step, revision).await?;
+    let permitted = permit(context, presented, scope, read, known, request)?;
+    let usable = load_usable_credential(context, permitted.connection.clone(), &permitted.request).await?;
+    finish_with_parts(context, permitted, usable).await
 }
 
 /// A resolve that key, policy and expectations allow.
@@ -180,13 +209,14 @@ struct PermittedResolve {
 fn permit<P: Ports>(
     context: &Context<P>,
     presented: &PresentedKey,
+    scope: KeyScope,
     read: ResolveData,
     known: Option<KnownDefinition>,
     request: Result<ResolveRequest>,
 ) -> Result<PermittedResolve> {
     let now = context.now();
     let key = read.key.filter(|key| presented.matches(key, now)).ok_or_else(authorize::unauthorized)?;
-    let connection = authorize::resolve(&key, read.connection, read.requested.as_ref())?;
+    let connection = authorize::resolve(&key, scope, read.connection, read.requested.as_ref())?;
     let request = request?;
     let named = read.requested.as_ref().map_or(&connection.id, |one| &one.id);
     let app = app_of_connection(context, named, &connection, read.definition.as_deref(), known)?;
@@ -223,8 +253,17 @@ fn app_of_connection<P: Ports>(
 async fn finish<P: Ports>(
     context: &Context<P>,
     permitted: PermittedResolve,
-    mut usable: UsableCredential,
+    usable: UsableCredential,
 ) -> Result<ResolveResult> {
+    let (UsedCredential { resolved, .. }, deferred) = finish_with_parts(context, permitted, usable).await?;
+    Ok(ResolveResult { resolved, deferred })
+}
+
+async fn finish_with_parts<P: Ports>(
+    context: &Context<P>,
+    permitted: PermittedResolve,
+    mut usable: UsableCredential,
+) -> Result<(UsedCredential, Vec<DeferredTask>)> {
     let PermittedResolve { key, connection: before, mut auth_method, request, used_at, chosen_by, requested } =
         permitted;
     let now = context.now();
@@ -247,7 +286,7 @@ async fn finish<P: Ports>(
         resolved.credential_version = version_for_requested(&connection);
     }
     resolved.requested_id = requested;
-    Ok(ResolveResult { resolved, deferred: after })
+    Ok((UsedCredential { resolved, connection, auth_method, credential }, after))
 }
 
 struct UsableCredential {

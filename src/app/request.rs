@@ -22,10 +22,30 @@ use crate::secret::Secret;
 pub enum OutboundMethod {
     /// GET
     Get,
+    /// HEAD
+    Head,
     /// POST
     Post,
+    /// PUT
+    Put,
+    /// PATCH
+    Patch,
     /// DELETE
     Delete,
+}
+
+impl OutboundMethod {
+    /// The method's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
 }
 
 /// How a credential is sent in requests to the app.
@@ -101,6 +121,21 @@ impl RequestTemplate {
             }
             None => Ok(headers),
         }
+    }
+
+    /// Whether a header has a value of the connection, such as its credential. Names are compared without case.
+    pub fn fills_header(&self, name: &str) -> bool {
+        let is_filled = |(known, template): (&String, &Template)| {
+            known.eq_ignore_ascii_case(name) && template.placeholders().next().is_some()
+        };
+        self.basic.is_some() && name.eq_ignore_ascii_case("authorization") || self.headers.iter().any(is_filled)
+    }
+
+    /// The same for a parameter.
+    pub fn fills_query(&self, name: &str) -> bool {
+        self.query
+            .iter()
+            .any(|(known, template)| known.eq_ignore_ascii_case(name) && template.placeholders().next().is_some())
     }
 
     pub(super) fn placeholders(&self) -> impl Iterator<Item = &str> {

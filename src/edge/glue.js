@@ -93,6 +93,78 @@ export function response(status, headers, id, body) {
   return answer;
 }
 
+// Bodies that pass through. A body is named by what carries it: a request, a response, or its bytes if it was kept.
+
+/** All headers of a request, as `name:value` lines. */
+export const allHeaderLines = (request) => headerLinesOf(request.headers);
+
+function headerLinesOf(headers) {
+  let lines = "";
+  for (const [name, value] of headers) lines += `${lines === "" ? "" : "\n"}${name}:${value}`;
+  return lines;
+}
+
+const bodyOf = (carrier) => (carrier instanceof ArrayBuffer ? carrier : (carrier?.body ?? null));
+
+export const keepBody = (carrier, settle, number) => follow(carrier.arrayBuffer(), settle, number);
+
+export const discard = (carrier) => void bodyOf(carrier)?.cancel?.().catch(() => {});
+
+/** The same bytes, broken off where they are more than the limit. Only where no length is known: it costs time for each chunk. */
+function limited(body, limit, over) {
+  let size = 0;
+  const counter = new TransformStream({
+    transform(chunk, controller) {
+      size += chunk.byteLength;
+      if (size <= limit) return controller.enqueue(chunk);
+      over?.();
+      throw new RangeError("too large");
+    },
+  });
+  return body.pipeThrough(counter);
+}
+
+/**
+ * Sends a request: settles with the response once its headers are there, or with the text "timeout" or "too_large". Of the
+ * response's body nothing is read, and nothing is decoded.
+ */
+export const pass = (url, method, headerLines, carrier, length, limit, milliseconds, settle, number) =>
+  follow(sendThrough(url, method, headerLines, carrier, length, limit, milliseconds), settle, number);
+
+async function sendThrough(url, method, headerLines, carrier, length, limit, milliseconds) {
+  const headers = new Headers();
+  for (const line of headerLines.split("\n")) {
+    const colon = line.indexOf(":");
+    headers.append(line.slice(0, colon), line.slice(colon + 1));
+  }
+  let isTooLarge = false;
+  let body = bodyOf(carrier);
+  if (body !== null && length < 0) body = limited(body, limit, () => (isTooLarge = true));
+  try {
+    const signal = AbortSignal.timeout(milliseconds);
+    return await fetch(url, { method, headers, body, signal, redirect: "manual", encodeResponseBody: "manual" });
+  } catch (error) {
+    if (isTooLarge) return "too_large";
+    if (error?.name === "TimeoutError") return "timeout";
+    throw error;
+  }
+}
+
+/** A response as lines: its status, "body" if it has one, then its headers. */
+export const responseLines = (response) => `${response.status}\n${response.body === null ? "" : "body"}\n${headerLinesOf(response.headers)}`;
+
+/** An answer with the body of an app's response. */
+export function passedResponse(status, headerLines, id, carrier, isCounted, limit) {
+  const headers = new Headers({ "x-request-id": id });
+  for (const line of headerLines.split("\n")) {
+    const colon = line.indexOf(":");
+    headers.append(line.slice(0, colon), line.slice(colon + 1));
+  }
+  const given = bodyOf(carrier);
+  const body = given !== null && isCounted ? limited(given, limit) : given;
+  return new Response(body, { status, headers, encodeBody: "manual" });
+}
+
 /**
  * Runs statements in one transaction. Values are JSON: one list for each statement. So is what comes out; the rows of a
  * statement share the names of their columns.

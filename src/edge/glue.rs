@@ -20,6 +20,42 @@ extern "C" {
     #[wasm_bindgen(catch)]
     pub(super) fn response(status: u16, headers: &str, id: &str, body: &str) -> Result<Response, JsValue>;
 
+    #[wasm_bindgen(js_name = allHeaderLines)]
+    pub(super) fn all_header_lines(request: &Request) -> String;
+
+    /// Settles with the bytes.
+    #[wasm_bindgen(js_name = keepBody)]
+    pub(super) fn keep_body(carrier: &JsValue, settle: &Function, number: u32);
+
+    /// Settles with the response, or with a text where it is known why there is none. A negative length is not known.
+    #[expect(clippy::too_many_arguments, reason = "one crossing")]
+    pub(super) fn pass(
+        url: &str,
+        method: &str,
+        headers: &str,
+        carrier: &JsValue,
+        length: f64,
+        limit: f64,
+        milliseconds: u32,
+        settle: &Function,
+        number: u32,
+    );
+
+    #[wasm_bindgen(js_name = responseLines)]
+    pub(super) fn response_lines(response: &JsValue) -> String;
+
+    pub(super) fn discard(carrier: &JsValue);
+
+    #[wasm_bindgen(catch, js_name = passedResponse)]
+    pub(super) fn passed_response(
+        status: u16,
+        headers: &str,
+        id: &str,
+        carrier: &JsValue,
+        is_counted: bool,
+        limit: f64,
+    ) -> Result<Response, JsValue>;
+
     /// Settles with a text, or with undefined where it takes too long.
     pub(super) fn cached(
         namespace: &JsValue,

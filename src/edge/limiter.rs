@@ -15,6 +15,7 @@ pub(crate) struct RateLimiterBindings {
     failed_authentication: Option<Binding>,
     calls: Option<Binding>,
     costly_calls: Option<Binding>,
+    proxied_requests: Option<Binding>,
 }
 
 impl RateLimiterBindings {
@@ -24,6 +25,7 @@ impl RateLimiterBindings {
             failed_authentication: binding(RateLimit::FailedAuthentication),
             calls: binding(RateLimit::Calls),
             costly_calls: binding(RateLimit::CostlyCalls),
+            proxied_requests: binding(RateLimit::ProxiedRequests),
         }
     }
 }
@@ -34,6 +36,7 @@ impl RateLimiter for RateLimiterBindings {
             RateLimit::FailedAuthentication => &self.failed_authentication,
             RateLimit::Calls => &self.calls,
             RateLimit::CostlyCalls => &self.costly_calls,
+            RateLimit::ProxiedRequests => &self.proxied_requests,
         };
         let Some(binding) = binding else { return true };
         let answer = with_timeout(&SystemClock, LONGEST_WAIT, binding.limit(key.to_owned())).await;

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use super::Call;
+use crate::audit::EventType;
 use crate::audit_log;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
@@ -44,6 +45,26 @@ pub(super) fn write_issued_credential<P: Ports>(
     request: Option<&ResolveRequest>,
     resolved: &ResolvedCredential,
 ) -> Result<Option<DeferredTask>> {
+    write_use(context, call, EventType::CredentialReturned, request, resolved)
+}
+
+/// Logs a request that passes through to an app, with a credential that the caller does not get.
+pub(super) fn write_proxied_request<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    request: &ResolveRequest,
+    resolved: &ResolvedCredential,
+) -> Result<Option<DeferredTask>> {
+    write_use(context, call, EventType::RequestProxied, Some(request), resolved)
+}
+
+fn write_use<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    event: EventType,
+    request: Option<&ResolveRequest>,
+    resolved: &ResolvedCredential,
+) -> Result<Option<DeferredTask>> {
     let (workflow, step) =
         (request.and_then(|request| request.workflow.as_deref()), request.and_then(|request| request.step.as_deref()));
     let fields = json!({
@@ -55,8 +76,8 @@ pub(super) fn write_issued_credential<P: Ports>(
         "source": resolved.source,
         "request": call.request.id,
     });
-    context.log("info", "credential_returned", &without_nulls(fields));
-    audit_log::event_of_issued_credential(context, &call.presented_key()?.id, request, resolved)
+    context.log("info", event.as_str(), &without_nulls(fields));
+    audit_log::event_of_issued_credential(context, &call.presented_key()?.id, event, request, resolved)
 }
 
 /// Logs a person who was signed in.

@@ -36,6 +36,9 @@ fn rate_limited_error(limit: RateLimit, seconds: i64) -> Error {
             "Too many wrong credentials came from this address. Wait as long as Retry-After says, then send the right one."
         }
         RateLimit::Calls => "This key makes too many calls. Wait for Retry-After, then call less often.",
+        RateLimit::ProxiedRequests => {
+            "Too many requests go through this connection. Wait for Retry-After, then send fewer."
+        }
         RateLimit::CostlyCalls => {
             "Too many calls that create something or send a request to an app. Wait for Retry-After, then call less often."
         }
@@ -51,7 +54,7 @@ fn rate_limited_error(limit: RateLimit, seconds: i64) -> Error {
 fn presented_credential<'a>(route: &RouteEntry, call: &Call<'a>) -> Option<&'a str> {
     match route.auth {
         RequiredAuth::Operator => call.request.bearer_token(),
-        RequiredAuth::Key(_) | RequiredAuth::KeyInHandler => {
+        RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_) => {
             call.request.bearer_token().filter(|_| call.presented_key.is_some())
         }
         RequiredAuth::Browser if route.path.ends_with("/{token}") => call.request.path.rsplit('/').next(),
@@ -179,7 +182,7 @@ pub(super) fn count_call<P: Ports>(
     response: &mut Response,
 ) {
     let RouteMatch::Matched { route: line, .. } = found else { return };
-    if !matches!(line.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler)
+    if !matches!(line.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_))
         || matches!(response.status, 401 | 429 | 500..)
     {
         return;

@@ -43,6 +43,7 @@ pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
         ErrorCode::CredentialRejected => (422, "The app did not accept the credential"),
         ErrorCode::InvalidRequest => (422, "Invalid request"),
         ErrorCode::RateLimited => (429, "Too many calls"),
+        ErrorCode::AppResponseRefused => (502, "The app's answer does not pass"),
         ErrorCode::AppUnavailable => (503, "The app is unavailable"),
         ErrorCode::RefreshInProgress => (503, "A refresh is in progress"),
         ErrorCode::Misconfigured => (503, "The installation is misconfigured"),
@@ -139,6 +140,10 @@ fn add_hint_headers(mut response: Response, error: &Error) -> Response {
     // draft-ietf-httpapi-ratelimit-headers: a quota and its window in seconds.
     if let Some(limit) = error.hints.rate_limit {
         let policy = format!("\"{}\";q={};w={}", limit.as_str(), limit.quota(), limit.seconds());
+        response = response.with_header("ratelimit-policy", policy);
+    }
+    if let Some(most) = error.hints.most_at_once {
+        let policy = format!("\"proxied-at-once\";q={most};qu=\"concurrent-requests\"");
         response = response.with_header("ratelimit-policy", policy);
     }
     if error.code == ErrorCode::Unauthorized {

@@ -16,7 +16,7 @@ use super::responses::{
 };
 use super::{
     Call, Method, Response, apps, connection_settings, connections, connections_page, credentials, defaults, events,
-    flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people, provider_sign_in, replacements,
+    flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people, provider_sign_in, proxy, replacements,
     resolving, sessions, setup, sign_in, workflows,
 };
 use crate::app::AppId;
@@ -41,8 +41,8 @@ pub enum RequiredAuth {
     Operator,
     /// A key with this scope (`None`: any key).
     Key(Option<KeyScope>),
-    /// A key with the scope `resolve`, which the use case checks itself, in its own round trip.
-    KeyInHandler,
+    /// A key with this scope, which the use case checks itself, in its own round trip.
+    KeyInHandler(KeyScope),
     /// Any browser. A form must be our own.
     Browser,
     /// A signed-in person with one of these roles. A form must be of their session.
@@ -54,7 +54,7 @@ pub enum RequiredAuth {
 pub struct RouteEntry {
     /// The method.
     pub method: Method,
-    /// The path. `{…}` is one segment.
+    /// The path. `{…}` is one segment, but for `{path}` at its end.
     pub path: &'static str,
     /// Who may call.
     pub auth: RequiredAuth,
@@ -145,8 +145,13 @@ macro_rules! routes {
     };
 }
 
-use RequiredAuth::{Browser, KeyInHandler, Operator, Public, User};
+use RequiredAuth::{Browser, Operator, Public, User};
 use RequiredRole::{Member, OwnerOrAdmin};
+
+/// Checked by the handler.
+const RESOLVER: RequiredAuth = RequiredAuth::KeyInHandler(KeyScope::Resolve);
+/// Checked by the handler.
+const PROXY: RequiredAuth = RequiredAuth::KeyInHandler(KeyScope::Proxy);
 
 const fn key_with_scope(scope: KeyScope) -> RequiredAuth {
     RequiredAuth::Key(Some(scope))
@@ -190,8 +195,8 @@ routes! {
     Put    "/v1/apps/{app}/default"                       key_with_scope(KeyScope::ConnectionsWrite),Change App          => PutDefault(defaults::PutDefaultInput) -> ChangedDefaultResponse = defaults::put_default;
     Delete "/v1/apps/{app}/default"                       key_with_scope(KeyScope::ConnectionsWrite),Change App          => DeleteDefault -> ChangedDefaultResponse = defaults::delete_default;
     Get    "/v1/defaults"                                 key_with_scope(KeyScope::ConnectionsRead), List   Connection   => ListDefaults -> ListResponse<DefaultResponse> = defaults::list_defaults;
-    Post   "/v1/resolve"                                  KeyInHandler,                      Use    Connection   => ResolveByApp(resolving::ResolveByAppInput) -> ResolvedCredentialResponse = resolving::resolve_by_app;
-    Post   "/v1/resolve/batch"                            KeyInHandler,                      Use    Connection   => ResolveBatch(resolving::ResolveBatchInput) -> resolving::ResolveBatchResponse = resolving::resolve_batch;
+    Post   "/v1/resolve"                                  RESOLVER,                          Use    Connection   => ResolveByApp(resolving::ResolveByAppInput) -> ResolvedCredentialResponse = resolving::resolve_by_app;
+    Post   "/v1/resolve/batch"                            RESOLVER,                          Use    Connection   => ResolveBatch(resolving::ResolveBatchInput) -> resolving::ResolveBatchResponse = resolving::resolve_batch;
 
     // Connections
     Get    "/v1/connections"                              key_with_scope(KeyScope::ConnectionsRead), List   Connection   => ListConnections -> ListResponse<ConnectionResponse> = connections::list_connections;
@@ -201,13 +206,20 @@ routes! {
     Patch  "/v1/connections/{connection}"                 key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => UpdateConnection(connections::UpdateConnectionInput) -> UpdatedConnectionResponse = connections::update_connection;
     Delete "/v1/connections/{connection}"                 key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => DeleteConnection -> DisconnectedResponse = connections::delete_connection;
     Post   "/v1/connections/{connection}/check"           key_with_scope(KeyScope::ConnectionsWrite),Use    Connection   => CheckConnection -> CheckedConnectionResponse = connections::check_connection;
-    Post   "/v1/connections/{connection}/resolve"         KeyInHandler,                      Use    Connection   => ResolveConnection(ResolveRequest) -> ResolvedCredentialResponse = connections::resolve_connection;
+    Post   "/v1/connections/{connection}/resolve"         RESOLVER,                          Use    Connection   => ResolveConnection(ResolveRequest) -> ResolvedCredentialResponse = connections::resolve_connection;
     Post   "/v1/connections/{connection}/report"          key_with_scope(KeyScope::Resolve),         Use    Connection   => ReportRefusedToken(resolving::ReportInput) -> ResolvedCredentialResponse = resolving::report_refused_token;
     Post   "/v1/connections/{connection}/replace"         key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => ReplaceConnection(replacements::ReplaceConnectionInput) -> ReplacementResponse = replacements::replace_connection;
     Delete "/v1/connections/{connection}/replace"         key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => UndoReplacement -> ReplacementResponse = replacements::undo_replacement;
     Delete "/v1/connections/{connection}/step-changes"    key_with_scope(KeyScope::ConnectionsWrite),Change Connection   => AcknowledgeStepChanges -> AcknowledgedResponse = replacements::acknowledge_step_changes;
     Get    "/v1/connections/{connection}/uses"            key_with_scope(KeyScope::ConnectionsRead), Read   Connection   => ListConnectionUses -> ListResponse<Use> = connections::list_connection_uses;
     Get    "/v1/connections/{connection}/events"          key_with_scope(KeyScope::Events),          Read   Connection   => ListConnectionEvents -> ListResponse<Event> = connections::list_connection_events;
+
+    // The proxy. What a method does is the app's business.
+    Get    "/v1/connections/{connection}/proxy/{path}"    PROXY,                             Use    Connection   => ProxyGet = proxy::prepare;
+    Post   "/v1/connections/{connection}/proxy/{path}"    PROXY,                             Use    Connection   => ProxyPost = proxy::prepare;
+    Put    "/v1/connections/{connection}/proxy/{path}"    PROXY,                             Use    Connection   => ProxyPut = proxy::prepare;
+    Patch  "/v1/connections/{connection}/proxy/{path}"    PROXY,                             Use    Connection   => ProxyPatch = proxy::prepare;
+    Delete "/v1/connections/{connection}/proxy/{path}"    PROXY,                             Use    Connection   => ProxyDelete = proxy::prepare;
 
     // Workflows
     Get    "/v1/workflows"                                key_with_scope(KeyScope::ConnectionsRead), List   Workflow     => ListWorkflows -> ListResponse<WorkflowResponse> = workflows::list_workflows;
@@ -324,12 +336,17 @@ impl RouteMatch {
     }
 }
 
-/// Segments are compared as sent: ids and tokens have no character that would be escaped.
+/// Segments are compared as sent: ids and tokens have no character that would be escaped. `{path}` takes all that is left.
 fn match_path(pattern: &str, path: &str) -> Option<Vec<String>> {
     let mut params = Vec::new();
     let (mut pattern, mut path) = (pattern.split('/'), path.split('/'));
     loop {
         match (pattern.next(), path.next()) {
+            (Some("{path}"), Some(first)) => {
+                let rest: Vec<_> = std::iter::once(first).chain(path).collect();
+                params.push(rest.join("/"));
+                return Some(params);
+            }
             (None, None) => return Some(params),
             (Some(expected), Some(segment)) if expected.starts_with('{') && !segment.is_empty() => {
                 params.push(segment.to_owned());
@@ -373,19 +390,37 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_passes_through_keeps_all_of_its_path() {
+        for (path, rest) in [("", ""), ("me", "me"), ("a/b%2Fc//", "a/b%2Fc//"), ("/x", "/x")] {
+            let path = format!("/v1/connections/con_1/proxy/{path}");
+            let RouteMatch::Matched { route, path_params } = match_route(Method::Head, &path) else { panic!("{path}") };
+            assert_eq!((route.handler, path_params), (Handler::ProxyGet, vec!["con_1".to_owned(), rest.to_owned()]));
+        }
+        assert!(matches!(match_route(Method::Get, "/v1/connections/con_1/proxy"), RouteMatch::NoMatch));
+    }
+
+    #[test]
     fn every_route_declares_its_resource_and_action() {
         for line in ROUTES {
             let shows = matches!(line.action, Action::List | Action::Read);
             // A page that prepares a change is for those who may make the change.
             let prepares = line.is_page() && matches!(line.action, Action::Change | Action::Create | Action::Use);
-            assert_eq!(line.method == Method::Get, shows || line.method == Method::Get && prepares, "{}", line.path);
+            // What a request does that passes through is the app's business.
+            if !proxy::is_proxied(line.handler) {
+                assert_eq!(
+                    line.method == Method::Get,
+                    shows || line.method == Method::Get && prepares,
+                    "{}",
+                    line.path
+                );
+            }
             let named = line.path.split('/').find_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
             let about: &[Resource] = match named {
                 None => {
                     let one = matches!(line.action, Action::List | Action::Create);
                     let own = matches!(line.resource, Resource::Installation | Resource::Workspace | Resource::Session);
                     // Its body names it.
-                    let by_body = line.auth == RequiredAuth::KeyInHandler;
+                    let by_body = line.auth == RESOLVER;
                     assert!(one || own || by_body, "{} names nothing", line.path);
                     continue;
                 }

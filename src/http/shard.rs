@@ -25,7 +25,7 @@ pub(super) fn of_request<P: Ports>(
         RouteMatch::Matched { route, path_params } => {
             let param = path_params.first().map(String::as_str);
             match route.auth {
-                RequiredAuth::Key(_) | RequiredAuth::KeyInHandler => key.map(|key| key.id.shard()),
+                RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_) => key.map(|key| key.id.shard()),
                 RequiredAuth::Operator => param.and_then(WorkspaceId::parse).map(|id| id.shard()),
                 RequiredAuth::Browser => param.and_then(of_param).or_else(session),
                 RequiredAuth::User(_) => session(),

@@ -126,7 +126,7 @@ async fn permit_item<P: Ports>(
     {
         request.expect.environment = Some(asked);
     }
-    permit(context, presented, data, None, item.request)
+    permit(context, presented, KeyScope::Resolve, data, None, item.request)
 }
 
 /// Why an app leads to no connection. It is asked after the refusal is certain, so that a resolve that succeeds does not

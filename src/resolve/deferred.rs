@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::cache_entries::{self, CacheWrite};
-use super::{CredentialPayload, ResolveRequest};
+use super::{CredentialPayload, ResolveRequest, report};
 use crate::caller::{ApiKey, PresentedKey};
 use crate::connection::{ChosenBy, Connection};
 use crate::context::Context;
@@ -22,6 +22,8 @@ pub enum DeferredTask {
     RecordUses(Vec<NewUse>),
     /// Write the answer to the cache.
     WriteCacheEntry(Box<CacheWrite>),
+    /// Check a connection whose credential the app has refused.
+    CheckRefused(Box<Connection>),
     /// Count the call of a valid key.
     CountCall(PresentedKey),
     /// Write a line of the audit log.
@@ -41,6 +43,7 @@ impl DeferredTask {
             Self::Refresh(id) => id.shard(),
             Self::RecordUses(uses) => uses.first().map_or(Shard::FIRST, |one| one.connection.shard()),
             Self::WriteCacheEntry(write) => write.shard(),
+            Self::CheckRefused(connection) => connection.id.shard(),
             // It reads no database.
             Self::CountCall(_) => Shard::FIRST,
             Self::WriteEvent { shard, .. } => *shard,
@@ -108,6 +111,7 @@ pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
         }
         DeferredTask::RecordUses(uses) => record_uses(context, uses).await,
         DeferredTask::WriteCacheEntry(copy) => cache_entries::write_entries(context, &copy).await,
+        DeferredTask::CheckRefused(connection) => report::check_refused(context, &connection).await,
         DeferredTask::CountCall(key) => count_call(context, &key).await,
         DeferredTask::WriteEvent { statement, .. } => write_event(context, statement).await,
     }

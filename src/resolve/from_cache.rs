@@ -12,7 +12,7 @@ use super::{
 };
 use crate::authorize;
 use crate::cache::MAX_TTL;
-use crate::caller::{ApiKey, PresentedKey};
+use crate::caller::{ApiKey, KeyScope, PresentedKey};
 use crate::connection::{ChosenBy, ConnectionStatus, MIN_USABLE_TTL, TokenLifetime};
 use crate::context::Context;
 use crate::error::Result;
@@ -43,7 +43,7 @@ pub(super) async fn resolve_from_cache<P: Ports>(
         return Ok(None);
     }
     let visible = entry.workspace == key.workspace.as_str()
-        && authorize::check_resolve(&key, id, &cached.app, cached.environment).is_ok();
+        && authorize::check_resolve(&key, KeyScope::Resolve, id, &cached.app, cached.environment).is_ok();
     let policy = cached.policy(id);
     let life = TokenLifetime {
         issued_at: Timestamp::from_unix(cached.since),

@@ -5,6 +5,7 @@
 //! the app decides.
 
 use super::{ResolvePolicy, ResolveRequest, check_policy, credential_version, version_for_requested};
+use crate::connection::Connection;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::on_demand_check;
@@ -21,6 +22,19 @@ pub enum ReportedStatus {
     Unauthorized,
     /// 403: it is, and is not allowed to do what was asked.
     Forbidden,
+}
+
+async fn take_report<P: Ports>(context: &Context<P>, connection: &Connection) -> Result<bool> {
+    Ok(connections::take_report(context.db(), connection, REPORT_INTERVAL, context.now()).await?)
+}
+
+/// Checks a connection whose credential the app has just refused and that nothing can refresh, under the same limit.
+pub(super) async fn check_refused<P: Ports>(context: &Context<P>, connection: &Connection) {
+    match take_report(context, connection).await {
+        Ok(false) => {}
+        Ok(true) => drop(on_demand_check::run(context, &connection.workspace, &connection.id).await),
+        Err(error) => context.log_cause(&error),
+    }
 }
 
 /// Does what a report asks for, and waits for its end. A report about another version of the credential causes nothing:
@@ -44,7 +58,7 @@ pub async fn act_on_report<P: Ports>(
     check_policy(context, &ResolvePolicy::of(connection), request)?;
     let is_current = version == version_for_requested(connection)
         || answering.is_none() && version == credential_version(connection.generation, connection.version);
-    if !is_current || !connections::take_report(context.db(), connection, REPORT_INTERVAL, context.now()).await? {
+    if !is_current || !take_report(context, connection).await? {
         return Ok(());
     }
     match status {

@@ -163,6 +163,8 @@ pub fn insert_if_changed(insert: Statement) -> Statement {
 pub struct NewRead<'a> {
     /// The id of the line.
     pub id: EventId,
+    /// What was done with the credential.
+    pub event: EventType,
     /// When.
     pub at: Timestamp,
     /// The key.
@@ -181,7 +183,7 @@ pub struct NewRead<'a> {
     pub origin: &'a RequestOrigin,
 }
 
-/// The statement that writes that a credential was handed out.
+/// The statement that writes that a credential was handed out, or used for a caller.
 pub fn insert_read(new: &NewRead<'_>) -> Statement {
     sql!(
         INSERT_READ,
@@ -189,7 +191,7 @@ pub fn insert_read(new: &NewRead<'_>) -> Statement {
         new.connection,
         new.at,
         &new.id,
-        EventType::CredentialReturned.as_str(),
+        new.event.as_str(),
         Actor::Key(new.key.clone()).to_string(),
         new.source,
         new.workflow,

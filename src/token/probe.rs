@@ -59,7 +59,7 @@ pub fn read_probe_response(
     match answer {
         Ok(inbound) => probe_outcome(auth_method, probe, inbound, tolerant::parse(&inbound.body).as_ref(), now),
         Err(HttpError::Timeout | HttpError::Network) => ProbeOutcome::Unavailable { retry_after: None },
-        Err(HttpError::TooLarge) => ProbeOutcome::Inconclusive,
+        Err(HttpError::TooLarge | HttpError::RequestTooLarge) => ProbeOutcome::Inconclusive,
         Err(HttpError::NotPermitted) => ProbeOutcome::NotSent,
     }
 }

@@ -64,7 +64,7 @@ pub fn read_token_response(
         Ok(inbound) => inbound,
         Err(HttpError::Timeout) => return ambiguous_response("timeout"),
         Err(HttpError::Network) => return ambiguous_response("network_error"),
-        Err(HttpError::TooLarge) => return ambiguous_response("body_too_large"),
+        Err(HttpError::TooLarge | HttpError::RequestTooLarge) => return ambiguous_response("body_too_large"),
         // Nothing was sent, so the result is certain.
         Err(HttpError::NotPermitted) => {
             let code = DESTINATION_CHANGED.to_owned();

@@ -42,11 +42,12 @@ enum ExpectedAccess {
     Missing,
 }
 
-const KEY_VARIANTS: [KeyVariant; 14] = [
+const KEY_VARIANTS: [KeyVariant; 15] = [
     KeyVariant::Unlimited,
     KeyVariant::OneScope(KeyScope::ConnectionsRead),
     KeyVariant::OneScope(KeyScope::ConnectionsWrite),
     KeyVariant::OneScope(KeyScope::Resolve),
+    KeyVariant::OneScope(KeyScope::Proxy),
     KeyVariant::OneScope(KeyScope::Apps),
     KeyVariant::OneScope(KeyScope::Links),
     KeyVariant::OneScope(KeyScope::Keys),
@@ -62,7 +63,7 @@ const KEY_VARIANTS: [KeyVariant; 14] = [
 fn required_scope(line: &RouteEntry) -> Option<KeyScope> {
     match line.auth {
         RequiredAuth::Key(scope) => scope,
-        RequiredAuth::KeyInHandler => Some(KeyScope::Resolve),
+        RequiredAuth::KeyInHandler(scope) => Some(scope),
         RequiredAuth::Public | RequiredAuth::Operator | RequiredAuth::Browser | RequiredAuth::User(_) => None,
     }
 }
@@ -152,6 +153,7 @@ impl AccessFixture {
         }
         let listed = BTreeMap::from([
             ("connection", acme.clone()),
+            ("path", "me".to_owned()),
             ("workflow", "listed_workflow".to_owned()),
             ("app", "acme".to_owned()),
             ("link", link(&acme)),
@@ -163,6 +165,7 @@ impl AccessFixture {
         ]);
         let others = BTreeMap::from([
             ("connection", telegram.clone()),
+            ("path", "getMe".to_owned()),
             ("workflow", "unlisted_workflow".to_owned()),
             ("app", "telegram".to_owned()),
             ("link", link(&telegram)),
@@ -213,7 +216,7 @@ fn other_workspace_key(fixture: &Fixture) -> String {
 }
 
 fn routes_for_keys() -> impl Iterator<Item = &'static RouteEntry> {
-    ROUTES.iter().filter(|line| matches!(line.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler))
+    ROUTES.iter().filter(|line| matches!(line.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_)))
 }
 
 #[test]

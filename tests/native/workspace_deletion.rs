@@ -269,7 +269,9 @@ fn every_route_refuses_resources_of_a_deleted_workspace() {
         for address in addresses {
             let headers = match line.auth {
                 RequiredAuth::Public | RequiredAuth::Operator => continue,
-                RequiredAuth::Key(_) | RequiredAuth::KeyInHandler => vec![("authorization", format!("Bearer {key}"))],
+                RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_) => {
+                    vec![("authorization", format!("Bearer {key}"))]
+                }
                 RequiredAuth::Browser | RequiredAuth::User(_) => vec![("cookie", cookie.clone())],
             };
             let response = handle_request(&fixture, &request(line.method, &address, &headers, ""));

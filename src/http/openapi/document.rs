@@ -20,6 +20,8 @@ pub(super) struct Operation {
     description: Option<&'static str>,
     query: Vec<Value>,
     form: Option<Value>,
+    /// Whether its body passes through to an app.
+    passes_body: bool,
     answers: Vec<Answer>,
     /// The texts of statuses, in addition to those of every such route; or statuses that not every such route has.
     refusals: Vec<(u16, &'static str)>,
@@ -36,7 +38,16 @@ struct Answer {
 }
 
 pub(super) fn operation(tag: &'static str, summary: &'static str) -> Operation {
-    Operation { tag, summary, description: None, query: vec![], form: None, answers: vec![], refusals: vec![] }
+    Operation {
+        tag,
+        summary,
+        description: None,
+        query: vec![],
+        form: None,
+        passes_body: false,
+        answers: vec![],
+        refusals: vec![],
+    }
 }
 
 impl Operation {
@@ -64,6 +75,11 @@ impl Operation {
         Self { form: Some(schema), ..self }
     }
 
+    /// Its body may be of any type, and is the app's business.
+    pub(super) fn passes_body(self, passes_body: bool) -> Self {
+        Self { passes_body, ..self }
+    }
+
     pub(super) fn answers(mut self, status: u16, text: &'static str) -> Self {
         let mut headers = Map::new();
         if status == 303 {
@@ -77,9 +93,14 @@ impl Operation {
     }
 
     /// The last answer also has this header.
-    pub(super) fn with_header(mut self, name: &str, text: &str) -> Self {
+    pub(super) fn with_header(self, name: &str, text: &str) -> Self {
+        self.with_typed_header(name, text, &json!({ "type": "string" }))
+    }
+
+    /// The same with a schema.
+    pub(super) fn with_typed_header(mut self, name: &str, text: &str, schema: &Value) -> Self {
         if let Some(answer) = self.answers.last_mut() {
-            answer.headers.insert(name.into(), header(text, &json!({ "type": "string" })));
+            answer.headers.insert(name.into(), header(text, schema));
         }
         self
     }
@@ -164,7 +185,7 @@ fn security(auth: RequiredAuth) -> (Value, Option<KeyScope>) {
         RequiredAuth::Public => (json!([]), None),
         RequiredAuth::Operator => (json!([{ "operatorKey": [] }]), None),
         RequiredAuth::Key(scope) => (json!([{ "workspaceKey": [] }]), scope),
-        RequiredAuth::KeyInHandler => (json!([{ "workspaceKey": [] }]), Some(KeyScope::Resolve)),
+        RequiredAuth::KeyInHandler(scope) => (json!([{ "workspaceKey": [] }]), Some(scope)),
         RequiredAuth::Browser => (json!([{}, { "session": [] }]), None),
         RequiredAuth::User(_) => (json!([{ "session": [] }]), None),
     }
@@ -175,7 +196,8 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 }
 
 fn described(line: &RouteEntry, schemas: &mut Schemas) -> Value {
-    let Operation { tag, summary, description, query, form, answers, refusals } = operations::of(line.handler, schemas);
+    let Operation { tag, summary, description, query, form, passes_body, answers, refusals } =
+        operations::of(line.handler, schemas);
     let types = body_types(line.handler, schemas);
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
@@ -208,6 +230,9 @@ fn described(line: &RouteEntry, schemas: &mut Schemas) -> Value {
     };
     if let Some((content_type, schema)) = body {
         put("requestBody", request_body(content_type, &schema, schemas));
+    }
+    if passes_body {
+        put("requestBody", json!({ "description": "For the app, as it is.", "content": { "*/*": { "schema": {} } } }));
     }
     let mut all = Map::new();
     for answer in answers {
@@ -266,6 +291,7 @@ fn answered(line: &RouteEntry, answer: &Answer, response: Option<&Value>) -> Val
     let text = || json!({ "type": "string" });
     let content = match (answer.content_type, response) {
         (Some("application/json"), _) => Some(("application/json", json!({ "type": "object" }))),
+        (Some("*/*"), _) => Some(("*/*", json!({}))),
         (Some(other), _) => Some((other, text())),
         (None, Some(schema)) => Some(("application/json", schema.clone())),
         (None, None) if line.is_page() && !matches!(answer.status, 204 | 303) => Some(("text/html", text())),
@@ -287,7 +313,7 @@ fn usual_refusals(line: &RouteEntry, has_body: bool, has_query: bool) -> Vec<u16
     let mut all = match line.auth {
         RequiredAuth::Public => vec![],
         RequiredAuth::Operator => vec![401, 429, 500],
-        RequiredAuth::Key(_) | RequiredAuth::KeyInHandler => vec![401, 403, 429, 500],
+        RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_) => vec![401, 403, 429, 500],
         RequiredAuth::Browser => vec![500],
         RequiredAuth::User(_) => vec![401, 500],
     };
@@ -320,6 +346,7 @@ fn refusal_name(line: &RouteEntry, status: u16) -> String {
         422 => "Invalid",
         429 => "RateLimited",
         500 => "Internal",
+        502 => "AppResponseRefused",
         503 => "Unavailable",
         other => panic!("{}: no component describes {other}", line.path),
     };
@@ -343,6 +370,11 @@ fn parameters(schemas: &mut Schemas) -> Value {
         "workflow",
         "The workflow's name, as the resolves named it, with percent-encoding.",
         json!({ "type": "string", "minLength": 1, "maxLength": 128 }),
+    );
+    path(
+        "path",
+        "The path at the app, relative to its `base_url`, with all of its slashes. No dot segments, backslashes or hosts.",
+        json!({ "type": "string" }),
     );
     path("person", "The person's id, percent-encoded.", json!({ "type": "string", "minLength": 1 }));
     path("client", "The client's id.", schemas.request::<ClientId>());
@@ -379,6 +411,10 @@ fn parameters(schemas: &mut Schemas) -> Value {
             json!({ "type": "string" }),
         ),
     );
+    for (name, text, schema) in operations::proxy_headers(schemas) {
+        let shown = format!("X-Connections-{name}");
+        all.insert(name.to_lowercase().replace('-', "_"), parameter("header", &shown, text, schema));
+    }
     let mut query = |name: &str, text: &str, schema: Value| {
         all.insert(name.to_owned(), parameter("query", name, text, schema));
     };

@@ -7,9 +7,11 @@ use super::schemas::Schemas;
 use crate::app::{AppId, AuthMethodId};
 use crate::attention;
 use crate::environment::Environment;
+use crate::error::ErrorCode;
 use crate::http::responses::SessionType;
 use crate::http::routes::Handler;
 use crate::ids::{ApiKeyId, ConnectionId};
+use crate::proxy::ProxyOutcome;
 use crate::store::links::LinkState;
 
 /// The text for all routes.
@@ -85,6 +87,10 @@ pub(super) const REFUSALS: &[(&str, &str)] = &[
     ),
     ("BodyTooLarge", "`body_too_large`: the body is over 256 KB."),
     (
+        "AppResponseRefused",
+        "`app_response_refused`: the app answered, and its answer does not pass: it is over 100 MB, or its status is none of HTTP's. The app has acted on the request.",
+    ),
+    (
         "RateLimited",
         "`rate_limited`: too many calls, or too many wrong credentials from this address. Wait for `Retry-After` seconds.",
     ),
@@ -109,6 +115,53 @@ pub(super) const REFUSALS: &[(&str, &str)] = &[
 
 fn text() -> Value {
     json!({ "type": "string" })
+}
+
+/// The headers of a request to the proxy, by what follows `X-Connections-`.
+pub(super) fn proxy_headers(schemas: &mut Schemas) -> Vec<(&'static str, &'static str, Value)> {
+    vec![
+        ("Workflow", "The caller's workflow. Texts in these headers are percent-encoded UTF-8.", text()),
+        ("Step", "Its step.", text()),
+        ("Scopes", "Scopes that must be granted, with spaces between them.", text()),
+        (
+            "Min-Ttl",
+            "Seconds for which the token must be valid. Default: 60.",
+            json!({ "type": "integer", "minimum": 0, "maximum": 86400 }),
+        ),
+        (
+            "Retries",
+            "0: the request is not repeated after a 401. Default: 1.",
+            json!({ "type": "integer", "enum": [0, 1] }),
+        ),
+        ("Expect-App", "The app that the connection must be of.", schemas.request::<AppId>()),
+        ("Expect-Account", "The id of the account that it must be of.", text()),
+        ("Expect-Connection", "The connection that must answer.", schemas.request::<ConnectionId>()),
+        ("Expect-Environment", "The environment that it must be of.", schemas.request::<Environment>()),
+    ]
+}
+
+const PROXY: &str = "The request goes to the app's `base_url` and this path, with the query, the body and the headers of the caller, and with the credential as the app wants it. The caller does not get the credential. Bodies pass as streams, up to 100 MB each way; an exchange takes five minutes at most. If the app answers 401, the token is refreshed once, however many requests were refused, and the request is repeated once, if its body has a length of 256 KB at most. Redirects are not followed. Parameters or headers that would stand in the place of the credential are refused, and so are unknown `X-Connections-*` headers. The app's status and body come back as they are, with those of its headers that are about its answer. See docs/proxy.md in the repository.";
+
+/// A route of the proxy.
+fn proxied(summary: &'static str, passes_body: bool, schemas: &mut Schemas) -> Operation {
+    let outcome = json!({ "anyOf": [
+        { "type": "string", "enum": ProxyOutcome::ALL.map(ProxyOutcome::as_str) },
+        schemas.response::<ErrorCode>(),
+    ] });
+    let headers = proxy_headers(schemas).into_iter().map(|(name, ..)| name.to_lowercase().replace('-', "_"));
+    let operation = headers.fold(operation(CONNECTIONS, summary), |operation, name| operation.shared_query(&name));
+    operation
+        .about(PROXY)
+        .passes_body(passes_body)
+        .answers(200, "The app's answer, whatever its status is.")
+        .content_type("*/*")
+        .with_typed_header("X-Connections-Outcome", "`passed`: the app's answer. `refreshed`: the app refused the token, and this is its answer to the repeated request. `refused`: the app's 401; there is no newer credential. `refused_not_repeated`: the app's 401; the token is refreshed, and the request was not repeated: send it again. Any other value is the `code` of a problem of ours.", &outcome)
+        .refuses(403, "`insufficient_key_scope`: the key lacks `proxy`. `workflow_not_allowed`: the connection has a list of workflows, and this one is not on it.")
+        .refuses(409, "As for resolveConnection. `conflict`: the app's definition has no `base_url`, or it is the address of this installation. `addresses_changed`: the app has hosts by now that the credential was not given for.")
+        .refuses(413, "`body_too_large`: the body is over 100 MB.")
+        .refuses(429, "`rate_limited`: the key makes too many calls, or too many requests go through the connection, in a minute or at once (docs/limits.md in the repository). Nothing was sent to the app.")
+        .refuses(502, "")
+        .refuses(503, "As for resolveConnection. `app_unavailable` also if no answer came from the app: it may have acted.")
 }
 
 fn user_text() -> Value {
@@ -385,6 +438,11 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(403, "`insufficient_key_scope`: the key lacks `resolve`. `workflow_not_allowed`: the connection has a list of workflows, and this one is not on it.")
             .refuses(409, "`unexpected_connection`: `expect` does not match, with `actual`. `needs_reconnect`: only a person can repair it, with `reason` and `reconnect_url`. `awaiting_confirmation`: the embedding product has not confirmed the person yet. `missing_scopes`: with `missing_scopes` and `reconnect_url`. `client_misconfigured`: no valid token is left and the workspace's client cannot be used. `detail` says why, with `app_error` if the app refuses it and `reconnect_url` if a reconnect helps. `needs_reconnect` with the reason `client_replaced` if another client has replaced it. `conflict` also if an earlier version stored the app's definition and this version refuses it.")
             .refuses(503, "`app_unavailable`: the app did not refresh the token and no valid one is left; with `Retry-After`. If it refuses, or has failed three times, with `reconnect_url`. If it refuses, also with `app_error` (its own code, if it returned one) and `app_refuses_since`. `refresh_in_progress`: transient; with `Retry-After`. `database_unavailable`: with `Retry-After`. `misconfigured`."),
+        Handler::ProxyGet => proxied("Send a GET to the app", false, schemas),
+        Handler::ProxyPost => proxied("Send a POST to the app", true, schemas),
+        Handler::ProxyPut => proxied("Send a PUT to the app", true, schemas),
+        Handler::ProxyPatch => proxied("Send a PATCH to the app", true, schemas),
+        Handler::ProxyDelete => proxied("Send a DELETE to the app", true, schemas),
         Handler::ReportRefusedToken => operation(CONNECTIONS, "Report that the app refused a token")
             .about("For a caller whose request to the app was answered with 401 or 403. After 401 the token is refreshed, or the connection checked if nothing can be refreshed; after 403 it is checked. That happens only for the credential that is stored now, and once in 30 seconds for a connection, whoever reports. In all cases the answer is that of resolveConnection: repeat the request to the app if `credential_version` has changed.")
             .answers(200, "The credential as it is now.")

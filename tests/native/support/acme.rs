@@ -10,13 +10,16 @@ use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use connections::ports::{AppResponse, Http, HttpError, OutboundRequest, PermittedRequest};
+use connections::ports::{
+    AppResponse, Http, HttpError, OutboundRequest, PassingBody, PassingResponse, PermittedRequest,
+};
 use connections::secret::Secret;
 use futures_util::future::{Either, select};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::passing::{self, PassedRequests, TestBody};
 use super::recorder::{InvocationRecorder, Recorder};
 use super::runtime::Runtime;
 use super::small_ports::SubrequestBudget;
@@ -237,6 +240,8 @@ pub(crate) struct Acme {
     pub(crate) foreign_requests: RefCell<Vec<ForeignRequest>>,
     /// Other observers of outgoing requests.
     pub(crate) interceptor: RefCell<Option<Interceptor>>,
+    /// Requests that passed through.
+    pub(crate) passed: PassedRequests,
     /// Changes to the bytes of its responses, by path.
     body_edits: RefCell<BTreeMap<String, BodyEdit>>,
     /// Called with an account when we revoke its grants.
@@ -265,6 +270,7 @@ impl Acme {
             foreign_responder: RefCell::default(),
             foreign_requests: RefCell::default(),
             interceptor: RefCell::default(),
+            passed: PassedRequests::default(),
             body_edits: RefCell::default(),
             on_revoked: RefCell::default(),
             state: RefCell::default(),
@@ -783,6 +789,35 @@ pub(crate) struct HttpPort {
 }
 
 impl Http for HttpPort {
+    type Body = TestBody;
+
+    async fn pass(
+        &self,
+        request: PermittedRequest,
+        body: Option<&PassingBody<TestBody>>,
+    ) -> Result<PassingResponse<TestBody>, HttpError> {
+        if !self.budget.spend() {
+            return Err(HttpError::Network);
+        }
+        let passed = self.acme.passed.record(&request, body)?;
+        self.runtime.sleep(self.acme.latency_ms.get()).await;
+        if let Some(responder) = self.acme.passed.responder.borrow().as_ref() {
+            return responder(&passed);
+        }
+        let is_accepted = bearer_token(&request).is_some_and(|token| self.acme.accepts_access_token(token));
+        let (status, text) = if is_accepted { (200, r#"{"ok":true}"#) } else { (401, r#"{"error":"invalid_token"}"#) };
+        Ok(passing::answer(status, &[("content-type", "application/json")], text.as_bytes()))
+    }
+
+    async fn keep(&self, body: PassingBody<TestBody>) -> Result<PassingBody<TestBody>, HttpError> {
+        self.runtime.yield_now().await;
+        Ok(passing::keep(body))
+    }
+
+    fn discard(&self, _: PassingBody<TestBody>) {
+        self.acme.passed.discarded.set(self.acme.passed.discarded.get() + 1);
+    }
+
     async fn send(&self, request: PermittedRequest) -> Result<AppResponse, HttpError> {
         if !self.budget.spend() {
             return Err(HttpError::Network);

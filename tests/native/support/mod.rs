@@ -10,6 +10,7 @@ pub(crate) mod database;
 pub(crate) mod fixture;
 pub(crate) mod growth;
 pub(crate) mod limiter;
+pub(crate) mod passing;
 pub(crate) mod plans;
 pub(crate) mod recorder;
 pub(crate) mod runtime;
