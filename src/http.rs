@@ -154,7 +154,7 @@ pub enum Body {
     Bytes(Vec<u8>),
     /// It is over [`BODY_LIMIT`]. Reading has stopped.
     TooLarge,
-    /// It is not read, because the request passes through to an app ([`proxy::passes_body`]).
+    /// It is not read, because the request passes through to an app ([`routes::passes_body`]).
     Passing {
         /// Its length in bytes, if the caller names it; 0 if there is none.
         length: Option<u64>,

@@ -1,12 +1,11 @@
 //! Requests that pass through to an app.
 //!
 //! Owns the headers by which a caller says for whom it calls, and the form of the answer: which of its headers are ours. The
-//! body of such a request is not read ([`passes_body`]): the platform hands it over beside the request, and gets one back
+//! body of such a request is not read ([`super::routes::passes_body`]): the platform hands it over beside the request, and gets one back
 //! ([`pass`]).
 
 use percent_encoding::percent_decode_str;
 
-use super::routes::{Handler, RouteMatch, match_route};
 use super::{Body, Call, Method, Request, Response, access_log, authenticate_key, finish_response, problem};
 use crate::app::{AppId, OutboundMethod};
 use crate::authorize;
@@ -40,22 +39,6 @@ const KNOWN: [&str; 9] = [
 
 /// Answers come from our own address: whatever an app sends, a browser runs none of it.
 const CONTENT_POLICY: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
-
-/// Whether a request passes through, so that its body is not read and all of its headers are.
-pub fn passes_body(method: Method, path: &str) -> bool {
-    match match_route(method, path) {
-        RouteMatch::Matched { route, .. } => is_proxied(route.handler),
-        RouteMatch::WrongMethod { .. } | RouteMatch::NoMatch => false,
-    }
-}
-
-/// Whether a route passes requests through to an app, whose business their method, query and body are.
-pub(super) fn is_proxied(handler: Handler) -> bool {
-    matches!(
-        handler,
-        Handler::ProxyGet | Handler::ProxyPost | Handler::ProxyPut | Handler::ProxyPatch | Handler::ProxyDelete
-    )
-}
 
 /// Whether an answer is about an address of the proxy.
 pub(super) fn is_proxy_path(path: &str) -> bool {

@@ -336,6 +336,21 @@ impl RouteMatch {
     }
 }
 
+impl Handler {
+    /// Whether it passes requests through to an app, whose business their method, query and body are.
+    pub fn passes_through(self) -> bool {
+        matches!(self, Self::ProxyGet | Self::ProxyPost | Self::ProxyPut | Self::ProxyPatch | Self::ProxyDelete)
+    }
+}
+
+/// Whether a request passes through, so that its body is not read and all of its headers are.
+pub fn passes_body(method: Method, path: &str) -> bool {
+    match match_route(method, path) {
+        RouteMatch::Matched { route, .. } => route.handler.passes_through(),
+        RouteMatch::WrongMethod { .. } | RouteMatch::NoMatch => false,
+    }
+}
+
 /// Segments are compared as sent: ids and tokens have no character that would be escaped. `{path}` takes all that is left.
 fn match_path(pattern: &str, path: &str) -> Option<Vec<String>> {
     let mut params = Vec::new();
@@ -406,7 +421,7 @@ mod tests {
             // A page that prepares a change is for those who may make the change.
             let prepares = line.is_page() && matches!(line.action, Action::Change | Action::Create | Action::Use);
             // What a request does that passes through is the app's business.
-            if !proxy::is_proxied(line.handler) {
+            if !line.handler.passes_through() {
                 assert_eq!(
                     line.method == Method::Get,
                     shows || line.method == Method::Get && prepares,

@@ -5,17 +5,13 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use connections::app::{OutboundMethod, PreparedRequest};
+use connections::app::PreparedRequest;
 use connections::ports::OutboundRequest;
 use url::{Url, form_urlencoded};
 
 /// A request to be sent.
 pub(crate) fn format_request(request: &OutboundRequest) -> String {
-    let method = match request.method {
-        OutboundMethod::Get => "GET",
-        OutboundMethod::Post => "POST",
-        OutboundMethod::Delete => "DELETE",
-    };
+    let method = request.method.as_str();
     let mut text = format!("{method} {}", format_url(request.url.as_str()));
     let headers = request.headers.iter().filter(|(name, _)| name != "user-agent");
     text += &format_pairs(headers.map(|(name, value)| (name.as_str(), value.as_str())), format_header);

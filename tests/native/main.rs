@@ -40,6 +40,7 @@ mod outages;
 mod page_access;
 mod people;
 mod popups;
+mod proxy;
 mod queued_runs;
 mod quotas;
 mod refresh;
