@@ -68,14 +68,19 @@ const known = new Map();
 const MOST_KNOWN = 50;
 const OF_ONE_ANSWER = /^(?:set-cookie|location|etag):/m;
 
-function headersOf(lines) {
-  const found = known.get(lines);
-  if (found) return found;
+function readHeaders(lines) {
   const headers = new Headers();
   for (const line of lines.split("\n")) {
     const colon = line.indexOf(":");
     headers.append(line.slice(0, colon), line.slice(colon + 1));
   }
+  return headers;
+}
+
+function headersOf(lines) {
+  const found = known.get(lines);
+  if (found) return found;
+  const headers = readHeaders(lines);
   if (!OF_ONE_ANSWER.test(lines)) {
     if (known.size >= MOST_KNOWN) known.clear();
     known.set(lines, headers);
@@ -110,18 +115,50 @@ export const keepBody = (carrier, settle, number) => follow(carrier.arrayBuffer(
 
 export const discard = (carrier) => void bodyOf(carrier)?.cancel?.().catch(() => {});
 
-/** The same bytes, broken off where they are more than the limit. Only where no length is known: it costs time for each chunk. */
-function limited(body, limit, over) {
-  let size = 0;
-  const counter = new TransformStream({
-    transform(chunk, controller) {
-      size += chunk.byteLength;
-      if (size <= limit) return controller.enqueue(chunk);
-      over?.();
-      throw new RangeError("too large");
-    },
-  });
-  return body.pipeThrough(counter);
+/** Bytes that are moved at once where they are counted. */
+const PIECE = 65_536;
+
+/**
+ * The same bytes, up to the limit, for a body whose length nobody names. `fail` is told where they do not end well: there are
+ * more, or they break off. Whoever receives them has to break off too, because an end in chunks looks like any other end.
+ */
+function limited(body, limit, fail) {
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  move(readerOf(body), writer, limit).catch((error) => fail(error, writer));
+  return readable;
+}
+
+/** Reads into one piece of memory again and again, where the body can. */
+function readerOf(body) {
+  try {
+    const reader = body.getReader({ mode: "byob" });
+    let piece = new ArrayBuffer(PIECE);
+    return {
+      read: () => reader.read(new Uint8Array(piece)),
+      written: ({ buffer }) => (piece = buffer),
+      cancel: (error) => reader.cancel(error),
+    };
+  } catch {
+    const reader = body.getReader();
+    return { read: () => reader.read(), written: () => {}, cancel: (error) => reader.cancel(error) };
+  }
+}
+
+async function move(reader, writer, limit) {
+  try {
+    for (let size = 0; ; ) {
+      const { value, done } = await reader.read();
+      if (done) return await writer.close();
+      size += value.byteLength;
+      if (size > limit) throw new RangeError("too large");
+      await writer.write(value);
+      reader.written(value);
+    }
+  } catch (error) {
+    reader.cancel(error).catch(() => {});
+    throw error;
+  }
 }
 
 /**
@@ -132,19 +169,16 @@ export const pass = (url, method, headerLines, carrier, length, limit, milliseco
   follow(sendThrough(url, method, headerLines, carrier, length, limit, milliseconds), settle, number);
 
 async function sendThrough(url, method, headerLines, carrier, length, limit, milliseconds) {
-  const headers = new Headers();
-  for (const line of headerLines.split("\n")) {
-    const colon = line.indexOf(":");
-    headers.append(line.slice(0, colon), line.slice(colon + 1));
-  }
-  let isTooLarge = false;
+  const broken = new AbortController();
   let body = bodyOf(carrier);
-  if (body !== null && length < 0) body = limited(body, limit, () => (isTooLarge = true));
+  // An app that gets no end of the request does not take what it has for all of it.
+  if (body !== null && length < 0) body = limited(body, limit, (error) => broken.abort(error));
+  const signal = AbortSignal.any([AbortSignal.timeout(milliseconds), broken.signal]);
   try {
-    const signal = AbortSignal.timeout(milliseconds);
+    const headers = readHeaders(headerLines);
     return await fetch(url, { method, headers, body, signal, redirect: "manual", encodeResponseBody: "manual" });
   } catch (error) {
-    if (isTooLarge) return "too_large";
+    if (broken.signal.reason instanceof RangeError) return "too_large";
     if (error?.name === "TimeoutError") return "timeout";
     throw error;
   }
@@ -155,13 +189,10 @@ export const responseLines = (response) => `${response.status}\n${response.body 
 
 /** An answer with the body of an app's response. */
 export function passedResponse(status, headerLines, id, carrier, isCounted, limit) {
-  const headers = new Headers({ "x-request-id": id });
-  for (const line of headerLines.split("\n")) {
-    const colon = line.indexOf(":");
-    headers.append(line.slice(0, colon), line.slice(colon + 1));
-  }
+  const headers = readHeaders(headerLines);
+  headers.set("x-request-id", id);
   const given = bodyOf(carrier);
-  const body = given !== null && isCounted ? limited(given, limit) : given;
+  const body = given !== null && isCounted ? limited(given, limit, (error, writer) => writer.abort(error).catch(() => {})) : given;
   return new Response(body, { status, headers, encodeBody: "manual" });
 }
 
