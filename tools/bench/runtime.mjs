@@ -10,7 +10,7 @@ export const PUBLIC_URL = "http://localhost:8787";
 
 /** The quotas of wrangler.toml would refuse a benchmark's calls after some seconds. */
 const NO_QUOTA = { limit: 1_000_000_000, period: 60 };
-const LIMITS = ["FAILED_AUTHENTICATION_LIMIT", "CALL_LIMIT", "COSTLY_CALL_LIMIT"];
+const LIMITS = ["FAILED_AUTHENTICATION_LIMIT", "CALL_LIMIT", "COSTLY_CALL_LIMIT", "PROXIED_REQUEST_LIMIT"];
 
 /** The Workers that can be started. `bare-` Workers are files of tools/bench/bare/; `other` is a build in another folder. */
 const WORKERS = {
@@ -24,6 +24,7 @@ const WORKERS = {
   "bare-constant": bareWorker,
   "bare-d1": bareWorker,
   "bare-kv": bareWorker,
+  "bare-fetch": bareWorker,
 };
 
 /** The built Worker with its bindings; `wrapper` is a module of this folder that stands before it. */
@@ -56,8 +57,8 @@ const outboundWorker = (ports) => ({
 });
 
 /**
- * Starts workerd with the Workers of these names: `{ ports, miniflare, cpu, close }`. `cpu()` is the CPU time of its
- * process in microseconds; undefined if the system cannot tell.
+ * Starts workerd with the Workers of these names: `{ ports, miniflare, cpu, memory, close }`. `cpu()` is the CPU time of its
+ * process in microseconds, `memory()` the memory that it has in bytes; undefined if the system cannot tell.
  *
  * - `folder`: keeps what the Workers store.
  * - `variables`: of the built Worker.
@@ -93,7 +94,7 @@ export async function startRuntime(names, { folder, variables = {}, outboundPort
   const pid = childProcesses().find((one) => !before.has(one));
   const ports = {};
   for (const name of names) ports[name] = Number((await miniflare.unsafeGetDirectURL(name)).port);
-  return { ports, miniflare, cpu: () => cpuTime(pid), close: () => miniflare.dispose() };
+  return { ports, miniflare, cpu: () => cpuTime(pid), memory: () => residentMemory(pid), close: () => miniflare.dispose() };
 }
 
 /** The Worker logs a line for each call. To read and print them here would take the time of a core from the callers. */
@@ -119,4 +120,10 @@ function cpuTime(pid) {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const [user, system] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13).map(Number);
   return (user + system) * 10_000;
+}
+
+/** Bytes of memory that a process has (see proc(5)). */
+function residentMemory(pid) {
+  if (pid === undefined) return undefined;
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) * 1024;
 }
