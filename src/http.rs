@@ -453,6 +453,7 @@ fn respond_without_context(
     } else {
         error_response(request, &found, error, &page::PageContext::default())
     };
+    let response = if proxy::is_proxy_path(&request.path) { proxy::refused(response, error.code) } else { response };
     finish_response(response, request, None)
 }
 

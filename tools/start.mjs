@@ -188,7 +188,7 @@ async function ensureWorkspaceKey(adminKey) {
 
 async function ensureApp(key, issuer) {
   const auth = { type: "oauth2", issuer, authorize_params: { prompt: "consent" }, rotation: "strict" };
-  const app = { id: "local-oauth", name: "Local OAuth server", auth, scopes: ["openid", "email", "profile", "offline_access"] };
+  const app = { id: "local-oauth", name: "Local OAuth server", auth, scopes: ["openid", "email", "profile", "offline_access"], request: { base_url: `${issuer}/` } };
   const exists = (await call(key, "GET", "/v1/apps/local-oauth")).ok;
   // An app's definition has revisions. Sending the same one at every start would add revisions.
   if (exists && readState().app === JSON.stringify(app)) return;

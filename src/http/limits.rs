@@ -183,7 +183,7 @@ pub(super) fn count_call<P: Ports>(
 ) {
     let RouteMatch::Matched { route: line, .. } = found else { return };
     if !matches!(line.auth, RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_))
-        || matches!(response.status, 401 | 429 | 500..)
+        || response.passes.is_none() && matches!(response.status, 401 | 429 | 500..)
     {
         return;
     }

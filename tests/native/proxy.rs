@@ -112,6 +112,13 @@ fn get(fixture: &Fixture, connection: &ConnectionId, address: &str) -> Answer {
     send(fixture, Sent::new(&first_key(fixture), Method::Get, connection, address))
 }
 
+/// The whole answer to a GET, for whoever looks for something in it.
+pub(crate) fn proxied(fixture: &Fixture, key: &str, connection: &str, address: &str) -> String {
+    let id = ConnectionId::parse(connection).unwrap();
+    let answer = send(fixture, Sent::new(key, Method::Get, &id, address));
+    format!("{} {:?} {}", answer.status, answer.headers, String::from_utf8_lossy(&answer.body))
+}
+
 fn left(fixture: &Fixture) -> Vec<PassedRequest> {
     fixture.world.acme.passed.requests.borrow().clone()
 }
@@ -794,6 +801,25 @@ fn an_expired_token_is_refreshed_before_the_request_leaves() {
 }
 
 // ---- limits and failures ----
+
+#[test]
+fn requests_count_as_calls_of_their_key() {
+    let fixture = fixture().in_one_isolate();
+    let id = fixture.connect("ann");
+    fixture.world.rate_counts.enabled.set(true);
+    for _ in 0..RateLimit::Calls.sampling() {
+        assert_eq!(get(&fixture, &id, "me").status, 200);
+    }
+    assert_eq!(fixture.world.rate_counts.count_calls(RateLimit::Calls), 1);
+}
+
+#[test]
+fn an_installation_that_cannot_be_used_says_that_the_answer_is_its_own() {
+    let id = ConnectionId::parse(&format!("con_{}", "0".repeat(22))).unwrap();
+    let request = Sent::new("cx_any", Method::Get, &id, "me").request;
+    let response = http::respond_under_maintenance(&request);
+    assert_eq!((response.status, response.header("x-connections-outcome")), (503, Some("maintenance")));
+}
 
 #[test]
 fn bodies_over_the_limit_are_refused_either_way() {

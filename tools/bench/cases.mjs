@@ -36,6 +36,14 @@ const BARE_KV = {
   },
 };
 
+const BARE_FETCH = {
+  kind: "load",
+  name: "bare: one request to an app",
+  worker: "bare-fetch",
+  beside: BARE_CONSTANT,
+  prepare: () => formatRequest("GET", "/"),
+};
+
 const STRONG = {
   kind: "load",
   name: "`strong`",
@@ -48,6 +56,7 @@ export const CASES = [
   BARE_CONSTANT,
   BARE_D1,
   BARE_KV,
+  BARE_FETCH,
   STRONG,
   {
     kind: "load",
@@ -94,6 +103,20 @@ export const CASES = [
     worker: "connections-without-limits",
     beside: BARE_KV,
     prepare: async (installation) => (await cachedConnection(installation)).request,
+  },
+  {
+    kind: "load",
+    name: "proxy, a GET of a small answer",
+    worker: "connections",
+    beside: BARE_FETCH,
+    prepare: (installation) => proxyRequest(installation, "GET"),
+  },
+  {
+    kind: "load",
+    name: "proxy, a POST of 10 KB",
+    worker: "connections",
+    beside: BARE_FETCH,
+    prepare: (installation) => proxyRequest(installation, "POST", { text: "x".repeat(10_000) }),
   },
   {
     kind: "load",
@@ -155,6 +178,13 @@ export const casesAgainst = (cases) =>
 export const workersOf = (cases) => [...new Set(["connections", "counting", ...cases.flatMap(({ worker, workers = [worker] }) => workers)])];
 
 const cookieOf = (person) => [...person.cookies].map(([name, value]) => `${name}=${value}`).join("; ");
+
+/** A request to the app of `bare-fetch`, through the proxy. */
+async function proxyRequest(installation, method, body) {
+  const connection = (installation.passing ??= await importTokens(installation, "passing", { app: "passing" }));
+  const headers = { Authorization: `Bearer ${installation.key}`, "X-Connections-Workflow": "nightly", "X-Connections-Step": "import" };
+  return formatRequest(method, `/v1/connections/${connection}/proxy/me`, { headers, body });
+}
 
 /** A connection whose entry is in KV: `{ connection, request }`. */
 async function cachedConnection(installation, headers) {

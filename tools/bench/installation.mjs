@@ -26,7 +26,7 @@ export async function startInstallation(names, folder, otherBuild) {
   const runtime = await startRuntime(names, {
     folder,
     otherBuild,
-    variables: { ENCRYPTION_KEYS: createKeyRing(), ADMIN_KEY: adminKey },
+    variables: { ENCRYPTION_KEYS: createKeyRing(), ADMIN_KEY: adminKey, APP_URL: app.definition.identity.url },
     outboundPorts: [app.definition.auth.token_url, proxy.url].map((url) => Number(new URL(url).port)),
   });
   const db = await runtime.miniflare.getD1Database("DB", names[0]);
@@ -57,6 +57,9 @@ export async function startInstallation(names, folder, otherBuild) {
   const slow = { ...app.definition, id: "slow", name: "Slow", auth: { ...app.definition.auth, refresh_url: proxy.url } };
   await installation.requestOk("POST", "/v1/apps", slow);
   await installation.requestOk("PUT", "/v1/apps/slow/client", { client_id: CLIENT_ID, client_secret: "a-small-secret" });
+  const passing = { ...app.definition, id: "passing", name: "Passing", request: { base_url: new URL("/", app.definition.identity.url).href } };
+  await installation.requestOk("POST", "/v1/apps", passing);
+  await installation.requestOk("PUT", "/v1/apps/passing/client", { client_id: CLIENT_ID, client_secret: "a-small-secret" });
   installation.person = await Person.createSignedIn(installation);
   const listed = [];
   for (let number = 0; number < LISTED; number += 1) listed.push(await importTokens(installation, `listed ${number}`));

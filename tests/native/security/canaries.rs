@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::{ADMIN_KEY, CookieBrowser, PUBLIC_URL, request, send};
+use crate::proxy::proxied;
 use crate::support::acme::CANARY;
+use crate::support::passing::answer;
 use crate::support::{Fixture, Reply};
 
 /// A private key in the format that workspaces enter.
@@ -364,6 +366,23 @@ fn resolve_all(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, first: &s
     all
 }
 
+/// Requests pass through to an app that repeats in its headers whatever it got.
+fn pass_requests(search: &CanarySearch<'_>, all: &[String], first: &str) {
+    let acme = &search.fixture.world.acme;
+    acme.passed.responder.replace(Some(Box::new(|request| {
+        let echo: Vec<_> = request.headers.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let headers =
+            [("location", request.url.as_str()), ("x-echo", &echo.join(" ")), ("x-request-id", request.url.as_str())];
+        Ok(answer(302, &headers, b""))
+    })));
+    let before = acme.passed.requests.borrow().len();
+    for id in all {
+        let answer = proxied(search.fixture, first, id, "me?x=1");
+        search.collected_texts.borrow_mut().push((format!("a request through {id}"), answer));
+    }
+    assert!(acme.passed.requests.borrow().len() > before, "some app has a base_url");
+}
+
 /// Failures of every kind that repeat a secret, a scheduled run, and the disconnect of all connections.
 fn fail_and_disconnect(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, all: &[String], first: &str) {
     let planted =
@@ -417,6 +436,7 @@ fn a_secret_is_found_only_where_it_is_returned() {
     let ids = connect_by_api(&search);
     connect_otherwise(&search, &mut ann, ids.first().unwrap());
     let all = resolve_all(&search, &mut ann, &first);
+    pass_requests(&search, &all, &first);
     search.collect_storage("while all works");
     fail_and_disconnect(&search, &mut ann, &all, &first);
 

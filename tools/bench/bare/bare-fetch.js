@@ -1,0 +1,10 @@
+// What a request to an app costs: one fetch, whose answer passes as it is.
+
+const TOKEN = `${btoa("passing")}.0`;
+
+export default {
+  async fetch(_, { APP_URL }) {
+    const answer = await fetch(APP_URL, { headers: { authorization: `Bearer ${TOKEN}` }, redirect: "manual" });
+    return new Response(answer.body, { status: answer.status, headers: { "content-type": "application/json", "cache-control": "no-store" } });
+  },
+};
