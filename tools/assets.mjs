@@ -44,10 +44,12 @@ function assets() {
   return [...hashed, ["/openapi.json", JSON.stringify(JSON.parse(readFileSync(repoPath("src/http/openapi.json"), "utf8")))]];
 }
 
-/** Addresses in the program that no file has. */
+/** Addresses in the program that no file has, without what follows the hash: other texts may follow without a gap. */
 export function findMissing(program, addresses) {
-  const named = new Set(program.toString("latin1").match(/\/assets\/[a-z0-9-]+\.[0-9a-f]{12}\.[a-z0-9]+/g));
-  return [...named].filter((address) => !addresses.includes(address));
+  const text = program.toString("latin1");
+  const named = [...text.matchAll(/\/assets\/[a-z0-9-]+\.[0-9a-f]{12}\./g)];
+  const missing = named.filter(({ index }) => !addresses.some((address) => text.startsWith(address, index)));
+  return [...new Set(missing.map(([address]) => address))];
 }
 
 /** Writes the files, and compares their addresses with those that the compiled program names. */
