@@ -211,7 +211,9 @@ suite("refusals", () => {
     for (const [template, lines] of known) {
       const methods = lines.map(({ method }) => method);
       for (const method of ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"].filter((one) => !methods.includes(one))) {
-        const { status, headers } = await installation.request(lines[0].path, { method, headers: { authorization: `Bearer ${installation.key}` } });
+        // The Worker itself, also where a file stands before it.
+        const init = { method, headers: { authorization: `Bearer ${installation.key}` } };
+        const { status, headers } = await installation.request(lines[0].path, init, installation.worker);
         assert.equal(status, 405, `${method} ${template}`);
         const allowed = methods.includes("GET") ? [...methods, "HEAD"] : methods;
         assert.deepEqual(headers.get("allow").split(", ").sort(), allowed.sort(), `${method} ${template}`);
