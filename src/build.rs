@@ -1,4 +1,4 @@
-//! Makes the catalogue's table from `catalog/*.json`: what a list of apps shows, and each file's text, sorted by id.
+//! Makes the catalogue's table from `catalog/*.json`: what a list of apps shows, and each file's members, sorted by id.
 //! Makes the table of static files from `assets/*`: each one's address, with a hash of its content.
 //!
 //! Reads every file with the program's own reader, and fails the build with file, field and remedy if one is invalid.
@@ -167,7 +167,16 @@ fn read_catalogue_file(path: &Path) -> Result<(app::App, CatalogueFile), Vec<app
     Ok((definition, entry))
 }
 
-fn render_table(apps: &BTreeMap<String, CatalogueFile>) -> Result<String, std::fmt::Error> {
+/// A file as the program contains it: without white space, and without what only whoever works on the file reads.
+fn served_definition(path: &Path) -> BuildResult<String> {
+    let mut definition: serde_json::Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    if let Some(members) = definition.as_object_mut() {
+        members.retain(|name, _| name != "sources" && name != "unverified");
+    }
+    Ok(definition.to_string())
+}
+
+fn render_table(apps: &BTreeMap<String, CatalogueFile>) -> BuildResult<String> {
     let mut text = String::from("static APPS: &[CatalogueEntry] = &[\n");
     for (id, CatalogueFile { name, categories, family, auth_methods: ways, path }) in apps {
         writeln!(
@@ -177,7 +186,7 @@ fn render_table(apps: &BTreeMap<String, CatalogueFile>) -> Result<String, std::f
         for (name, kind) in ways {
             writeln!(text, "        CatalogueAuthMethod {{ name: {name:?}, kind: {kind:?} }},")?;
         }
-        writeln!(text, "    ], text: include_str!({:?}) }},", path.display().to_string())?;
+        writeln!(text, "    ], text: {:?} }},", served_definition(path)?)?;
     }
     let families: BTreeSet<_> = apps.values().filter_map(|app| app.family.as_ref()).collect();
     writeln!(text, "];\nstatic FAMILIES: &[&str] = &{:?};", families.iter().collect::<Vec<_>>())?;

@@ -55,7 +55,7 @@ pub fn find(id: &str) -> Option<Rc<App>> {
     Some(app)
 }
 
-/// A file of the catalogue, unchanged.
+/// A file of the catalogue, as the program contains it.
 #[cfg(test)]
 pub(crate) fn definition_json(id: &str) -> Option<&'static str> {
     find_entry(id).map(|entry| entry.text)

@@ -8,7 +8,7 @@ use connections::app::{
 };
 use url::Url;
 
-use crate::{apps, assert_no_errors, compare_or_update, responses};
+use crate::{assert_no_errors, compare_or_update, responses, whole_apps};
 
 const INTRODUCTION: &str = "\
 # The apps of the catalogue
@@ -37,7 +37,7 @@ fn the_apps_page_matches_the_catalogue() {
 
 #[test]
 fn event_signatures_have_a_source() {
-    let unsaid = apps().filter(|app| {
+    let unsaid = whole_apps().filter(|app| {
         let docs = app.events.as_ref().map(|events| events.docs.as_ref());
         docs.is_some_and(|docs| docs.is_none_or(|docs| !app.sources.contains(docs)))
     });
@@ -49,8 +49,8 @@ fn render_page() -> String {
     text += "\nWhere lives are \"none fixed\", the end that a token answer tells counts, if it tells one; limits of the way may say more.\n";
     text += "\n| app | auth methods | refresh token rotation | lifetime: access token, refresh token, unused refresh token, grant | revocation ends | account is read from | sources |\n";
     text += "|---|---|---|---|---|---|---|\n";
-    apps().for_each(|app| text += &render_row(&app));
-    apps().for_each(|app| text += &render_app(&app));
+    whole_apps().for_each(|app| text += &render_row(&app));
+    whole_apps().for_each(|app| text += &render_app(&app));
     text
 }
 

@@ -17,12 +17,21 @@ mod secrets_in_urls;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use connections::app::App;
+use connections::app::{App, read_definition};
 use connections::catalogue;
+use connections::egress::EgressPolicy;
 
 /// All apps of the catalogue.
 fn apps() -> impl Iterator<Item = Rc<App>> {
     catalogue::ids().map(|id| catalogue::find(id).unwrap_or_else(|| panic!("{id} can't be read")))
+}
+
+/// The same from their files, with `sources` and `unverified`: the program does without these two.
+fn whole_apps() -> impl Iterator<Item = App> {
+    catalogue::ids().map(|id| {
+        let file = std::fs::read_to_string(repository_path(&format!("catalog/{id}.json"))).unwrap();
+        read_definition(&file, EgressPolicy::Public).unwrap_or_else(|problems| panic!("{id}: {problems:?}"))
+    })
 }
 
 /// A path in the repository.
