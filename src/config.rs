@@ -7,10 +7,9 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use url::Url;
 
 use crate::audit::AuditReads;
-use crate::egress::{EgressPolicy, EgressUrl};
+use crate::egress::{EgressPolicy, EgressUrl, parse_url};
 use crate::error::{Error, Result};
 use crate::gather::Gather as _;
 use crate::ids::{ClientId, Shard, WorkspaceId};
@@ -327,10 +326,10 @@ impl PublicUrl {
     fn parse(text: &str) -> Result<Self> {
         let wrong = || {
             Error::misconfigured(
-                "The variable PUBLIC_URL must be the https address of this Worker, without a path, such as https://connections.example.com.",
+                "The variable PUBLIC_URL must be the https address of this Worker, without a path, such as https://connections.example.com; an international host name in its xn-- form.",
             )
         };
-        let url = Url::parse(text.trim_end_matches('/')).map_err(|_| wrong())?;
+        let url = parse_url(text.trim_end_matches('/')).ok_or_else(wrong)?;
         let host = url.host_str().unwrap_or_default();
         let loopback = host == "localhost" || host == "127.0.0.1" || host == "[::1]";
         let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();

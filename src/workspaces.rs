@@ -3,14 +3,12 @@
 //! Owns that a workspace begins with a key that may do everything, what an allowed origin is, and that a deleted workspace
 //! is closed at once. Refuses to erase: the scheduled run does, and the state of a workspace says how far it is.
 
-use url::Url;
-
 use crate::audit::{Actor, EventType};
 use crate::cache;
 use crate::caller::{ApiKey, KeyScope, new_key};
 use crate::context::Context;
 use crate::databases;
-use crate::egress::EgressPolicy;
+use crate::egress::{EgressPolicy, parse_url};
 use crate::error::{Error, Result};
 use crate::ids::{Shard, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
@@ -172,7 +170,7 @@ fn parse_origins(list: &[String], egress: EgressPolicy) -> Result<Vec<String>> {
 /// An origin exactly as browsers send it, because it is compared as text.
 fn parse_origin(field: &str, text: &str, egress: EgressPolicy) -> Result<String> {
     let wrong = || Error::invalid_field(field, "must be an origin such as https://app.example.com, without a path.");
-    let url = Url::parse(text).map_err(|_| wrong())?;
+    let url = parse_url(text).ok_or_else(wrong)?;
     let loopback =
         matches!(egress, EgressPolicy::DevLoopback) && matches!(url.host_str(), Some("localhost" | "127.0.0.1"));
     let scheme_ok = url.scheme() == "https" || (url.scheme() == "http" && loopback);

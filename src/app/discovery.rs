@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::ClientAuth;
-use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
+use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError, parse_url};
 use crate::json::tolerant;
 
 /// The largest document, in bytes.
@@ -115,7 +115,7 @@ pub fn read_discovery_document(
 /// The issuer in a document, if it is an address on the requested host. Nothing else of the document is repeated.
 fn displayable_issuer(issuer: &EgressUrl, said: &str) -> Option<String> {
     let is_plain = said.len() <= 200 && said.bytes().all(|b| b.is_ascii_alphanumeric() || b":/._~-".contains(&b));
-    let url = url::Url::parse(said).ok().filter(|url| is_plain && url.scheme() == issuer.url().scheme())?;
+    let url = parse_url(said).filter(|url| is_plain && url.scheme() == issuer.url().scheme())?;
     (url.host_str() == issuer.url().host_str()).then(|| said.to_owned())
 }
 
@@ -144,7 +144,7 @@ fn pick_client_auth(methods: Option<&[String]>) -> Option<ClientAuth> {
 mod tests {
     use super::*;
 
-    fn parse_url(text: &str) -> EgressUrl {
+    fn egress_url(text: &str) -> EgressUrl {
         EgressUrl::parse(text, EgressPolicy::Public).unwrap()
     }
 
@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn discover(issuer: &str, body: &str) -> Result<DiscoveryDocument, DiscoveryError> {
-        read_discovery_document(&parse_url(issuer), body.as_bytes(), EgressPolicy::Public)
+        read_discovery_document(&egress_url(issuer), body.as_bytes(), EgressPolicy::Public)
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                discovery_urls(&parse_url(issuer)).map(|a| a.as_str().to_owned()),
+                discovery_urls(&egress_url(issuer)).map(|a| a.as_str().to_owned()),
                 [oidc.to_owned(), rfc.to_owned()]
             );
         }
@@ -235,7 +235,7 @@ mod tests {
         }
         let mut latin = document_json("https://a.example", r#","op_policy_uri":"Jos?""#).into_bytes();
         latin.iter_mut().filter(|byte| **byte == b'?').for_each(|byte| *byte = 0xe9);
-        assert!(read_discovery_document(&parse_url("https://a.example"), &latin, EgressPolicy::Public).is_ok());
+        assert!(read_discovery_document(&egress_url("https://a.example"), &latin, EgressPolicy::Public).is_ok());
     }
 
     #[test]
@@ -285,7 +285,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn arbitrary_bytes_cause_no_panic(body: Vec<u8>) {
-            let _ = read_discovery_document(&parse_url("https://a.example"), &body, EgressPolicy::Public);
+            let _ = read_discovery_document(&egress_url("https://a.example"), &body, EgressPolicy::Public);
         }
     }
 }

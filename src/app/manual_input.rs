@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use url::{Host, Url};
 
 use super::{AuthMethod, CredentialKind, EndpointSource, IdentityLookup, Probe, Template, UrlTemplate};
+use crate::egress::parse_url;
 
 /// How often something is removed: a command's option, quotes, a header's name, a scheme, quotes again.
 const MAX_LAYERS: usize = 6;
@@ -146,7 +147,7 @@ impl AuthMethod {
 /// no part of them is unambiguous.
 pub(super) fn parse_pasted_url(value: &str) -> Option<Url> {
     let has_scheme = value.contains("://");
-    let mut url = if has_scheme { Url::parse(value) } else { Url::parse(&format!("https://{value}")) }.ok()?;
+    let mut url = if has_scheme { parse_url(value) } else { parse_url(&format!("https://{value}")) }?;
     // The dot of the root domain.
     if let Some(host) = url.host_str().and_then(|host| host.strip_suffix('.')).map(str::to_owned) {
         url.set_host(Some(&host)).ok()?;

@@ -11,6 +11,7 @@ use crate::caller::{CreatorKey, constant_time_eq, hash_secret};
 use crate::connection::{Connection, ConnectionSettings};
 use crate::context::Context;
 use crate::defaults;
+use crate::egress::parse_url;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::ports::{Ports, Statement};
@@ -173,7 +174,7 @@ async fn parse_return_to<P: Ports>(context: &Context<P>, workspace: &WorkspaceId
             "must be an address of one of the workspace's allowed_origins (PATCH /v1/workspace).",
         )
     };
-    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let url = parse_url(text).ok_or_else(wrong)?;
     let plain = url.username().is_empty()
         && url.password().is_none()
         && matches!(url.scheme(), "https" | "http")

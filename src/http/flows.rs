@@ -15,6 +15,7 @@ use crate::connect::FlowFailure;
 use crate::connect::complete::{self, Choice};
 use crate::connections::GrantUsage;
 use crate::context::Context;
+use crate::egress::parse_url;
 use crate::error::{Error, Result};
 use crate::flows::{self, FlowReport, FlowStep, PendingChoice};
 use crate::ids::FlowId;
@@ -295,7 +296,7 @@ fn destination_url(flow: &Flow) -> Option<String> {
 }
 
 fn add_query_params(return_to: &str, pairs: &[(&str, &str)]) -> Option<String> {
-    let mut url = url::Url::parse(return_to).ok()?;
+    let mut url = parse_url(return_to)?;
     url.query_pairs_mut().extend_pairs(pairs);
     Some(url.into())
 }

@@ -21,11 +21,14 @@ pub(super) fn parse_own_page_path<P: Ports>(context: &Context<P>, text: &str) ->
     let visible =
         text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>'));
     // A path that a browser reads in another way (`//host`, `/\host`, `/../`, `%2e`) is refused.
+    if !visible || path.contains("//") || path.contains('%') {
+        return Err(wrong());
+    }
     let at = context.config.public_url.at("");
     let url = url::Url::parse(&at).and_then(|base| base.join(text)).map_err(|_| wrong())?;
     let same = url.origin().ascii_serialization() == context.config.public_url.origin() && url.path() == path;
-    let plain = !path.contains("//") && !path.contains('%') && url.query().unwrap_or_default() == query;
-    if visible && same && is_page_for_users(path) && plain && text.len() <= MAX_RETURN_TO_LENGTH {
+    let same_query = url.query().unwrap_or_default() == query;
+    if same && is_page_for_users(path) && same_query && text.len() <= MAX_RETURN_TO_LENGTH {
         Ok(text.to_owned())
     } else {
         Err(wrong())
