@@ -8,6 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use url::form_urlencoded;
 
 use crate::resolve::UsedCredential;
+use crate::secret::Secret;
 
 /// Shorter ones are found in texts that have nothing to do with them.
 const SHORTEST: usize = 6;
@@ -24,7 +25,7 @@ impl SecretTexts {
         let is_secret =
             |id: &str| auth_method.fields.iter().find(|field| field.id == id).is_none_or(|field| field.secret);
         let tokens = credential.tokens().flat_map(|(_, token)| {
-            [Some(&token.access_token), token.refresh_token.as_ref()].into_iter().flatten().map(|one| one.expose())
+            [Some(&token.access_token), token.refresh_token.as_ref()].into_iter().flatten().map(Secret::expose)
         });
         let fields = credential.fields.iter().filter(|(id, _)| is_secret(id)).map(|(_, value)| value.expose());
         let request = &auth_method.request;

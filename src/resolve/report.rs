@@ -32,7 +32,9 @@ async fn take_report<P: Ports>(context: &Context<P>, connection: &Connection) ->
 pub(super) async fn check_refused<P: Ports>(context: &Context<P>, connection: &Connection) {
     match take_report(context, connection).await {
         Ok(false) => {}
-        Ok(true) => drop(on_demand_check::run(context, &connection.workspace, &connection.id).await),
+        Ok(true) => {
+            on_demand_check::run(context, &connection.workspace, &connection.id).await;
+        }
         Err(error) => context.log_cause(&error),
     }
 }

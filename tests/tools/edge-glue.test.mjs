@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { batch, cached, requestBody, requestLines, response } from "../../src/edge/glue.js";
+import { allHeaderLines, batch, cached, discard, keepBody, passedResponse, requestBody, requestLines, response, responseLines } from "../../src/edge/glue.js";
 
 const LIMIT = 8;
 
@@ -117,4 +117,33 @@ suite("rows of the database", () => {
 test("entries of the cache come in the order of their names; an empty one is not a missing one", async () => {
   const namespace = { get: async () => new Map([["b", ""], ["a", "text"], ["c", null]]) };
   assert.deepEqual(JSON.parse(await settle(cached, namespace, '["a","b","c","d"]', 30, 1000)), ["text", "", null, null]);
+});
+
+suite("what passes through", () => {
+  test("all headers of a request and of a response are read, with colons and empty values", () => {
+    const headers = new Headers([
+      ["B", "1:2"],
+      ["a", ""],
+    ]);
+    assert.equal(allHeaderLines({ headers }), "a:\nb:1:2");
+    assert.equal(responseLines({ status: 204, body: null, headers }), "204\n\na:\nb:1:2");
+    assert.equal(responseLines({ status: 200, body: {}, headers: new Headers() }), "200\nbody\n");
+  });
+
+  test("a kept body is its bytes, and ending what has no body does nothing", async () => {
+    const kept = await settle(keepBody, { arrayBuffer: async () => new Uint8Array([1, 2]).buffer });
+    assert.deepEqual([...new Uint8Array(kept)], [1, 2]);
+    let ended = 0;
+    discard({ body: { cancel: async () => (ended += 1) } });
+    for (const nothing of [kept, null, { body: null }]) discard(nothing);
+    assert.equal(ended, 1);
+  });
+
+  test("an answer has its own headers, those of its lines, and no body where there is none", async () => {
+    const answer = passedResponse(204, "a:1\nb:2:3", "id-1", null, false, 10);
+    assert.deepEqual([...answer.headers], [["a", "1"], ["b", "2:3"], ["x-request-id", "id-1"]]);
+    assert.equal(answer.body, null);
+    const carrier = new Response("text");
+    assert.equal(await passedResponse(200, "a:1", "id-2", carrier, false, 10).text(), "text");
+  });
 });

@@ -425,7 +425,7 @@ fn fail_and_disconnect(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, a
 
 #[test]
 fn a_secret_is_found_only_where_it_is_returned() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::with_definition(&json!({ "request": { "base_url": app_url("api/") } }));
     let search = CanarySearch::new(&fixture);
     fixture.world.kept_writes.enabled.set(true);
     let first = fixture.key_text.expose().to_owned();
