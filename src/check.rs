@@ -154,8 +154,11 @@ async fn run_definition_move<P: Ports>(context: &Context<P>, definition: Option<
 /// A step of each job that ends all connections of an app. Answers what they cost in subrequests.
 async fn run_disconnect_jobs<P: Ports>(context: &Context<P>, jobs: &[DisconnectJob], room: i64) -> i64 {
     let (mut spent, mut left) = (0, room);
-    for job in jobs {
-        let stepped = disconnect_all::run_step(context, job, LEASE, left.max(0)).await;
+    for (job, waiting) in jobs.iter().zip((1..=jobs.len()).rev()) {
+        // A large one leaves the others their parts.
+        let part = left.max(0).unsigned_abs().div_ceil(u64::try_from(waiting).unwrap_or(1));
+        let part = i64::try_from(part).unwrap_or(left);
+        let stepped = disconnect_all::run_step(context, job, LEASE, part).await;
         spent += if job.tombstoned_at.is_some() { 1 } else { disconnect_all::STEP_COST };
         match stepped {
             Ok(ended) => left -= i64::try_from(ended).unwrap_or(left),

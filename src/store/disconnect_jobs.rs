@@ -47,8 +47,9 @@ const INSERT: &str = "INSERT INTO disconnect_jobs (id, workspace_id, app, oauth_
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?6)
     ON CONFLICT (id) DO UPDATE SET made_until = max(made_until, excluded.made_until), tombstoned_at = NULL, finished_at = NULL";
 const GET: &str = "SELECT * FROM disconnect_jobs WHERE workspace_id = ?1 AND id = ?2";
-const UNFINISHED: &str =
-    "SELECT * FROM disconnect_jobs INDEXED BY disconnect_jobs_by_end WHERE finished_at IS NULL LIMIT ?1";
+/// By turns, so that none waits for others that take long, or fail.
+const TAKE_UNFINISHED: &str = "UPDATE disconnect_jobs SET taken_at = ?1 WHERE id IN
+    (SELECT id FROM disconnect_jobs WHERE finished_at IS NULL ORDER BY taken_at LIMIT ?2) RETURNING *";
 const DENY: &str = "INSERT INTO denied_apps (workspace_id, app, oauth_client, made_until) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (workspace_id, app, oauth_client) DO UPDATE SET made_until = max(made_until, excluded.made_until)";
 /// Grants that wait for a person's choice, and could still become a connection. The scheduled run revokes what has expired. By
@@ -240,9 +241,9 @@ pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &JobId) -> Sto
     query_first(db, sql!(GET, workspace, id)).await
 }
 
-/// The statement that reads the jobs that a run takes a step of.
-pub(super) fn select_unfinished() -> Statement {
-    sql!(UNFINISHED, JOBS_PER_RUN)
+/// The statement that takes the jobs that a run takes a step of: those whose last turn is longest ago.
+pub(super) fn take_unfinished(now: Timestamp) -> Statement {
+    sql!(TAKE_UNFINISHED, now, JOBS_PER_RUN)
 }
 
 /// The readable ones.

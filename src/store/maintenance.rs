@@ -220,7 +220,7 @@ pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: Run
             sql!(EXPIRED_FLOWS, now, MOST_PER_KIND),
             sql!(REVOKED_KEYS, share.leased_before),
             definition_moves::lease_due(now, share.lease_until),
-            disconnect_jobs::select_unfinished(),
+            disconnect_jobs::take_unfinished(now),
         ])
         .await?;
     let [_, oldest, newest, revocations, cache_deletes, without_tombstone, workspaces, flows, keys, moves, jobs] =

@@ -379,3 +379,68 @@ fn a_connection_that_answers_for_a_denied_one_can_be_disconnected() {
     ));
     assert_eq!(delete(), 200);
 }
+
+/// More of them than a run takes, of which the oldest do not come to an end.
+#[test]
+fn every_job_gets_its_turn() {
+    let fixture = Fixture::new();
+    let ann = fixture.connect("ann");
+    for number in 0..7 {
+        fixture.world.db.tamper(&format!(
+            "INSERT INTO disconnect_jobs (id, workspace_id, app, reason, made_until, connections, workflows, is_count_complete, ended, created_at)
+            VALUES ('job_00AAAAAAAAAAAAAAAAAAAAA{number}', '{}', 'other-{number}', 'x', 1, 1, 0, 1, 1, 1)",
+            fixture.workspace
+        ));
+    }
+    let job = press(&fixture);
+    for _ in 0..2 {
+        fixture.world.advance_clock(300);
+        fixture.run_scheduled();
+    }
+    assert_eq!(get_job(&fixture, &job)["ended"], json!(1), "{}", get_job(&fixture, &job));
+    assert!(fixture.find_connection(&ann).is_none());
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM disconnect_jobs WHERE taken_at = 0"), 0);
+}
+
+#[test]
+fn a_large_job_leaves_a_run_room_for_others() {
+    let fixture = Fixture::new();
+    for number in 0..4 {
+        fixture.connect(&format!("a{number}"));
+    }
+    let body = json!({ "app": "telegram", "credential": { "type": "bot_token", "token": format!("123456789:{}", "a".repeat(35)) }, "check": false });
+    assert_eq!(resolve_over_api(&fixture, "/v1/connections", &body).0, 201);
+    press(&fixture);
+    let other = json!({ "confirm": "telegram", "reason": "x" });
+    assert_eq!(resolve_over_api(&fixture, "/v1/apps/telegram/disconnect-all", &other).0, 201);
+    // Room for two connections in a run.
+    fixture.world.erase_batch.set(Some(10));
+    fixture.world.advance_clock(300);
+    fixture.run_scheduled();
+    let ended = |app: &str| {
+        fixture.world.db.query_number(&format!("SELECT sum(ended) FROM disconnect_jobs WHERE app = '{app}'"))
+    };
+    assert_eq!((ended("acme"), ended("telegram")), (1, 1));
+}
+
+#[test]
+fn what_is_connected_after_the_button_is_the_only_one_of_its_app_at_once() {
+    let fixture = Fixture::new();
+    for number in 0..3 {
+        fixture.connect(&format!("a{number}"));
+    }
+    press(&fixture);
+    fixture.world.advance_clock(1);
+    let new = fixture.connect("new");
+    let by_app = json!({ "app": "acme", "user": "ann" });
+    let (status, answer) = resolve_over_api(&fixture, "/v1/resolve", &by_app);
+    assert_eq!(
+        (status, &answer["connection"]["id"], &answer["chosen_by"]),
+        (200, &json!(new), &json!("only")),
+        "{answer}"
+    );
+    let second = fixture.connect("second");
+    let (status, answer) = resolve_over_api(&fixture, "/v1/resolve", &by_app);
+    let named: Vec<_> = answer["candidates"].as_array().unwrap().iter().map(|one| one["connection"].clone()).collect();
+    assert_eq!((status, named), (409, vec![json!(new), json!(second)]), "{answer}");
+}

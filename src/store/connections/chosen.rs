@@ -43,18 +43,23 @@ macro_rules! is_visible {
 }
 
 /// Up to so many connections of the app that the user and the key see: the user's own, the shared ones, or those on the
-/// key's list. Whose link is not confirmed yet does not count.
+/// key's list. Whose link is not confirmed yet does not count, and neither does what is denied: of the first two kinds 50 are
+/// looked at, so that thousands of denied ones cost no more.
 macro_rules! visible_ids {
     ($limit:literal, $environment:literal) => {
         concat!(
-            "SELECT * FROM (SELECT x.id FROM connections x WHERE caller.allowed_connections IS NULL AND x.workspace_id = caller.workspace_id
+            "SELECT * FROM (SELECT bounded.id FROM (SELECT x.id, x.workspace_id, x.app, x.oauth_client, x.created_at FROM connections x
+          WHERE caller.allowed_connections IS NULL AND x.workspace_id = caller.workspace_id
           AND x.app = asked.app AND x.user_id = asked.user AND x.deleted_at IS NULL AND ", $environment, "
           AND x.is_unconfirmed IS NULL AND x.status <> 'awaiting_confirmation'
-          AND (caller.allowed_apps IS NULL OR x.app IN (SELECT value FROM json_each(caller.allowed_apps))) LIMIT ", $limit, ")
-        UNION SELECT * FROM (SELECT x.id FROM connections x WHERE caller.allowed_connections IS NULL AND x.workspace_id = caller.workspace_id
+          AND (caller.allowed_apps IS NULL OR x.app IN (SELECT value FROM json_each(caller.allowed_apps))) LIMIT 50) bounded
+          WHERE ", is_not_denied!("bounded"), " LIMIT ", $limit, ")
+        UNION SELECT * FROM (SELECT bounded.id FROM (SELECT x.id, x.workspace_id, x.app, x.oauth_client, x.created_at FROM connections x
+          WHERE caller.allowed_connections IS NULL AND x.workspace_id = caller.workspace_id
           AND x.app = asked.app AND coalesce(x.is_shared, x.user_id IS NULL) AND x.deleted_at IS NULL AND ", $environment, "
           AND x.is_unconfirmed IS NULL AND x.status <> 'awaiting_confirmation'
-          AND (caller.allowed_apps IS NULL OR x.app IN (SELECT value FROM json_each(caller.allowed_apps))) LIMIT ", $limit, ")
+          AND (caller.allowed_apps IS NULL OR x.app IN (SELECT value FROM json_each(caller.allowed_apps))) LIMIT 50) bounded
+          WHERE ", is_not_denied!("bounded"), " LIMIT ", $limit, ")
         UNION SELECT * FROM (SELECT x.id FROM json_each(caller.allowed_connections) l CROSS JOIN connections x ON x.id = l.value
           WHERE ", is_visible!(), " AND x.status <> 'awaiting_confirmation' LIMIT ", $limit, ")"
         )
