@@ -27,6 +27,7 @@ use crate::store::cache_deletes::{self, CacheDelete};
 use crate::store::disconnect_jobs;
 use crate::store::erasing::{self, AppRevisionKey, DisconnectedConnection};
 use crate::store::maintenance::{self, UnfinishedWork};
+use crate::store::replacements;
 use crate::time::Timestamp;
 
 /// Revocations and deletions under way at once: the platform opens six connections per request.
@@ -290,9 +291,16 @@ fn erase_statements<P: Ports>(
     // After their events, which keep the names of the connections.
     if !ended.is_empty() {
         let ids: Vec<_> = ended.iter().map(|one| &one.id).collect();
+        statements.extend(tell_of_ended_replacements(context, &ids));
         statements.extend(erasing::erase_connections(&ids, rows));
     }
     Ok(statements)
+}
+
+/// Whoever resolves a connection gets another account when the one that answered for it is gone.
+fn tell_of_ended_replacements<P: Ports>(context: &Context<P>, erased: &[&ConnectionId]) -> [Statement; 2] {
+    let event = EventType::ReplacementEnded.as_str();
+    replacements::tell_of_erased(erased, event, &Actor::ScheduledRun, context.shard(), context.now())
 }
 
 impl CleanupWork {
@@ -412,6 +420,7 @@ impl CleanupWork {
             statements.push(disconnect_jobs::count_outcomes(&outcomes));
         }
         if !erased.is_empty() {
+            statements.extend(tell_of_ended_replacements(context, &erased));
             statements.extend(erasing::erase_connections(&erased, context.config.erase_batch));
         }
         context.db().batch(statements).await?;

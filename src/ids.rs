@@ -137,6 +137,13 @@ pub fn random_state(random: &impl Random, shard: Shard, length: usize) -> Result
     Ok(text)
 }
 
+impl EventId {
+    /// How an id begins that is made in a statement: 22 hexadecimal digits follow.
+    pub(crate) fn begin(shard: Shard) -> String {
+        format!("evt_{shard}")
+    }
+}
+
 fn of_base64url(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }

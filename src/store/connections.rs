@@ -61,13 +61,16 @@ const INSERT: &str = "INSERT INTO connections (id, workspace_id, app, app_revisi
       account_id, account_label, scopes_requested, scopes_granted, created_at, connected_at, generation, version, status,
       sealed_credential, expires_at, refreshable, refresh_expires_at, next_check_at, auth_method, variables, refresh_idle_until, grant_expires_at, checked_at, check_evidence, credential_type, destinations, environment, is_shared, is_unconfirmed)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, CASE WHEN ?18 = 'awaiting_confirmation' THEN 1 END)";
-/// A reconnect keeps id, name, uses and policy, and starts a new generation of the credential.
+/// A reconnect keeps id, name, uses and policy, and starts a new generation of the credential. The environment that a new
+/// credential tells stays unknown where another connection answers that is not known to be of it, or the other way round.
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4, oauth_client = ?5, account_id = ?6, account_label = ?7, scopes_requested = ?8,
       scopes_granted = ?9, connected_at = ?10, generation = generation + 1, version = version + 1, status = ?11, is_unconfirmed = CASE WHEN ?11 = 'awaiting_confirmation' THEN 1 END, reconnect_reason = NULL,
       sealed_credential = ?12, expires_at = ?13, refreshable = ?14, refreshed_at = NULL, refresh_expires_at = ?15, next_check_at = ?16,
       auth_method = ?17, variables = ?18, refresh_idle_until = ?19, grant_expires_at = ?20, credential_type = ?21, lease_attempt_id = NULL, lease_expires_at = NULL, lease_token_hash = NULL, last_attempt_id = NULL, ambiguous_token_hash = NULL, ambiguous_since = NULL,
       next_attempt_at = 0, failures = 0, last_error = NULL, refresh_refused_since = NULL, refresh_refused_code = NULL, checked_at = ?10, check_evidence = 'connected', no_resources_message = NULL, definition_update_blocked = NULL, destinations = ?25,
-      name = CASE WHEN name = ?23 THEN ?22 ELSE name END, environment = coalesce(environment, ?26)
+      name = CASE WHEN name = ?23 THEN ?22 ELSE name END, environment = CASE WHEN environment IS NULL
+        AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.connection_id = ?2 AND NOT r.across_environments)
+        AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.replaced_by = ?2 AND NOT r.across_environments) THEN ?26 ELSE environment END
     WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL
       AND (?24 IS NULL OR version = ?24 AND lease_attempt_id IS NULL)";
 /// What one generation of a credential sees says nothing about the next.

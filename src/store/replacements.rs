@@ -4,10 +4,11 @@
 //! who sees the other one, and the same environment, unless somebody has said that it may differ. The statements say so
 //! themselves, because both connections may change at the same moment.
 
-use super::{Columns, FromRow, StoreResult, query_first, run_count};
+use super::{Columns, FromRow, StoreResult, json_text, query_first, run_count};
+use crate::audit::Actor;
 use crate::connection::Connection;
 use crate::environment::Environment;
-use crate::ids::{ConnectionId, WorkspaceId};
+use crate::ids::{ConnectionId, EventId, Shard, WorkspaceId};
 use crate::ports::{Database, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
@@ -86,6 +87,23 @@ const GET_UNREPLACED: &str = concat!(
 const ERASE: &str = "DELETE FROM replacements WHERE connection_id IN (SELECT value FROM json_each(?1))";
 const ERASE_ANSWERING: &str = "DELETE FROM replacements WHERE replaced_by IN (SELECT value FROM json_each(?1))
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.id = replacements.replaced_by AND c.deleted_at IS NULL)";
+
+/// Each replacement that ends because one of its two connections is being erased has a line about the other one, which goes
+/// on. Before the statements that erase. `?3` is the beginning of the lines' ids.
+macro_rules! tell_of_ended {
+    ($ended:literal, $other:literal, $what:literal) => {
+        concat!(
+            "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail, app, connection_name, target)
+    SELECT o.workspace_id, o.id, ?2, ?3 || lower(hex(randomblob(11))), ?4, ?5, r.", $ended, " || ", $what, ", o.app, o.name, r.", $ended, "
+    FROM json_each(?1) j CROSS JOIN replacements r ON r.", $ended, " = j.value CROSS JOIN connections o ON o.id = r.", $other, " AND o.deleted_at IS NULL
+    WHERE NOT EXISTS (SELECT 1 FROM connections c WHERE c.id = j.value AND c.deleted_at IS NULL)
+      AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = o.workspace_id AND w.deleted_at IS NOT NULL) AND ",
+            is_not_denied!("o")
+        )
+    };
+}
+const TELL_REPLACED: &str = tell_of_ended!("replaced_by", "connection_id", "' has ended'");
+const TELL_ANSWERING: &str = tell_of_ended!("connection_id", "replaced_by", "' was disconnected'");
 
 /// Connections that one answers for, at most.
 pub const MOST_REPLACED: i64 = 100;
@@ -185,6 +203,19 @@ pub async fn get_unreplaced(
     id: &ConnectionId,
 ) -> StoreResult<Option<Connection>> {
     query_first(db, sql!(GET_UNREPLACED, workspace, id)).await
+}
+
+/// The statements that write a line for each replacement that ends with these connections, about the connection that goes
+/// on. They come before the connections are erased.
+pub fn tell_of_erased(
+    ids: &[&ConnectionId],
+    event: &str,
+    actor: &Actor,
+    shard: Shard,
+    now: Timestamp,
+) -> [Statement; 2] {
+    let (ids, begin, actor) = (json_text(ids), EventId::begin(shard), actor.to_string());
+    [TELL_REPLACED, TELL_ANSWERING].map(|sql| sql!(sql, ids.as_str(), now, begin.as_str(), event, actor.as_str()))
 }
 
 /// The statements that erase the replacements of ended connections.

@@ -14,7 +14,8 @@ use crate::time::Timestamp;
 ///
 /// A step has changed its connection if it used another one of the same app that it had not used yet when it last used this
 /// one: a step that uses two in turn has not. Nor has one that runs for several people, each with a connection of their own.
-/// The same connection is another one by now if another one answers for it.
+/// The same connection is another one by now if another one answers for it, unless that was undone within the time in which
+/// a step may come back.
 const RECORD: &str =
     "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days, chosen_by, answered_by, changed_at, changed_by, changed_from)
     VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1, ?7, ?8, ?5, ?7,
@@ -29,7 +30,9 @@ const RECORD: &str =
       active_days = active_days + (last_used_at / 86400 < CAST(?5 / 86400 AS INTEGER)), last_used_at = ?5, chosen_by = ?7, answered_by = ?8,
       changed_at = CASE WHEN answered_by IS NOT ?8 OR excluded.changed_from IS NOT NULL THEN ?5 ELSE changed_at END,
       changed_by = CASE WHEN answered_by IS NOT ?8 THEN 'replacement' WHEN excluded.changed_from IS NOT NULL THEN ?7 ELSE changed_by END,
-      changed_from = CASE WHEN answered_by IS NOT ?8 THEN coalesce(answered_by, connection_id) ELSE coalesce(excluded.changed_from, changed_from) END
+      changed_from = CASE WHEN answered_by IS NOT ?8 AND changed_by = 'replacement' AND changed_from = coalesce(?8, connection_id)
+          AND changed_at > ?5 - ?10 THEN NULL
+        WHEN answered_by IS NOT ?8 THEN coalesce(answered_by, connection_id) ELSE coalesce(excluded.changed_from, changed_from) END
     WHERE last_used_at < ?5 - ?6";
 /// A connection has at most 500 uses: a new one replaces the oldest.
 const EVICT: &str = "DELETE FROM uses WHERE connection_id = ?1
@@ -166,7 +169,8 @@ pub async fn record(db: &impl Database, uses: &[NewUse], now: Timestamp) -> Stor
                 WRITE_INTERVAL,
                 chosen_by.as_str(),
                 answered_by.as_ref(),
-                MOST_COMPARED
+                MOST_COMPARED,
+                CHANGE_SETTLED
             ));
             statements.push(sql!(COUNT, workspace, id, workflow, step, now));
         }

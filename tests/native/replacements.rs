@@ -909,3 +909,116 @@ fn a_workflows_page_shows_a_member_only_connections_that_they_see() {
     assert!(html.contains(everybodys.as_str()) && !html.contains(bobs.as_str()), "{html}");
     assert_eq!(ann.get("/workflows/secret").status, 404);
 }
+
+// ---- ends that nobody asked for ----
+
+/// The lines about a connection: type, detail and actor.
+fn lines(fixture: &Fixture, id: &ConnectionId) -> Vec<(String, String, String)> {
+    let (status, all) = ask(fixture, Method::Get, &format!("/v1/events?connection={id}"), &Value::Null);
+    assert_eq!(status, 200, "{all}");
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+    let all = all["data"].as_array().unwrap().iter();
+    all.map(|one| (text(one, "type"), text(one, "detail"), text(one, "actor"))).collect()
+}
+
+#[test]
+fn a_replacement_that_ends_with_a_connection_nobody_disconnected_has_a_line() {
+    for ends_answering in [true, false] {
+        let fixture = Fixture::new();
+        let (old, new) = (shared(&fixture, "old"), shared(&fixture, "new"));
+        run_step(&fixture, &old);
+        replace(&fixture, &old, &new);
+        let (ended, left) = if ends_answering { (&new, &old) } else { (&old, &new) };
+        // As where nobody has confirmed its person in time.
+        fixture.world.db.tamper(&format!(
+            "UPDATE connections SET deleted_at = 1, generation = generation + 1, next_check_at = NULL WHERE id = '{ended}'"
+        ));
+        fixture.world.advance_clock(300);
+        fixture.run_scheduled();
+        let what = if ends_answering { "has ended" } else { "was disconnected" };
+        let expected = ("replacement_ended".to_owned(), format!("{ended} {what}"), "schedule".to_owned());
+        let told = lines(&fixture, left);
+        assert_eq!(told[0], expected, "{told:?}");
+        assert_eq!(told.iter().filter(|one| one.0 == "replacement_ended").count(), 1);
+        let id = fixture.world.db.query_value("SELECT id FROM events WHERE type = 'replacement_ended'");
+        assert!(connections::ids::EventId::parse(id.as_str().unwrap()).is_some(), "{id}");
+        assert_eq!(resolved(&fixture, left), left.to_string());
+        fixture.world.advance_clock(300);
+        fixture.run_scheduled();
+        assert_eq!(lines(&fixture, left), told, "once");
+    }
+}
+
+#[test]
+fn the_end_of_all_connections_of_an_app_leaves_no_line_about_replacements_of_its_own() {
+    let fixture = Fixture::new();
+    let (old, new) = (shared(&fixture, "old"), shared(&fixture, "new"));
+    replace(&fixture, &old, &new);
+    let button = json!({ "confirm": "acme", "reason": "x" });
+    assert_eq!(ask(&fixture, Method::Post, "/v1/apps/acme/disconnect-all", &button).0, 201);
+    for _ in 0..4 {
+        fixture.world.advance_clock(300);
+        fixture.run_scheduled();
+    }
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM connections"), 0);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM events WHERE type = 'replacement_ended'"), 0);
+}
+
+/// A test key that is entered for a connection of an unknown environment tells its environment.
+#[test]
+fn a_reconnect_sets_no_environment_on_half_of_a_replacement() {
+    for (replaced, across, expected) in [
+        (None, false, Some(Environment::Test)),
+        (Some(true), false, None),
+        (Some(false), false, None),
+        (Some(true), true, Some(Environment::Test)),
+    ] {
+        let fixture = Fixture::new();
+        let (old, new) = (shared(&fixture, "old"), shared(&fixture, "new"));
+        let body = json!({ "with": new, "across_environments": across });
+        if replaced.is_some() {
+            assert_eq!(replace_with(&fixture, &first_key(&fixture), &old, &body).0, 200);
+        }
+        let (id, account) = if replaced == Some(false) { (&new, "new") } else { (&old, "old") };
+        let settings = ConnectionSettings { environment: Some(Environment::Test), shared: None };
+        let request = connections::connect::start::ConnectRequest {
+            user: None,
+            settings,
+            connection: Some(id.clone()),
+            role: connections::workspace::Role::Admin,
+            ..fixture.connect_request()
+        };
+        fixture.complete_flow(&request, account);
+        let row = fixture.load_connection(id);
+        assert_eq!((row.generation, row.environment), (2, expected), "{replaced:?} {across}");
+        let fits = "SELECT count(*) FROM replacements r JOIN connections a ON a.id = r.connection_id JOIN connections b ON b.id = r.replaced_by
+          WHERE r.across_environments OR a.environment IS b.environment";
+        assert_eq!(fixture.world.db.query_number(fits), i64::from(replaced.is_some()));
+    }
+}
+
+#[test]
+fn a_replacement_that_is_undone_at_once_leaves_nothing_to_be_told() {
+    let fixture = Fixture::new();
+    let (old, new) = (shared(&fixture, "old"), shared(&fixture, "new"));
+    let run = |wait: i64| {
+        fixture.world.advance_clock(wait);
+        run_step(&fixture, &old);
+        changes(&fixture, &old)
+    };
+    assert_eq!(run(0), Vec::<String>::new());
+    replace(&fixture, &old, &new);
+    assert_eq!(run(DAY).len(), 1);
+    undo(&fixture, &old);
+    assert_eq!((run(600), changed_in_detail(&fixture)), (vec![], vec![]), "it is as it was before");
+    // To another one and back within the hour is none either, and later each is a change.
+    replace(&fixture, &old, &new);
+    assert_eq!(run(DAY).len(), 1);
+    let third = shared(&fixture, "third");
+    replace(&fixture, &old, &third);
+    assert_eq!(run(600).len(), 1);
+    assert_eq!(changed_in_detail(&fixture)[0]["from"]["id"], json!(new));
+    undo(&fixture, &old);
+    assert_eq!(run(DAY).len(), 1);
+    assert_eq!(changed_in_detail(&fixture)[0]["from"]["id"], json!(third));
+}
