@@ -79,6 +79,7 @@ pub struct IsolateCache {
     opened_keys: RefCell<BoundedMap<Rc<str>>>,
     public_keys: RefCell<HashMap<String, (Timestamp, Rc<PublicKeys>)>>,
     proxied: InFlight,
+    failed_key_fetches: RefCell<HashMap<String, Timestamp>>,
 }
 
 /// Empties a map that is full. What it held is known again soon.
@@ -116,6 +117,24 @@ impl IsolateCache {
             known.clear();
         }
         known.insert(url.to_owned(), (now, Rc::clone(keys)));
+    }
+
+    /// When the public keys at an address could not be fetched, as far as no later try succeeded.
+    pub fn failed_key_fetch(&self, url: &str) -> Option<Timestamp> {
+        self.failed_key_fetches.borrow().get(url).copied()
+    }
+
+    /// Remembers whether the public keys at an address could be fetched.
+    pub fn remember_key_fetch(&self, url: &str, has_failed: bool, now: Timestamp) {
+        let mut failed = self.failed_key_fetches.borrow_mut();
+        if !has_failed {
+            failed.remove(url);
+            return;
+        }
+        if failed.len() >= MOST_ISSUERS {
+            failed.clear();
+        }
+        failed.insert(url.to_owned(), now);
     }
 
     /// Whether something was not done within `seconds`, and is not under way; it counts as under way from now on. Whoever
