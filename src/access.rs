@@ -13,7 +13,7 @@ use crate::ports::Ports;
 use crate::public_keys;
 use crate::sessions::{self, OpenedSession, ProviderSignIn};
 use crate::store::workspaces;
-use crate::workspace::{ACCESS_ID_PREFIX, User};
+use crate::workspace::{ACCESS_ID_PREFIX, User, vouched_id};
 
 /// Signs in whom a token of Access names. None: Access is not set up, the token is refused, or there is no such workspace.
 pub async fn sign_in<P: Ports>(context: &Context<P>, token: &str) -> Result<Option<OpenedSession>> {
@@ -25,24 +25,32 @@ pub async fn sign_in<P: Ports>(context: &Context<P>, token: &str) -> Result<Opti
             return Ok(None);
         }
     };
-    let Some(context) = context.in_shard(access.workspace.shard()) else { return Ok(None) };
-    if workspaces::get(context.db(), &access.workspace).await?.is_none() {
-        context.log("error", "access_workspace_missing", &json!({ "workspace": access.workspace.as_str() }));
+    let workspace = &access.workspace;
+    let missing = || {
+        let fields = json!({ "workspace": workspace.as_str(), "database": workspace.shard().binding() });
+        context.log("error", "access_workspace_missing", &fields);
+    };
+    // Its database may not be bound.
+    let Some(context) = &context.in_shard(workspace.shard()) else {
+        missing();
+        return Ok(None);
+    };
+    if workspaces::get(context.db(), workspace).await?.is_none() {
+        missing();
         return Ok(None);
     }
     let team = access.issuer.trim_start_matches("https://");
-    let user = User { id: format!("{ACCESS_ID_PREFIX}{team}:{}", identity.subject), name: identity.name };
-    let role =
-        identity::decide_role(&context, &access.workspace, &user, &access.admin_groups, &identity.groups).await?;
+    let user = User { id: vouched_id(ACCESS_ID_PREFIX, team, &identity.subject), name: identity.name };
+    let role = identity::decide_role(context, workspace, &user, &access.admin_groups, &identity.groups).await?;
     let sign_in = ProviderSignIn {
-        workspace: &access.workspace,
+        workspace,
         user,
         role,
         decides_role: !access.admin_groups.is_empty(),
         once: None,
         before: None,
     };
-    sessions::sign_in_by_provider(&context, sign_in).await
+    sessions::sign_in_by_provider(context, sign_in).await
 }
 
 async fn verify<P: Ports>(context: &Context<P>, token: &str) -> std::result::Result<VerifiedIdentity, IdTokenError> {

@@ -73,6 +73,8 @@ pub enum FlowFailure {
     LinkUsed,
     /// The link was started again in another browser.
     LinkBegunAnew,
+    /// The session that began it has ended: somebody removed the person, or ended the link, the session or its key.
+    SessionEnded,
     /// The app did not name the account.
     AccountUnknown,
     /// It is another account than the connection's, and no switch was requested.
@@ -88,7 +90,7 @@ pub fn was_link_reopened(flow: &Flow) -> bool {
 }
 
 impl FlowFailure {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::RefusedByApp,
         Self::ApprovalRequired,
         Self::WrongIssuer,
@@ -102,6 +104,7 @@ impl FlowFailure {
         Self::Conflict,
         Self::LinkUsed,
         Self::LinkBegunAnew,
+        Self::SessionEnded,
         Self::AccountUnknown,
         Self::OtherAccount,
         Self::NotStored,
@@ -123,6 +126,7 @@ impl FlowFailure {
             Self::Conflict => "conflict",
             Self::LinkUsed => "link_used",
             Self::LinkBegunAnew => "link_begun_anew",
+            Self::SessionEnded => "session_ended",
             Self::AccountUnknown => "account_unknown",
             Self::OtherAccount => "other_account",
             Self::NotStored => "not_stored",
@@ -165,6 +169,9 @@ impl FlowFailure {
             }
             Self::LinkBegunAnew => {
                 "The link was opened again in another browser and goes on there. Nothing was stored here. Finish there, or open the link again in this browser."
+            }
+            Self::SessionEnded => {
+                "This browser was signed out, or the link was ended, while the app was asked. Nothing was stored. Sign in again, or ask for a new link."
             }
             Self::AccountUnknown => {
                 "The app did not say which account was connected, so nothing was stored. Allow it to tell who you are, and try again in a moment."

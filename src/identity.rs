@@ -34,7 +34,7 @@ use crate::store::events::EventSubject;
 use crate::store::{identities, people, workspaces};
 use crate::time::Timestamp;
 use crate::vault::SealContext;
-use crate::workspace::{OIDC_ID_PREFIX, Role, User, Workspace};
+use crate::workspace::{OIDC_ID_PREFIX, Role, User, Workspace, vouched_id};
 
 /// Seconds for which a person may be at the provider.
 pub const SIGN_IN_TTL: i64 = 600;
@@ -118,6 +118,7 @@ pub async fn put_provider<P: Ports>(
         sends_issuer: found.sends_issuer,
         allowed_domains: new.allowed_domains,
         admin_groups: new.admin_groups,
+        revision: random_text::<12>(context.ports.random())?,
         created_at: now,
         updated_at: now,
     };
@@ -314,8 +315,10 @@ struct PendingSignIn {
     /// The hash of the session that the browser had.
     before: Option<String>,
     until: i64,
-    /// When the provider was last changed.
+    /// When the provider was last changed. An earlier version of the program gives it no new revision.
     provider_updated_at: i64,
+    #[serde(default)]
+    provider_revision: String,
 }
 
 /// A sign-in that begins.
@@ -362,6 +365,7 @@ pub fn begin<P: Ports>(
         before,
         until: context.now().plus(SIGN_IN_TTL).unix(),
         provider_updated_at: provider.updated_at.unix(),
+        provider_revision: provider.revision.clone(),
     };
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(pending.verifier.as_bytes()));
     let authorize_url = parse_stored(context, &provider.authorize_url)?.with_query(&[
@@ -446,6 +450,7 @@ async fn finish_at<P: Ports>(
         now.unix() < pending.until
             && constant_time_eq(&pending.state, state)
             && pending.provider_updated_at == provider.updated_at.unix()
+            && pending.provider_revision == provider.revision
     }) else {
         return refused(SignInFailure::NotPending);
     };
@@ -468,7 +473,7 @@ async fn finish_at<P: Ports>(
     if !is_domain_allowed(&provider.allowed_domains, &identity) {
         return refused(SignInFailure::DomainNotAllowed);
     }
-    let user = User { id: format!("{OIDC_ID_PREFIX}{}:{}", provider.issuer, identity.subject), name: identity.name };
+    let user = User { id: vouched_id(OIDC_ID_PREFIX, &provider.issuer, &identity.subject), name: identity.name };
     let role = decide_role(context, &provider.workspace, &user, &provider.admin_groups, &identity.groups).await?;
     let sign_in = ProviderSignIn {
         workspace: &provider.workspace,

@@ -57,6 +57,8 @@ pub struct IdentityProvider {
     pub allowed_domains: Vec<String>,
     /// The groups whose members are admins. Empty: the issuer says nothing about roles.
     pub admin_groups: Vec<String>,
+    /// Another text each time it is set up or changed.
+    pub revision: String,
     /// When it was set up.
     pub created_at: Timestamp,
     /// When it was last changed.

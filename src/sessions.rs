@@ -81,9 +81,17 @@ pub async fn sign_in<P: Ports>(
     };
     let opened = new.build_session(context, USER_SESSION_TTL)?;
     let before = token_before.map(hash_secret);
+    let promoted = match opened.session.role {
+        Role::Admin => {
+            // Whoever made the link did it.
+            let by_key = opened.session.made_by.clone().map(Actor::Key);
+            promote_statements(context, &opened.session, &by_key.unwrap_or_else(|| session_actor(&opened.session)))?
+        }
+        Role::Member => vec![],
+    };
     let event = session_event(context, &opened.session, EventType::SignedIn, &session_actor(&opened.session))?;
     let db = context.audited_db(event, ChangedBy::First);
-    if !sessions::sign_in(&db, &link.hash, &opened.session, before.as_deref(), context.now()).await? {
+    if !sessions::sign_in(&db, &link.hash, &opened.session, before.as_deref(), promoted, context.now()).await? {
         return Err(sign_in_link_ended_error());
     }
     end_session_elsewhere(context, token_before).await;
@@ -134,21 +142,42 @@ pub async fn sign_in_by_provider<P: Ports>(
     let new = NewSession { workspace, kind: SessionKind::User(user), role, made_by: None };
     let opened = new.build_session(context, USER_SESSION_TTL)?;
     let actor = session_actor(&opened.session);
-    let mut more = Vec::new();
-    if decides_role && role == Role::Member {
-        let [people, sessions] = people::demote(workspace, &id);
-        let subject = EventSubject { target: Some(&id), ..EventSubject::default() };
-        let detail = Some(role.as_str());
-        let event = context.event_statement_about(workspace, EventType::RoleChanged, &actor, subject, detail)?;
-        more.extend([people, events::insert_if_changed(event), sessions]);
-    }
+    let mut first = match role {
+        Role::Admin if decides_role => promote_statements(context, &opened.session, &actor)?,
+        Role::Member if decides_role => {
+            let [people, sessions] = people::demote(workspace, &id);
+            vec![people, role_event(context, workspace, &id, role, &actor)?, sessions]
+        }
+        Role::Admin | Role::Member => vec![],
+    };
     // The role was read before. Otherwise a session of an admin would bring it back.
     let if_changed = (!decides_role && role == Role::Admin).then(|| people::require_admin(workspace, &id));
-    let event = session_event(context, &opened.session, EventType::SignedIn, &actor)?;
-    let db = context.audited_db(event, ChangedBy::First);
+    // All or nothing: where the session opens, so does its line.
+    first.push(session_event(context, &opened.session, EventType::SignedIn, &actor)?);
     let once = once.as_ref().map(|(hash, until)| (hash.as_str(), *until));
-    let is_open = sessions::sign_in_by_provider(&db, &opened.session, once, before, if_changed, more).await?;
+    let is_open = sessions::sign_in_by_provider(context.db(), &opened.session, once, before, if_changed, first).await?;
     Ok(is_open.then_some(opened))
+}
+
+/// The statements by which whoever signs in as an admin becomes one, with a line if they were none.
+fn promote_statements<P: Ports>(context: &Context<P>, session: &Session, actor: &Actor) -> Result<Vec<Statement>> {
+    let Some(user) = session.user() else { return Ok(vec![]) };
+    let promoted = people::promote(&session.workspace, user, context.now());
+    Ok(vec![promoted, role_event(context, &session.workspace, &user.id, Role::Admin, actor)?])
+}
+
+/// The line about a role, if the statement before it changed it.
+fn role_event<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    user: &str,
+    role: Role,
+    actor: &Actor,
+) -> Result<Statement> {
+    let subject = EventSubject { target: Some(user), ..EventSubject::default() };
+    let event =
+        context.event_statement_about(workspace, EventType::RoleChanged, actor, subject, Some(role.as_str()))?;
+    Ok(events::insert_if_changed(event))
 }
 
 /// Opens a session for whoever uses a connect link.

@@ -37,6 +37,13 @@ pub const OIDC_ID_PREFIX: &str = "oidc:";
 /// The same for Cloudflare Access.
 pub const ACCESS_ID_PREFIX: &str = "access:";
 
+/// The id of a person whom an issuer vouches for. The last colon ends the issuer, which may have others: so the subject has
+/// none, and no two pairs have one id.
+pub fn vouched_id(prefix: &str, issuer: &str, subject: &str) -> String {
+    let subject = subject.replace('%', "%25").replace(':', "%3A");
+    format!("{prefix}{issuer}:{subject}")
+}
+
 impl User {
     /// Whether an identity provider vouches for whoever has this id.
     pub fn is_of_identity_provider(&self) -> bool {

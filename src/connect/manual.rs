@@ -23,13 +23,14 @@ use crate::ports::{Clock, Database, DatabaseError, Ports};
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Flow, FlowOutcome};
+use crate::store::sessions;
 use crate::time::Timestamp;
 use crate::token::TokenSet;
 
-use super::MANUAL_FLOW_TTL;
 use super::account::{self, AccountInfo};
 use super::complete::{self, CompleteError, Decider, NewGrant};
 use super::start::{self, ConnectOptions, ConnectRequest};
+use super::{FlowFailure, MANUAL_FLOW_TTL};
 
 pub use errors::flow_failure_error;
 use errors::spent;
@@ -180,9 +181,16 @@ async fn store<P: Ports>(
     }
     require_sendable(auth_method, &had.credential, found)?;
     let is_spent = had.renewed == Renewed::Rotated;
+    let entered_by_person = entered.actor.is_none();
     let endpoints = registry::load_endpoints_if_any(context, auth_method, &found.variables).await?;
     let destinations = Destinations::for_grant(auth_method, endpoints.as_ref(), &found.variables);
     let flow = create_flow(context, request, options, found, &destinations, session_hash).await?;
+    // From here on the end of the session ends the flow, too: it is looked at after the flow was stored.
+    if entered_by_person && sessions::get(context.db(), session_hash, context.now()).await?.is_none() {
+        let end =
+            authorizations::end_flow(&flow.id, FlowOutcome::Failed, Some(FlowFailure::SessionEnded.as_str()), None);
+        context.db().batch(vec![end]).await?;
+    }
     let grant = build_grant(auth_method, tried, &options.scopes, destinations);
     match Box::pin(complete::complete_returned_grant(context, &flow, auth_method, grant, deciding)).await {
         Ok(()) => {}

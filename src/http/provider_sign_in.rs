@@ -190,7 +190,10 @@ pub(super) async fn respond_signed_out<P: Ports>(
     }
     let return_to = asked.filter(|path| path != "/");
     let has_one_database = Shard::new(1).and_then(|second| context.in_shard(second)).is_none();
-    let choice = if has_one_database {
+    let choice = if !context.is_bound() {
+        // The cookie names a database that is gone. It makes no other one look.
+        SignInChoice::AskForWorkspace { return_to }
+    } else if has_one_database {
         match identity::find_only_sign_in(context).await? {
             (_, false) => return Err(error),
             (Some(workspace), _) => {

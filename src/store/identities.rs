@@ -16,12 +16,12 @@ const FIRST_TWO: &str = "SELECT * FROM identity_providers
 const DELETE_OTHER: &str = "DELETE FROM identity_providers WHERE workspace_id = ?1 AND id <> ?2";
 const PUT: &str =
     "INSERT INTO identity_providers (id, workspace_id, issuer, client_id, sealed_secret, client_auth, authorize_url, token_url,
-      keys_url, sends_issuer, allowed_domains, admin_groups, created_at, updated_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13)
+      keys_url, sends_issuer, allowed_domains, admin_groups, created_at, updated_at, revision)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14)
     ON CONFLICT (id) DO UPDATE SET issuer = excluded.issuer, client_id = excluded.client_id, sealed_secret = excluded.sealed_secret,
       client_auth = excluded.client_auth, authorize_url = excluded.authorize_url, token_url = excluded.token_url,
       keys_url = excluded.keys_url, sends_issuer = excluded.sends_issuer, allowed_domains = excluded.allowed_domains,
-      admin_groups = excluded.admin_groups, updated_at = excluded.updated_at";
+      admin_groups = excluded.admin_groups, updated_at = excluded.updated_at, revision = excluded.revision";
 const DELETE: &str = "DELETE FROM identity_providers WHERE workspace_id = ?1";
 
 impl FromRow for IdentityProvider {
@@ -40,6 +40,7 @@ impl FromRow for IdentityProvider {
             sends_issuer: row.boolean("sends_issuer")?,
             allowed_domains: row.json("allowed_domains")?,
             admin_groups: row.json("admin_groups")?,
+            revision: row.text("revision")?,
             created_at: row.time("created_at")?,
             updated_at: row.time("updated_at")?,
         })
@@ -80,7 +81,8 @@ pub fn put(provider: &IdentityProvider) -> [Statement; 2] {
         provider.sends_issuer,
         json_text(&provider.allowed_domains),
         json_text(&provider.admin_groups),
-        provider.updated_at
+        provider.updated_at,
+        provider.revision.as_str()
     );
     [sql!(DELETE_OTHER, &provider.workspace, &provider.id), store]
 }

@@ -42,10 +42,10 @@ const COUNT_SIGN_IN_LINKS: &str =
     AND used_at IS NULL AND expires_at > ?3";
 const COUNT_SESSIONS: &str =
     "SELECT count(*) AS n FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2 AND expires_at > ?3";
-/// Pending grants have no owner from now on: the scheduled run revokes them at the app.
-const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE +workspace_id = ?1 AND expires_at > ?3
-    AND status IN ('pending', 'undecided', 'awaiting_confirmation')
-    AND session_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2)";
+const END_FLOWS: &str = end_flows!(
+    "?3",
+    "+workspace_id = ?1 AND session_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2)"
+);
 const END_WAITING_REPAIRS: &str = "UPDATE flows SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
     AND id IN (SELECT flow_id FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2 AND status = 'awaiting_confirmation')";
 /// The plus keeps `SQLite` from reading all connections of the workspace.

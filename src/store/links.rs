@@ -104,10 +104,10 @@ const LIST: &str = concat!(
         WHERE c.id IN (connect_links.connection_id, result_connection_id) AND c.environment IS NOT ?12))
     ORDER BY created_at DESC, id DESC LIMIT ?11"
 );
-/// Pending grants have no owner from now on: the scheduled run revokes them at the app.
-const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
-    AND status IN ('pending', 'undecided', 'awaiting_confirmation')
-    AND session_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND id = ?2)";
+const END_FLOWS: &str = end_flows!(
+    "?3",
+    "+workspace_id = ?1 AND session_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND id = ?2)"
+);
 /// The plus keeps `SQLite` from reading all connections of the workspace.
 const END_UNCONFIRMED: &str =
     "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL

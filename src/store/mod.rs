@@ -51,6 +51,23 @@ macro_rules! is_not_denied {
     };
 }
 
+/// Ends flows whose browser has lost its session: grants that wait are revoked at their apps by the scheduled run, and what is
+/// still to come from an app is not stored. Also where that has taken longer than the flow's time.
+macro_rules! end_flows {
+    ($now:literal, $of:literal) => {
+        concat!(
+            "UPDATE flows SET expires_at = min(expires_at, ",
+            $now,
+            "), error = CASE status WHEN 'pending' THEN 'session_ended' ELSE error END,
+      status = CASE status WHEN 'pending' THEN 'failed' ELSE status END WHERE ",
+            $of,
+            " AND (status = 'pending' OR expires_at > ",
+            $now,
+            " AND status IN ('undecided', 'awaiting_confirmation'))"
+        )
+    };
+}
+
 /// A connection that is shown together with another one, as JSON: see `replacements::RelatedConnection`.
 macro_rules! related_connection {
     ($of:literal) => {

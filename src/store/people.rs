@@ -35,6 +35,10 @@ const MAKE_MEMBER: &str =
 /// Changes the row of an admin, and nothing about it.
 const REQUIRE_ADMIN: &str =
     "UPDATE people SET role = 'admin' WHERE workspace_id = ?1 AND user_id = ?2 AND role = 'admin'";
+/// Changes a row only where somebody was no admin, also because nobody knew them.
+const PROMOTE: &str =
+    "INSERT INTO people (workspace_id, user_id, name, role, created_at) VALUES (?1, ?2, ?3, 'admin', ?4)
+    ON CONFLICT (workspace_id, user_id) DO UPDATE SET role = 'admin' WHERE people.role <> 'admin'";
 const DEMOTE: &str = "UPDATE people SET role = 'member' WHERE workspace_id = ?1 AND user_id = ?2 AND role = 'admin'";
 const SESSIONS_OF_MEMBER: &str =
     "UPDATE sessions SET role = 'member' WHERE workspace_id = ?1 AND user_id = ?2 AND role = 'admin'";
@@ -58,10 +62,10 @@ const TRANSFERRED: &str =
 const DELETE: &str = "DELETE FROM people WHERE workspace_id = ?1 AND user_id = ?2 AND (role <> 'admin' OR ?3
     OR EXISTS (SELECT 1 FROM people o WHERE o.workspace_id = ?1 AND o.role = 'admin' AND o.user_id <> ?2))
     AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1 AND c.user_id = ?2 AND c.deleted_at IS NULL)";
-/// Pending grants have no owner from now on: the scheduled run revokes them at the app.
-const END_FLOWS: &str = "UPDATE flows SET expires_at = ?3 WHERE +workspace_id = ?1 AND expires_at > ?3
-    AND status IN ('pending', 'undecided', 'awaiting_confirmation')
-    AND session_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2)";
+const END_FLOWS: &str = end_flows!(
+    "?3",
+    "+workspace_id = ?1 AND session_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2)"
+);
 const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2";
 const END_SIGN_IN_LINKS: &str =
     "DELETE FROM sign_in_links WHERE workspace_id = ?1 AND user_id = ?2 AND used_at IS NULL";
@@ -73,10 +77,9 @@ macro_rules! recent_links {
         concat!("(SELECT ", $column, " FROM connect_links WHERE workspace_id = ?1 AND user_id = ?2", $more, ")")
     };
 }
-const END_LINK_FLOWS: &str = concat!(
-    "UPDATE flows SET expires_at = ?3 WHERE +workspace_id = ?1 AND expires_at > ?3
-    AND status IN ('pending', 'undecided', 'awaiting_confirmation') AND session_hash IN ",
-    recent_links!("session_hash", "")
+const END_LINK_FLOWS: &str = end_flows!(
+    "?3",
+    "+workspace_id = ?1 AND session_hash IN (SELECT session_hash FROM connect_links WHERE workspace_id = ?1 AND user_id = ?2)"
 );
 /// Nobody comes back who could confirm them.
 const END_UNCONFIRMED: &str = concat!(
@@ -187,6 +190,12 @@ pub async fn make_member(
 /// goes the event, if it changed anything.
 pub fn demote(workspace: &WorkspaceId, user: &str) -> [Statement; 2] {
     [sql!(DEMOTE, workspace, user), sql!(SESSIONS_OF_MEMBER, workspace, user)]
+}
+
+/// The statement that makes an admin of somebody who signs in as one, before their session opens. After it goes the event,
+/// if it changed anything.
+pub fn promote(workspace: &WorkspaceId, user: &User, now: Timestamp) -> Statement {
+    sql!(PROMOTE, workspace, user.id.as_str(), user.name.as_deref(), now)
 }
 
 /// The statement that must change a row where somebody gets the rights of an admin because they were one a moment ago.

@@ -27,6 +27,12 @@ const GET: &str = "SELECT * FROM sessions WHERE token_hash = ?1 AND expires_at >
 const UNEXPIRED_HASHES: &str =
     "SELECT token_hash FROM sessions WHERE token_hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE token_hash = ?1";
+/// What a sign-in at an identity provider leaves here is no link: whoever could delete it could use the sign-in again.
+macro_rules! is_a_link {
+    () => {
+        "substr(user_id, 1, 5) <> 'oidc:'"
+    };
+}
 /// `~` comes after every character of a hash. The plus makes `SQLite` use the primary key.
 const BY_ID: &str = "SELECT * FROM sessions WHERE token_hash >= ?2 AND token_hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
 const LIST: &str =
@@ -35,9 +41,8 @@ const LIST: &str =
       AND (?6 IS NULL OR user_id = ?6)
       AND (?7 IS NULL OR created_by_key = ?7)
     ORDER BY created_at DESC, token_hash DESC LIMIT ?8";
-/// Pending grants have no owner from now on: the scheduled run revokes them at the app.
-const END_FLOWS: &str = "UPDATE flows SET expires_at = ?2 WHERE session_hash = ?1 AND expires_at > ?2
-    AND status IN ('pending', 'undecided')";
+/// A grant that waits for the embedding product is not its browser's any more.
+const END_FLOWS: &str = end_flows!("?2", "session_hash = ?1 AND status <> 'awaiting_confirmation'");
 
 /// `?11`: the role is the person's. It may have been taken away since it was read.
 const INSERT_SIGN_IN: &str =
@@ -54,12 +59,18 @@ const INSERT_USED_SIGN_IN: &str =
 const GET_SIGN_IN: &str = "SELECT * FROM sign_in_links WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
 const USE_SIGN_IN: &str =
     "UPDATE sign_in_links SET used_at = ?2 WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
-const SIGN_IN_BY_ID: &str = "SELECT * FROM sign_in_links WHERE token_hash >= ?2 AND token_hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3";
-const LIST_SIGN_IN: &str =
+const SIGN_IN_BY_ID: &str = concat!(
+    "SELECT * FROM sign_in_links WHERE token_hash >= ?2 AND token_hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3 AND ",
+    is_a_link!()
+);
+const LIST_SIGN_IN: &str = concat!(
     "SELECT * FROM sign_in_links WHERE workspace_id = ?1 AND (created_at, token_hash) < (?2, ?3) AND expires_at > ?4
       AND (?5 IS NULL OR user_id = ?5)
-      AND (?6 IS NULL OR created_by_key = ?6)
-    ORDER BY created_at DESC, token_hash DESC LIMIT ?7";
+      AND (?6 IS NULL OR created_by_key = ?6) AND ",
+    is_a_link!(),
+    "
+    ORDER BY created_at DESC, token_hash DESC LIMIT ?7"
+);
 const DELETE_SIGN_IN: &str = "DELETE FROM sign_in_links WHERE token_hash = ?1";
 
 /// What a browser's session may do.
@@ -306,16 +317,17 @@ pub async fn get_sign_in_link(db: &impl Database, token_hash: &str, now: Timesta
 }
 
 /// Uses a sign-in link and opens its session, in one transaction: only one caller succeeds. The browser's previous
-/// session ends. Returns whether the link could be used.
+/// session ends. `first` goes before the session. Returns whether the link could be used.
 pub async fn sign_in(
     db: &impl Database,
     token_hash: &str,
     session: &Session,
     before: Option<&str>,
+    first: Vec<Statement>,
     now: Timestamp,
 ) -> StoreResult<bool> {
     let must = vec![sql!(USE_SIGN_IN, token_hash, now)];
-    let mut then: Vec<_> = insert_statements(session).collect();
+    let mut then: Vec<_> = first.into_iter().chain(insert_statements(session)).collect();
     if let Some(before) = before {
         then.extend([sql!(END_FLOWS, before, now), sql!(DELETE, before)]);
     }
@@ -323,14 +335,14 @@ pub async fn sign_in(
 }
 
 /// Opens the session of a person whom an identity provider vouches for. `once` is the hash of what works once, and its end;
-/// `if_changed` must change a row. Returns whether it did: not if it was used before, or the workspace was deleted.
+/// `if_changed` must change a row, and `first` goes before the session. Returns whether it did: not if it was used before, or the workspace was deleted.
 pub async fn sign_in_by_provider(
     db: &impl Database,
     session: &Session,
     once: Option<(&str, Timestamp)>,
     before: Option<&str>,
     if_changed: Option<Statement>,
-    more: Vec<Statement>,
+    first: Vec<Statement>,
 ) -> StoreResult<bool> {
     let user = session.user();
     let must = once.map(|(hash, expires_at)| {
@@ -345,7 +357,7 @@ pub async fn sign_in_by_provider(
             session.created_at
         )
     });
-    let mut then: Vec<_> = insert_statements(session).chain(more).collect();
+    let mut then: Vec<_> = first.into_iter().chain(insert_statements(session)).collect();
     if let Some(before) = before {
         then.extend([sql!(END_FLOWS, before, session.created_at), sql!(DELETE, before)]);
     }

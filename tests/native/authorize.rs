@@ -178,7 +178,8 @@ impl AccessFixture {
         ]);
         let key = if kind == KeyVariant::OtherWorkspace { other_workspace_key(&fixture) } else { mine };
         fixture.world.db.tamper(
-            "INSERT INTO identity_providers SELECT 'cli_' || substr(id, 4), id, 'https://login.example', 'client', 'sealed', 'basic',
+            "INSERT INTO identity_providers (id, workspace_id, issuer, client_id, sealed_secret, client_auth, authorize_url, token_url,
+              keys_url, sends_issuer, allowed_domains, admin_groups, created_at, updated_at) SELECT 'cli_' || substr(id, 4), id, 'https://login.example', 'client', 'sealed', 'basic',
               'https://login.example/a', 'https://login.example/t', 'https://login.example/k', 1, '[]', '[]', 1, 1 FROM workspaces",
         );
         Self { fixture, key, listed, others }

@@ -580,7 +580,12 @@ fn groups_of_the_issuer_decide_over_the_role_at_each_sign_in() {
         "in all sessions"
     );
     let (_, events) = ask(&fixture, Method::Get, "/v1/events?type=role_changed", &Value::Null);
-    assert_eq!(events["data"].as_array().unwrap().len(), 1);
+    let told: Vec<_> = events["data"].as_array().unwrap().iter().map(|one| (&one["target"], &one["detail"])).collect();
+    assert_eq!(
+        told,
+        [(&json!(id), &json!("member")), (&json!(id), &json!("admin"))],
+        "made a member, and before an admin"
+    );
     // Somebody else's address is no link to them, and another issuer's person is another person.
     let (_, bob) = ask(
         &fixture,
@@ -832,4 +837,119 @@ fn a_forged_header_of_access_signs_nobody_in() {
     assert_eq!(open(&good), 303, "the right one still works");
     // It is for the workspace that the operator named, and for no other.
     assert_eq!(fixture.world.db.query_value("SELECT workspace_id FROM sessions"), json!(fixture.workspace.as_str()));
+}
+
+#[test]
+fn an_issuer_that_does_not_answer_is_asked_once_in_a_while_whatever_strangers_send() {
+    let fixture = Fixture::new();
+    let provider = Provider::start(&fixture);
+    let fixture = fixture.in_one_isolate();
+    with_access(&fixture, "");
+    let open = |kid: &str| {
+        let token = sign(&fixture, &json!({ "alg": "RS256", "kid": kid }), &access_claims(&fixture, &json!({})));
+        open_with(&mut TestBrowser::new(&fixture), "/", &token).status
+    };
+    provider.status.set(503);
+    for number in 0..20 {
+        assert_eq!(open(&format!("made-up-{number}")), 401);
+    }
+    assert_eq!(provider.count("/certs"), 1, "one request for all of them");
+    // Keys that are none are no answer either.
+    provider.status.set(200);
+    let keys = provider.keys.replace(json!({}));
+    fixture.world.advance_clock(10);
+    assert_eq!([open("a"), open("b")], [401, 401]);
+    assert_eq!(provider.count("/certs"), 2);
+    // It is back: whoever comes after a few seconds gets in.
+    *provider.keys.borrow_mut() = keys;
+    fixture.world.advance_clock(10);
+    assert_eq!((open("a"), provider.count("/certs")), (303, 3));
+    // What was remembered before the issuer failed still lets people in.
+    fixture.world.advance_clock(61);
+    provider.status.set(503);
+    assert_eq!(([open("x"), open("y"), open("a")], provider.count("/certs")), ([401, 401, 303], 4));
+}
+
+#[test]
+fn two_changes_of_a_provider_within_a_second_are_told_apart() {
+    let (fixture, provider) = set_up(&json!({}));
+    let mut ada = TestBrowser::new(&fixture);
+    let attempt = |ada: &mut TestBrowser<'_>, change: &dyn Fn()| {
+        let begun = begin(&fixture, ada, "");
+        change();
+        let token = sign(&fixture, &header(), &claims(&fixture, &begun.query["nonce"], &json!({})).to_string());
+        *provider.answer.borrow_mut() = json!({ "id_token": token });
+        ada.get(&begun.back("code=c1")).status
+    };
+    let put = || assert_eq!(put_provider(&fixture, &json!({ "allowed_domains": ["example.com"] })).0, 200);
+    assert_eq!(attempt(&mut ada, &put), 403);
+    let replaced = || {
+        assert_eq!(ask(&fixture, Method::Delete, "/v1/workspace/identity", &Value::Null).0, 200);
+        put();
+    };
+    assert_eq!(attempt(&mut ada, &replaced), 403);
+    assert_eq!(provider.count("/token"), 0);
+    assert_eq!(attempt(&mut ada, &|| ()), 303);
+}
+
+#[test]
+fn a_sign_in_at_a_provider_is_no_sign_in_link() {
+    let (fixture, provider) = set_up(&json!({}));
+    let mut ada = TestBrowser::new(&fixture);
+    assert_eq!(sign_in_with(&fixture, &provider, &mut ada, &json!({})).status, 303);
+    let (_, links) = ask(&fixture, Method::Get, "/v1/sign-in-links", &Value::Null);
+    assert_eq!(links["data"], json!([]));
+    // What is left of it can't be deleted: it keeps the sign-in from being used again.
+    let hash = fixture.world.db.query_value("SELECT token_hash FROM sign_in_links").as_str().unwrap().to_owned();
+    let id = connections::ids::SignInLinkId::of_hash(&hash);
+    assert_eq!(ask(&fixture, Method::Delete, &format!("/v1/sign-in-links/{id}"), &Value::Null).0, 404);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM sign_in_links"), 1);
+}
+
+/// A colon in the subject, and another one in the issuer.
+#[test]
+fn people_of_two_issuers_never_have_one_id() {
+    let id = |issuer: &str, subject: &str| connections::workspace::vouched_id("oidc:", issuer, subject);
+    assert_eq!(id("https://id.example", "ada"), "oidc:https://id.example:ada");
+    let pairs = [
+        ("https://id.example", "8443:ada"),
+        ("https://id.example:8443", "ada"),
+        ("https://id.example:8443", "%3Aada"),
+        ("https://id.example", "8443%3Aada"),
+        ("https://id.example/t", "x:ada"),
+        ("https://id.example/t:x", "ada"),
+    ];
+    let ids: std::collections::BTreeSet<_> = pairs.iter().map(|(issuer, subject)| id(issuer, subject)).collect();
+    assert_eq!(ids.len(), pairs.len(), "{ids:?}");
+    let (fixture, provider) = set_up(&json!({}));
+    let mut ada = TestBrowser::new(&fixture);
+    assert_eq!(sign_in_with(&fixture, &provider, &mut ada, &json!({ "sub": "8443:ada" })).status, 303);
+    let (_, people) = ask(&fixture, Method::Get, "/v1/people", &Value::Null);
+    assert_eq!(people["data"][0]["id"], json!("oidc:https://id.example:8443%3Aada"));
+}
+
+#[test]
+fn a_workspace_of_access_that_is_not_here_is_logged_and_an_old_cookie_leads_to_the_sign_in() {
+    let fixture = Fixture::new();
+    let provider = Provider::start(&fixture);
+    let token = sign(&fixture, &header(), &access_claims(&fixture, &json!({})));
+    for (number, workspace) in ["ws_00AAAAAAAAAAAAAAAAAAAAAA", "ws_07AAAAAAAAAAAAAAAAAAAAAA"].iter().enumerate() {
+        *fixture.world.access.borrow_mut() =
+            Some(["team.cloudflareaccess.com", "tag", workspace, ""].map(str::to_owned));
+        assert_eq!(open_with(&mut TestBrowser::new(&fixture), "/", &token).status, 401);
+        assert_eq!(fixture.world.log.count_events("access_workspace_missing"), number + 1);
+    }
+    assert!(fixture.world.log.dump_lines().contains("DB_7"));
+    *fixture.world.access.borrow_mut() = None;
+    assert_eq!(put_provider(&fixture, &json!({})).0, 200);
+    let mut old = TestBrowser::new(&fixture);
+    old.cookies.insert("__Host-cx_session".into(), format!("07{}", "a".repeat(43)));
+    let page = old.get("/connections/con_0123456789abcdefghijkl");
+    assert!(page.status == 401 && page.body.contains("action=\"/sign-in\""), "{}", page.body);
+    assert!(page.body.contains("value=\"/connections/con_0123456789abcdefghijkl\""), "{}", page.body);
+    // From there the browser finds the workspace, and a sign-in takes the place of the old cookie.
+    let chosen = old.get(&format!("/sign-in?workspace={}", fixture.workspace));
+    assert_eq!(chosen.header("location"), Some(sign_in_path(&fixture).as_str()));
+    assert_eq!(sign_in_with(&fixture, &provider, &mut old, &json!({})).status, 303);
+    assert_eq!(old.get("/").status, 200);
 }

@@ -266,3 +266,137 @@ fn copies_of_connections_that_got_another_owner_are_removed() {
     let (_, status) = call(&fixture, "abcdefghijklmnopqrstuvwxyz0123456789", Method::Get, "/v1/status", &Value::Null);
     assert_eq!(status["cache_entries_left"], json!(1), "{status}");
 }
+
+/// A request of a browser, to run beside another one.
+fn send_beside(
+    fixture: &Fixture,
+    request: connections::http::Request,
+    wait_ms: i64,
+) -> std::pin::Pin<Box<dyn Future<Output = u16>>> {
+    let world = fixture.world.clone();
+    Box::pin(async move {
+        world.runtime.sleep(wait_ms).await;
+        connections::http::handle(&world.context(), &request).await.status
+    })
+}
+
+fn key_request(fixture: &Fixture, method: Method, path: &str) -> connections::http::Request {
+    let mut request = crate::http::request(method, path, vec![]);
+    request.headers.push(("authorization".into(), format!("Bearer {}", first_key(fixture))));
+    request
+}
+
+/// What is ended while the app is asked: the person, their session, or the key that let them in.
+fn endings(fixture: &Fixture, key: &str) -> [String; 3] {
+    let (_, sessions) = ask(fixture, Method::Get, "/v1/sessions?user=ann", &Value::Null);
+    let session = sessions["data"][0]["id"].as_str().unwrap().to_owned();
+    let key = format!("/v1/keys/key_{}", key.split('_').nth(1).unwrap());
+    ["/v1/people/ann".to_owned(), format!("/v1/sessions/{session}"), key]
+}
+
+fn sign_in_by_key<'a>(fixture: &'a Fixture, key: &str) -> TestBrowser<'a> {
+    let (_, made) = call(fixture, key, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "ann" } }));
+    let mut browser = TestBrowser::new(fixture);
+    assert_eq!(browser.press(&crate::http::link_path(&made)).status, 303);
+    browser
+}
+
+#[test]
+fn what_an_app_gives_to_a_person_who_is_removed_meanwhile_is_not_stored() {
+    for (case, waited) in (0..3).flat_map(|case| [(case, 0), (case, 599)]) {
+        let fixture = Fixture::new();
+        let key = make_key(&fixture, |_| {});
+        let mut ann = sign_in_by_key(&fixture, &key);
+        let pressed = ann.post("/oauth/start/acme", "/oauth/start/acme", "");
+        let (code, state) = fixture.world.acme.consent(pressed.header("location").unwrap(), "ann");
+        let path = format!("/oauth/callback/{}?state={state}&code={}", fixture.client, code.expose());
+        let back = ann.with_cookies(crate::http::request(Method::Get, &path, vec![]));
+        let ending = endings(&fixture, &key)[case].clone();
+        // The app takes three seconds; the flow's time may be over then.
+        fixture.world.advance_clock(waited);
+        fixture.world.acme.latency_ms.set(3_000);
+        let answers = fixture.world.run_concurrently([
+            send_beside(&fixture, back, 0),
+            send_beside(&fixture, key_request(&fixture, Method::Delete, &ending), 2_000),
+        ]);
+        assert_eq!(answers, [303, 200], "{ending}");
+        let count = |sql: &str| fixture.world.db.query_number(sql);
+        assert_eq!(
+            (fixture.world.acme.count_requests("/token"), count("SELECT count(*) FROM connections")),
+            (1, 0),
+            "{ending}"
+        );
+        assert!(!fixture.world.acme.has_live_grant("ann"), "{ending}: it was given back");
+        assert_eq!(fixture.world.db.query_value("SELECT error FROM flows"), json!("session_ended"), "{ending}");
+        assert_eq!(count("SELECT count(*) FROM flows WHERE status <> 'failed'"), 0, "{ending}");
+    }
+}
+
+#[test]
+fn what_a_person_enters_who_is_removed_while_it_is_checked_is_not_stored() {
+    for case in 0..3 {
+        let fixture = Fixture::new();
+        let app = json!({
+            "id": "keyed", "name": "Keyed", "auth": { "type": "api_key", "header": "X-Api-Key" },
+            "identity": { "url": "https://acme.example/me", "id": "/sub", "label": "/email" },
+        });
+        assert_eq!(ask(&fixture, Method::Post, "/v1/apps", &app).0, 201);
+        let key = make_key(&fixture, |_| {});
+        let mut ann = sign_in_by_key(&fixture, &key);
+        let page = ann.get("/oauth/start/keyed").body;
+        let value = |name: &str| {
+            let field = format!("name=\"{name}\" value=\"");
+            page.split(&field).nth(1).unwrap().split('"').next().unwrap().to_owned()
+        };
+        let input = format!("input.{}", page.split("name=\"input.").nth(1).unwrap().split('"').next().unwrap());
+        let form = format!("csrf={}&hosts={}&{input}=k-1", value("csrf"), value("hosts"));
+        let form = ann.with_cookies(crate::http::request(Method::Post, "/oauth/start/keyed", form.into_bytes()));
+        let ending = endings(&fixture, &key)[case].clone();
+        let who = crate::support::Reply::status(200, r#"{"sub":"1","email":"ann@acme.example"}"#);
+        fixture.world.acme.script_always("/me", Some(who));
+        fixture.world.acme.latency_ms.set(3_000);
+        fixture.world.run_concurrently([
+            send_beside(&fixture, form.clone(), 0),
+            send_beside(&fixture, key_request(&fixture, Method::Delete, &ending), 2_000),
+        ]);
+        assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM connections"), 0, "{ending}");
+        assert_eq!(fixture.world.db.query_value("SELECT error FROM flows"), json!("session_ended"), "{ending}");
+    }
+}
+
+#[test]
+fn whoever_becomes_an_admin_by_a_link_has_a_line_that_names_its_key() {
+    let fixture = Fixture::new();
+    let link = json!({ "user": { "id": "ann" }, "role": "admin" });
+    for _ in 0..2 {
+        sign_in(&fixture, &link);
+    }
+    let lines = events(&fixture, "?type=role_changed");
+    let told: Vec<_> = lines.iter().map(|one| (one["target"].as_str(), one["detail"].as_str())).collect();
+    assert_eq!(told, [(Some("ann"), Some("admin"))], "once");
+    assert_eq!(lines[0]["actor"], json!(format!("key:{}", fixture.key.id.as_str())));
+    assert_eq!(events(&fixture, "?type=signed_in").len(), 2);
+    // A member who signs in as an admin is promoted, too.
+    sign_in(&fixture, &json!({ "user": { "id": "bob" } }));
+    sign_in(&fixture, &json!({ "user": { "id": "bob" }, "role": "admin" }));
+    assert_eq!(events(&fixture, "?type=role_changed").len(), 2);
+}
+
+/// Links of others are not read, however many there are.
+#[test]
+fn removing_a_person_reads_their_links_by_an_index() {
+    let plans = crate::support::plans::read();
+    let mut seen = 0;
+    for (statement, steps) in &plans {
+        if statement.contains("FROM connect_links WHERE workspace_id = ?1 AND user_id = ?2")
+            || statement.starts_with(
+                "UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND user_id",
+            )
+        {
+            seen += 1;
+            let by_user = |step: &&String| step.contains("connect_links") && step.contains("connect_links_by_user");
+            assert!(steps.iter().any(|step| by_user(&step)), "{statement}: {steps:?}");
+        }
+    }
+    assert!(seen >= 1, "{seen}");
+}

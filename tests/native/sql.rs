@@ -431,10 +431,10 @@ fn statements_without_a_test_of_their_own_are_valid() {
         };
         assert!(store::sessions::insert_sign_in_link(db, &sign_in, false).await.unwrap());
         assert_eq!(store::sessions::get_sign_in_link(db, "t", now).await.unwrap(), Some(sign_in));
-        assert!(store::sessions::sign_in(db, "t", &session, Some("before"), now).await.unwrap());
+        assert!(store::sessions::sign_in(db, "t", &session, Some("before"), vec![], now).await.unwrap());
         assert_eq!(store::sessions::get_sign_in_link(db, "t", now).await.unwrap(), None);
         let again = store::sessions::Session { hash: "other".into(), ..session };
-        assert!(!store::sessions::sign_in(db, "t", &again, None, now).await.unwrap(), "once");
+        assert!(!store::sessions::sign_in(db, "t", &again, None, vec![], now).await.unwrap(), "once");
         assert_eq!(store::sessions::get(db, "other", now).await.unwrap(), None);
         let state = store::maintenance::load_state(db, now).await.unwrap();
         assert_eq!(state.sealed_under, [("k1".to_owned(), 2)]);

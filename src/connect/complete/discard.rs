@@ -61,6 +61,13 @@ async fn find_conflict<P: Ports>(
     target: Option<&ConnectionId>,
 ) -> Result<FlowFailure> {
     let link = load_link(context, flow).await?;
+    if flow.outcome == FlowOutcome::Pending {
+        let now = authorizations::get_in_workspace(context.db(), &flow.workspace, &flow.id).await?;
+        let ended = now.and_then(|now| FlowFailure::parse(now.error.as_deref()?));
+        if ended == Some(FlowFailure::SessionEnded) {
+            return Ok(FlowFailure::SessionEnded);
+        }
+    }
     Ok(
         if flow.outcome != FlowOutcome::AwaitingConfirmation
             && let Err(failure) = require_open_link(flow, link.as_ref())

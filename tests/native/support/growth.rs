@@ -38,7 +38,7 @@ pub(crate) const GROWING: [(&str, &str); 16] = [
     ("SELECT count(*) AS n FROM sign_in_links WHERE workspace_id = ?1 AND created_by_key", ENDS_KEY),
     ("SELECT count(*) AS n FROM connect_links WHERE workspace_id = ?1 AND created_by_key", ENDS_KEY),
     ("UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND created_by_key", ENDS_KEY),
-    ("UPDATE flows SET expires_at = ?3 WHERE +workspace_id", ENDS_KEY),
+    ("UPDATE flows SET expires_at = min(expires_at, ?3), error = CASE status", ENDS_KEY),
     ("UPDATE flows SET expires_at = ?3 WHERE workspace_id", ENDS_KEY),
     (
         "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL WHERE +workspace_id",
