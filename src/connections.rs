@@ -18,7 +18,7 @@ use crate::error::{Error, FieldError, Result};
 use crate::ids::{ClientId, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, MAX_WORKFLOW_LENGTH, parse_name};
 use crate::ports::{Database, DatabaseError, Ports};
-use crate::preconditions::{self, IfMatch, ReadState};
+use crate::preconditions::{IfMatch, ReadState};
 use crate::registry;
 use crate::replacements::refuse_unfit_edit;
 use crate::store::connections::{self, ConnectionFilter, ConnectionPatch, ListedConnection};
@@ -161,12 +161,14 @@ pub async fn edit_connection<P: Ports>(
     if moves {
         statements.push(store::replacements::fail_if_unfit(&connection.id));
     }
-    let is_conditional = condition.is_some();
-    let answers = preconditions::conditional_db(context, condition).batch(statements).await;
-    if moves && matches!(answers, Err(DatabaseError::Constraint)) {
-        refuse_unfit_edit(context, &connection.id).await?;
+    let answers = condition.db(context).batch(statements).await;
+    if matches!(answers, Err(DatabaseError::Constraint)) {
+        condition.require_still_met(context).await?;
+        if moves {
+            refuse_unfit_edit(context, &connection.id).await?;
+        }
     }
-    let answers = preconditions::map_error(is_conditional, answers)?;
+    let answers = answers?;
     let ended = if moves {
         store::defaults::read_ended(answers.get(2..4).unwrap_or_default())?
     } else {

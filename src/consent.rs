@@ -20,6 +20,7 @@ use crate::gather::Gather as _;
 use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::oauth_clients::list_clients;
 use crate::ports::Ports;
+use crate::preconditions::Condition;
 use crate::quotas;
 use crate::registry;
 use crate::secret::Secret;
@@ -216,6 +217,7 @@ pub async fn submit_consent<P: Ports>(
         metadata: BTreeMap::new(),
         check: true,
         actor: None,
+        condition: Condition::default(),
     };
     let flow =
         manual::connect_manually_with_options(context, request, options, manual, session_hash, Decider::Person).await?;

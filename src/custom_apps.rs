@@ -11,11 +11,10 @@ use crate::definition_moves::{self, MoveCounts};
 use crate::error::{Error, ErrorCode, FieldError, Result};
 use crate::ids::WorkspaceId;
 use crate::ports::{DatabaseError, Ports, Statement};
-use crate::preconditions::{self, IfMatch, ReadState};
+use crate::preconditions::{Condition, IfMatch, ReadState};
 use crate::quotas::{self, Quota};
 use crate::store::apps::{self, AppRow};
 use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
-use crate::store::preconditions::ConditionalDatabase;
 
 fn app_not_found() -> Error {
     Error::not_found("app")
@@ -56,7 +55,8 @@ pub async fn create_custom_app<P: Ports>(
         return Err(app_exists_error(&app.id));
     }
     let limits = [Quota::Apps, Quota::Revisions(&app.id)];
-    store_revision(context, workspace, &app, text, &limits, (EventType::AppCreated, actor), None).await?;
+    store_revision(context, workspace, &app, text, &limits, (EventType::AppCreated, actor), &Condition::default())
+        .await?;
     Ok(app)
 }
 
@@ -87,22 +87,21 @@ async fn store_revision<P: Ports>(
     text: &str,
     limits: &[Quota<'_>],
     (event, actor): (EventType, &Actor),
-    condition: Option<Statement>,
+    condition: &Condition,
 ) -> Result<()> {
     let revision = apps::latest_revision(context.db(), workspace, &app.id).await? + 1;
     let row = AppRow { id: app.id.clone(), revision, definition: text.to_owned() };
     apps::prune(context.db(), workspace, &row, context.now()).await?;
     let detail = format!("revision {revision}");
     let event = app_event(context, workspace, event, actor, &app.id, Some(&detail))?;
-    let is_conditional = condition.is_some();
     let guarded = quotas::guard_database(context, workspace, limits);
-    let db = AuditedDatabase::new(ConditionalDatabase::new(guarded, condition), event, ChangedBy::First);
+    let db = AuditedDatabase::new(condition.guard(guarded), event, ChangedBy::First);
     let put = apps::put(&db, workspace, &row, context.now()).await;
     let was_refused = put == Err(DatabaseError::Constraint);
+    if was_refused {
+        condition.require_still_met(context).await?;
+    }
     match quotas::map_insert_error(context, workspace, limits, put).await {
-        Err(error) if was_refused && is_conditional && error.code == ErrorCode::Internal => {
-            Err(preconditions::precondition_failed())
-        }
         Err(error) if was_refused && error.code == ErrorCode::Internal => Err(Error::new(
             ErrorCode::Conflict,
             "The app was changed elsewhere at the same moment. Read it again, then retry.",
@@ -142,7 +141,7 @@ pub async fn replace_custom_app<P: Ports>(
     let condition = if_match.condition(Some(ReadState::of_app(workspace, current)))?;
     if !is_same_json(&current.definition, text) {
         let limits = [Quota::Revisions(&app.id)];
-        store_revision(context, workspace, &app, text, &limits, (EventType::AppChanged, actor), condition).await?;
+        store_revision(context, workspace, &app, text, &limits, (EventType::AppChanged, actor), &condition).await?;
     }
     // Also if nothing was changed: the reason against a move may be gone.
     let connections = definition_moves::begin(context, workspace, &app.id, actor).await?;
@@ -169,8 +168,7 @@ pub async fn remove_custom_app<P: Ports>(
     let current = load_custom_app(context, workspace, id).await?;
     let condition = if_match.condition(Some(ReadState::of_app(workspace, &current)))?;
     let event = app_event(context, workspace, EventType::AppDeleted, actor, id, None)?;
-    let is_conditional = condition.is_some();
-    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::First);
+    let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::First);
     let removed = apps::remove(&db, workspace, id, context.now()).await;
-    if preconditions::map_error(is_conditional, removed)? { Ok(()) } else { Err(app_not_found()) }
+    if condition.explain(context, removed).await? { Ok(()) } else { Err(app_not_found()) }
 }

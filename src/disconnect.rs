@@ -12,8 +12,8 @@ use crate::context::Context;
 use crate::defaults::ended_events;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Ports, Statement};
-use crate::preconditions;
+use crate::ports::{Database, DatabaseError, Ports};
+use crate::preconditions::Condition;
 use crate::replacements::{ended_event, refuse_disconnect};
 use crate::revocation::{self, PendingRevocation, RevocationOutcome};
 use crate::store::defaults::{self, ReplacedDefaults};
@@ -38,7 +38,7 @@ pub async fn disconnect<P: Ports>(
     id: &ConnectionId,
     actor: &Actor,
 ) -> Result<(DisconnectResult, CacheRemovalStatus, ReplacedDefaults)> {
-    disconnect_if(context, workspace, id, actor, None).await
+    disconnect_if(context, workspace, id, actor, &Condition::default()).await
 }
 
 /// The same, only under a condition.
@@ -47,7 +47,7 @@ pub async fn disconnect_if<P: Ports>(
     workspace: &WorkspaceId,
     id: &ConnectionId,
     actor: &Actor,
-    condition: Option<Statement>,
+    condition: &Condition,
 ) -> Result<(DisconnectResult, CacheRemovalStatus, ReplacedDefaults)> {
     let removal = CacheRemoval::of_connection(context, id)?;
     let note = removal.insert_if_changed_statement();
@@ -66,20 +66,20 @@ pub async fn disconnect_if<P: Ports>(
         origin: &context.origin,
     };
     let line = events::insert(workspace, &new);
-    let is_conditional = condition.is_some();
-    let unaudited = preconditions::conditional_db(context, condition);
+    let unaudited = condition.db(context);
     let db = AuditedDatabase::new(&unaudited, line.clone(), ChangedBy::First);
     let (ended, line, answers) = match refreshes::mark_deleted(&db, workspace, id, at, then.clone()).await {
         Ok((ended, answers)) => (ended.ok_or_else(Error::connection_not_found)?, None, answers),
         // The end of a connection does not wait for its line: that comes with the erasing, or nothing is erased.
         Err(error) => {
             if error == DatabaseError::Constraint {
+                condition.require_still_met(context).await?;
                 refuse_disconnect(context, id).await?;
             }
             match refreshes::mark_deleted(&unaudited, workspace, id, at, then).await {
                 Ok((Some(ended), answers)) => (ended, Some(line), answers),
                 Ok((None, _)) => return Err(error.into()),
-                failed => return preconditions::map_error(is_conditional, failed).and(Err(error.into())),
+                failed => return condition.explain(context, failed).await.and(Err(error.into())),
             }
         }
     };

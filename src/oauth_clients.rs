@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
-use crate::preconditions::{self, IfMatch, ReadState};
+use crate::preconditions::{Condition, IfMatch, ReadState};
 use crate::secret::Secret;
 use crate::signing_key::SigningKey;
 use crate::store::clients::{self, WorkspaceClients};
@@ -103,13 +103,13 @@ pub async fn put_client<P: Ports>(
     let entered = entered.trim_pasted_text()?;
     entered.validate(context.now())?;
     let condition = if *if_match == IfMatch::Anything {
-        None
+        Condition::default()
     } else {
         let current = clients::get_current(context.db(), workspace, auth_method.registration()).await?;
         if_match.condition(current.as_ref().map(ReadState::of_client))?
     };
     let new = entered.into_new_client();
-    let client = client_setup::put_if(context, workspace, auth_method, new, actor, condition).await?;
+    let client = client_setup::put_if(context, workspace, auth_method, new, actor, &condition).await?;
     if auth_method.is_custom {
         // Connections that kept an earlier definition because there was no client may follow now.
         let due = context.now();
@@ -223,10 +223,9 @@ pub async fn delete_client<P: Ports>(
         EventSubject { app: Some(&auth_method.app_id), target: Some(client.id.as_str()), ..EventSubject::default() };
     let (deleted, detail) = (EventType::ClientDeleted, Some(client.client_id.as_str()));
     let event = context.event_statement_about(&client.workspace, deleted, actor, subject, detail)?;
-    let is_conditional = condition.is_some();
-    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::First);
+    let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::First);
     let deleted = clients::delete(&db, &client.workspace, &client.id).await;
-    if preconditions::map_error(is_conditional, deleted)? {
+    if condition.explain(context, deleted).await? {
         return Ok(());
     }
     Err(Error::new(

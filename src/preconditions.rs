@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::context::{Context, ContextDatabase};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::WorkspaceId;
-use crate::ports::{DatabaseError, Ports, Statement};
+use crate::ports::{Database, DatabaseError, Ports, Statement};
 use crate::store::apps::AppRow;
 use crate::store::links::Link;
 use crate::store::preconditions::{self, ConditionalDatabase};
@@ -76,39 +76,61 @@ pub fn short_hash(text: &str) -> String {
     hash_secret(text).chars().take(TAG_LENGTH).map(|one| if one == '-' { '.' } else { one }).collect()
 }
 
+/// What must still be as it was read in the transaction of a change. By default nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Condition(Option<Statement>);
+
 impl IfMatch {
-    /// The condition of the change that a caller wants. `None`: there is none.
+    /// The condition of the change that a caller wants.
     ///
     /// # Errors
     /// `precondition_failed` where it is in another state, or does not exist.
-    pub fn condition(&self, read: Option<ReadState>) -> Result<Option<Statement>> {
+    pub fn condition(&self, read: Option<ReadState>) -> Result<Condition> {
         match (self, read) {
-            (Self::Anything, _) | (Self::Exists, Some(_)) => Ok(None),
-            (Self::Tags(tags), Some(read)) if tags.contains(&read.tag) => Ok(Some(read.condition)),
+            (Self::Anything, _) | (Self::Exists, Some(_)) => Ok(Condition(None)),
+            (Self::Tags(tags), Some(read)) if tags.contains(&read.tag) => Ok(Condition(Some(read.condition))),
             _ => Err(precondition_failed()),
         }
     }
 }
 
-/// The database under a condition. What it fails with goes to [`map_error`].
-pub fn conditional_db<P: Ports>(
-    context: &Context<P>,
-    condition: Option<Statement>,
-) -> ConditionalDatabase<&ContextDatabase<P>> {
-    ConditionalDatabase::new(context.db(), condition)
-}
+impl Condition {
+    /// The database of a context under this condition. Why a batch failed there, [`Self::explain`] says.
+    pub fn db<'a, P: Ports>(&self, context: &'a Context<P>) -> ConditionalDatabase<&'a ContextDatabase<P>> {
+        self.guard(context.db())
+    }
 
-/// What came of a change under a condition: where it was not met, nothing was changed.
-///
-/// # Errors
-/// `precondition_failed`, or that of the database.
-pub fn map_error<T>(
-    is_conditional: bool,
-    changed: std::result::Result<T, DatabaseError>,
-) -> std::result::Result<T, Error> {
-    match changed {
-        Err(DatabaseError::Constraint) if is_conditional => Err(precondition_failed()),
-        other => Ok(other?),
+    /// A database under this condition.
+    pub fn guard<D: Database>(&self, db: D) -> ConditionalDatabase<D> {
+        ConditionalDatabase::new(db, self.0.clone())
+    }
+
+    /// What came of a change under this condition, before any other reason is looked for: a batch fails in the same way,
+    /// whichever of its statements did not hold.
+    ///
+    /// # Errors
+    /// `precondition_failed`, or that of the database.
+    pub async fn explain<P: Ports, T>(
+        &self,
+        context: &Context<P>,
+        changed: std::result::Result<T, DatabaseError>,
+    ) -> Result<T> {
+        if matches!(changed, Err(DatabaseError::Constraint)) {
+            self.require_still_met(context).await?;
+        }
+        Ok(changed?)
+    }
+
+    /// Asked again where nothing was changed.
+    ///
+    /// # Errors
+    /// `precondition_failed` where it does not hold.
+    pub async fn require_still_met<P: Ports>(&self, context: &Context<P>) -> Result<()> {
+        let Some(condition) = &self.0 else { return Ok(()) };
+        match context.db().batch(vec![condition.clone()]).await {
+            Err(DatabaseError::Constraint) => Err(precondition_failed()),
+            asked => Ok(asked.map(drop)?),
+        }
     }
 }
 

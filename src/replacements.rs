@@ -13,7 +13,7 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Ports, Statement};
-use crate::preconditions::{self, IfMatch, ReadState};
+use crate::preconditions::{IfMatch, ReadState};
 use crate::resolve::reconnect_url;
 use crate::store;
 use crate::store::connections::ListedConnection;
@@ -69,8 +69,8 @@ pub async fn replace<P: Ports>(
     let removal = CacheRemoval::of_connection(context, &connection.id)?;
     let put = replacements::put(&connection.workspace, &connection.id, &new, context.now());
     let then = events.into_iter().chain(removal.insert_statement()).collect();
-    let db = preconditions::conditional_db(context, condition);
-    if !store::all_or_nothing(&db, vec![put], then).await? {
+    if !store::all_or_nothing(&condition.db(context), vec![put], then).await? {
+        condition.require_still_met(context).await?;
         return Err(Error::new(
             ErrorCode::Conflict,
             "One of the two connections was changed at the same moment. Nothing was replaced. Read both again, and repeat it if it is still right.",
@@ -105,16 +105,11 @@ pub async fn undo<P: Ports>(
     let events = events(context, workspace, EventType::ReplacementEnded, actor, ids, None)?;
     let removal = CacheRemoval::of_connection(context, &connection.id)?;
     let then = events.into_iter().chain(removal.insert_statement()).collect();
-    let is_conditional = condition.is_some();
-    let db = preconditions::conditional_db(context, condition);
-    let is_undone = store::all_or_nothing(&db, vec![replacements::delete(workspace, &connection.id)], then).await?;
-    if !is_undone {
-        // Somebody else has undone it, or the condition was not met.
-        return if is_conditional {
-            Err(preconditions::precondition_failed())
-        } else {
-            Ok(unchanged(connection, None))
-        };
+    let delete = vec![replacements::delete(workspace, &connection.id)];
+    if !store::all_or_nothing(&condition.db(context), delete, then).await? {
+        condition.require_still_met(context).await?;
+        // Somebody else has undone it.
+        return Ok(unchanged(connection, None));
     }
     Ok(ChangedReplacement {
         connection: connection.id.clone(),

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ids::{Shard, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::ports::{Database, Ports};
-use crate::preconditions::{self, IfMatch, ReadState};
+use crate::preconditions::{Condition, IfMatch, ReadState};
 use crate::secret::Secret;
 use crate::store::erasing::{self, ErasureProgress};
 use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
@@ -131,7 +131,7 @@ pub async fn update_workspace<P: Ports>(
     let name = patch.name.map(|name| parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
     let origins = patch.allowed_origins.map(|list| parse_origins(&list, context.config.egress)).transpose()?;
     let condition = if *if_match == IfMatch::Anything {
-        None
+        Condition::default()
     } else {
         if_match.condition(Some(ReadState::of_workspace(&load_workspace(context, id).await?)))?
     };
@@ -143,11 +143,9 @@ pub async fn update_workspace<P: Ports>(
         EventSubject::default(),
         Some(&detail).filter(|text| !text.is_empty()).map(String::as_str),
     )?;
-    let is_conditional = condition.is_some();
-    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::First);
+    let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::First);
     let updated = store::workspaces::update(&db, id, name.as_deref(), origins.as_deref()).await;
-    let updated = preconditions::map_error(is_conditional, updated)?;
-    updated.ok_or_else(workspace_not_found)
+    condition.explain(context, updated).await?.ok_or_else(workspace_not_found)
 }
 
 /// What a change says. Origins are no secrets, and who may be led to is worth a line.

@@ -20,6 +20,7 @@ use crate::frozen;
 use crate::gather::Gather as _;
 use crate::ids::{ClientId, FlowId};
 use crate::ports::{Database, DatabaseError, HttpError, Ports, Statement};
+use crate::preconditions::Condition;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Flow, FlowOutcome};
@@ -514,6 +515,7 @@ fn build_grant(
         name: None,
         metadata: BTreeMap::new(),
         actor: None,
+        condition: Condition::default(),
         checked: true,
         imported: false,
         credential,

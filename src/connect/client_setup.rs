@@ -16,8 +16,8 @@ use crate::destinations::Destinations;
 use crate::error::{Error, ErrorCode, Result};
 use crate::gather::Gather as _;
 use crate::ids::{ClientId, WorkspaceId};
-use crate::ports::{DatabaseError, Ports, Statement};
-use crate::preconditions;
+use crate::ports::{DatabaseError, Ports};
+use crate::preconditions::Condition;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::clients::{self, WorkspaceClients};
@@ -61,7 +61,7 @@ pub async fn put<P: Ports>(
     new: NewClient,
     actor: &Actor,
 ) -> Result<Client> {
-    put_if(context, workspace, auth_method, new, actor, None).await
+    put_if(context, workspace, auth_method, new, actor, &Condition::default()).await
 }
 
 /// The same, only under a condition.
@@ -74,7 +74,7 @@ pub async fn put_if<P: Ports>(
     auth_method: &AuthMethod,
     new: NewClient,
     actor: &Actor,
-    condition: Option<Statement>,
+    condition: &Condition,
 ) -> Result<Client> {
     let variables =
         read_variables(auth_method, &VariableSource::Client, &new.variables).map_err(Error::from_field_problems)?;
@@ -150,15 +150,16 @@ pub async fn put_if<P: Ports>(
         EventSubject { app: Some(&auth_method.app_id), target: Some(client.id.as_str()), ..EventSubject::default() };
     let (changed, detail) = (EventType::ClientChanged, Some(client.client_id.as_str()));
     let event = context.event_statement_about(workspace, changed, actor, subject, detail)?;
-    let is_conditional = condition.is_some();
-    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::First);
+    let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::First);
     match clients::put(&db, &client).await {
         Ok(()) => Ok(client),
-        Err(DatabaseError::Constraint) if is_conditional => Err(preconditions::precondition_failed()),
-        Err(DatabaseError::Constraint) => Err(Error::new(
-            ErrorCode::Conflict,
-            "This client was set up elsewhere at the same moment. Read it again, then retry.",
-        )),
+        Err(DatabaseError::Constraint) => {
+            condition.require_still_met(context).await?;
+            Err(Error::new(
+                ErrorCode::Conflict,
+                "This client was set up elsewhere at the same moment. Read it again, then retry.",
+            ))
+        }
         Err(error) => Err(error.into()),
     }
 }

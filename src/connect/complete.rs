@@ -26,6 +26,7 @@ use crate::destinations::Destinations;
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, Ports, Statement};
+use crate::preconditions::Condition;
 use crate::random::NoRandomness;
 use crate::store;
 use crate::store::authorizations::{self, Flow, FlowOutcome, Question};
@@ -109,6 +110,8 @@ pub struct NewGrant {
     pub metadata: BTreeMap<String, String>,
     /// Who acts, if it is not the person of the flow.
     pub actor: Option<Actor>,
+    /// What a connection must still be that takes it.
+    pub condition: Condition,
     /// Whether the app was asked about it.
     pub checked: bool,
     /// Whether somebody else may use it: imported tokens are not ours to revoke.

@@ -15,7 +15,7 @@ use crate::egress::parse_url;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ConnectionId, LinkId, WorkspaceId, random_token};
 use crate::ports::{Ports, Statement};
-use crate::preconditions::{self, IfMatch, ReadState};
+use crate::preconditions::{IfMatch, ReadState};
 use crate::quotas::{self, Quota};
 use crate::registry;
 use crate::secret::Secret;
@@ -331,10 +331,9 @@ pub async fn confirm<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, id
 pub async fn revoke<P: Ports>(context: &Context<P>, link: &Link, actor: &Actor, if_match: &IfMatch) -> Result<Link> {
     let condition = if_match.condition(Some(ReadState::of_link(link)))?;
     let event = link_event(context, link, EventType::LinkEnded, actor)?;
-    let is_conditional = condition.is_some();
-    let db = AuditedDatabase::new(preconditions::conditional_db(context, condition), event, ChangedBy::Last);
+    let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::Last);
     let revoked = store::links::revoke(&db, &link.workspace, &link.id, context.now()).await;
-    preconditions::map_error(is_conditional, revoked)?;
+    condition.explain(context, revoked).await?;
     let now = store::links::get(context.db(), &link.workspace, &link.id).await?;
     let now = now.ok_or_else(|| Error::not_found("link"))?;
     if now.status == LinkStatus::Used {

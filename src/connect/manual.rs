@@ -20,6 +20,7 @@ use crate::destinations::Destinations;
 use crate::error::{Error, Result};
 use crate::ids::{FlowId, random_token};
 use crate::ports::{Clock, Database, DatabaseError, Ports};
+use crate::preconditions::Condition;
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::authorizations::{self, Flow, FlowOutcome};
@@ -75,6 +76,8 @@ pub struct ManualConnectRequest {
     pub check: bool,
     /// Who enters it, for the audit trail, where that is no person's session.
     pub actor: Option<Actor>,
+    /// What the connection must still be that gets it.
+    pub condition: Condition,
 }
 
 /// Checks what somebody entered and stores it. The answer is how it ended, as for a consent at the app.
@@ -182,6 +185,7 @@ async fn store<P: Ports>(
     require_sendable(auth_method, &had.credential, found)?;
     let is_spent = had.renewed == Renewed::Rotated;
     let entered_by_person = entered.actor.is_none();
+    let condition = entered.condition.clone();
     let endpoints = registry::load_endpoints_if_any(context, auth_method, &found.variables).await?;
     let destinations = Destinations::for_grant(auth_method, endpoints.as_ref(), &found.variables);
     let flow = create_flow(context, request, options, found, &destinations, session_hash).await?;
@@ -197,6 +201,9 @@ async fn store<P: Ports>(
         Err(CompleteError::Flow(failure)) => {
             let end = authorizations::end_flow(&flow.id, FlowOutcome::Failed, Some(failure.as_str()), None);
             context.db().batch(vec![end]).await?;
+            if matches!(failure, FlowFailure::Conflict | FlowFailure::ConnectionGone) {
+                condition.require_still_met(context).await?;
+            }
             if is_spent {
                 return Err(flow_failure_error(failure));
             }
@@ -352,6 +359,7 @@ fn build_grant(
         name: entered.name,
         metadata: entered.metadata,
         actor: entered.actor,
+        condition: entered.condition,
         checked: is_proven,
         imported: matches!(entered.credential, ManualCredential::Tokens(_)),
         credential,

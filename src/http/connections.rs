@@ -199,7 +199,7 @@ pub(super) async fn delete_connection<P: Ports>(
     let actor = call.key_actor()?;
     let condition = call.if_match()?.condition(Some(ReadState::of_connection(connection)))?;
     let (told, copies, ended) =
-        disconnect::disconnect_if(context, &connection.workspace, &connection.id, &actor, condition).await?;
+        disconnect::disconnect_if(context, &connection.workspace, &connection.id, &actor, &condition).await?;
     Ok(Json::ok(DisconnectedResponse::of(told, copies, ended)))
 }
 

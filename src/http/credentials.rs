@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, random_text};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
 use crate::ports::Ports;
+use crate::preconditions::{Condition, ReadState};
 use crate::quotas;
 use crate::registry;
 use crate::secret::Secret;
@@ -158,6 +159,7 @@ pub(super) async fn create_connection<P: Ports>(
         metadata: input.metadata,
         check: input.check,
         actor: Some(call.key_actor()?),
+        condition: Condition::default(),
     };
     quotas::check_connection_quota(context, &key.workspace).await?;
     let deciding = Decider::Program { reuse: input.on_duplicate == OnDuplicateAccount::Reuse, switch: false };
@@ -173,6 +175,8 @@ pub(super) async fn replace_credential<P: Ports>(
 ) -> Result<Json<ConnectionResponse>> {
     let connection = &call.path_connection()?.connection;
     let input = body.read()?;
+    // Before the app is asked, and once more where the credential is stored.
+    let condition = call.if_match()?.condition(Some(ReadState::of_connection(connection)))?;
     let registered = registry::require_current_app(context, &connection.workspace, &connection.app).await?;
     // The default is the connection's auth method, if the credential has its type.
     let own = Some(&connection.auth_method).filter(|_| input.credential.kind() == Some(connection.kind));
@@ -201,6 +205,7 @@ pub(super) async fn replace_credential<P: Ports>(
         metadata: BTreeMap::new(),
         check: input.check,
         actor: Some(call.key_actor()?),
+        condition,
     };
     let deciding = Decider::Program { reuse: false, switch: input.switch_account };
     let flow = store_credential(context, &request, &options, paste, deciding).await?;
@@ -235,7 +240,8 @@ async fn connection_response<P: Ports>(
     let listed = connections::load_connection(context, call, id).await?;
     // An existing connection was not created.
     let status = if listed.connection.generation > 1 { 200 } else { status };
-    Ok(Json::new(status, ConnectionResponse::of(context, listed)))
+    let state = ReadState::of_connection(&listed.connection);
+    Ok(Json::new(status, ConnectionResponse::of(context, listed)).tagged(state))
 }
 
 /// The requested auth method, or the first one with the credential's type.

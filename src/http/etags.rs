@@ -20,6 +20,7 @@ pub(super) fn takes_if_match(handler: Handler) -> bool {
             | Handler::DeleteClient
             | Handler::UpdateConnection
             | Handler::DeleteConnection
+            | Handler::ReplaceCredential
             | Handler::ReplaceConnection
             | Handler::UndoReplacement
             | Handler::DeleteLink

@@ -86,6 +86,7 @@ impl<'a> ManualConnect<'a> {
             metadata: BTreeMap::new(),
             check: self.check,
             actor: Some(connections::audit::Actor::User("t".into())),
+            condition: connections::preconditions::Condition::default(),
         };
         let context = self.fixture.world.context();
         self.fixture.world.run(async {
@@ -649,6 +650,7 @@ fn imported_tokens_include_the_variables_of_the_apps_address() {
             metadata: BTreeMap::new(),
             check: true,
             actor: Some(connections::audit::Actor::User("t".into())),
+            condition: connections::preconditions::Condition::default(),
         };
         fixture.world.run(async {
             manual::connect_manually(&fixture.world.context(), &request, new, BROWSER_SESSION, decided_by_program())

@@ -202,6 +202,9 @@ fn a_condition_is_never_ignored() {
         (Method::Post, "/v1/keys".to_owned(), json!({ "name": "child", "scopes": ["resolve"] })),
         (Method::Post, format!("{path}/check"), Value::Null),
         (Method::Delete, format!("/v1/keys/{}", fixture.key.id), Value::Null),
+        (Method::Post, format!("/v1/keys/{}/rotate", fixture.key.id), json!({})),
+        (Method::Put, "/v1/apps/acme/default".to_owned(), json!({ "connection": id })),
+        (Method::Delete, "/v1/apps/acme/default".to_owned(), Value::Null),
     ] {
         let refused = send(&fixture, method, &path, &[("if-match", &tag)], &body);
         let problem: Value = serde_json::from_str(&refused.body).unwrap();
@@ -224,4 +227,119 @@ fn a_condition_is_never_ignored() {
         412,
         "none yet"
     );
+}
+
+/// A connection with a key of an app that says whose it is.
+fn keyed_connection(fixture: &Fixture) -> String {
+    let app = json!({
+        "id": "keyed", "name": "Keyed", "auth": { "type": "api_key", "header": "X-Api-Key" },
+        "identity": { "url": "https://acme.example/me", "id": "/sub", "label": "/email" },
+    });
+    let key = first_key(fixture);
+    assert_eq!(call(fixture, &key, Method::Post, "/v1/apps", &app).0, 201);
+    fixture.world.acme.responder.borrow_mut().replace(Box::new(|_| {
+        crate::support::acme::text_response(200, r#"{"sub":"1","email":"ann@acme.example"}"#, vec![])
+    }));
+    let body = json!({ "app": "keyed", "credential": { "type": "api_key", "api_key": "canary7f3a-first" } });
+    let (status, made) = call(fixture, &key, Method::Post, "/v1/connections", &body);
+    assert_eq!(status, 201, "{made}");
+    format!("/v1/connections/{}", made["id"].as_str().unwrap())
+}
+
+#[test]
+fn a_credential_takes_the_place_of_the_one_that_its_caller_has_seen() {
+    let fixture = Fixture::new();
+    let path = keyed_connection(&fixture);
+    let body = |key: &str| json!({ "credential": { "type": "api_key", "api_key": format!("canary7f3a-{key}") } });
+    let put = |seen: &str, key: &str| {
+        send(&fixture, Method::Put, &format!("{path}/credential"), &[("if-match", seen)], &body(key))
+    };
+    let first = etag(&fixture, &path);
+    let done = put(&first, "second");
+    assert_eq!(done.status, 200, "{}", done.body);
+    assert_eq!(done.header("etag").map(str::to_owned), Some(etag(&fixture, &path)), "the answer has the next tag");
+    let asked = fixture.world.acme.count_all_requests();
+    let refused = put(&first, "third");
+    assert_eq!((refused.status, fixture.world.acme.count_all_requests()), (412, asked), "the app is not asked");
+    assert_eq!(put("\"x-y\"", "third").status, 412);
+    let generation = || fixture.world.db.query_number("SELECT generation FROM connections");
+    assert_eq!(generation(), 2);
+    // Somebody edits or replaces it while the app is asked, or at the last moment.
+    for (theirs, last_moment) in [
+        ("UPDATE connections SET name = name || '!'", true),
+        ("UPDATE connections SET name = name || '?'", false),
+        ("UPDATE connections SET generation = generation + 1, version = version + 1", true),
+        ("UPDATE connections SET generation = generation + 1, version = version + 1", false),
+    ] {
+        let seen = etag(&fixture, &path);
+        let (db, mut is_done) = (std::rc::Rc::clone(&fixture.world.db), false);
+        *fixture.world.db.fault_plan.borrow_mut() = Some(Box::new(move |statements| {
+            let is_theirs = |one: &connections::ports::Statement| {
+                if last_moment {
+                    one.sql.contains("UPDATE connections SET app_revision")
+                } else {
+                    one.sql.starts_with("INSERT INTO flows")
+                }
+            };
+            if statements.iter().any(is_theirs) && !std::mem::replace(&mut is_done, true) {
+                assert!(db.tamper(theirs) > 0);
+            }
+            None
+        }));
+        let before = generation();
+        let refused = put(&seen, "fourth");
+        *fixture.world.db.fault_plan.borrow_mut() = None;
+        let problem: Value = serde_json::from_str(&refused.body).unwrap();
+        assert_eq!((refused.status, &problem["code"]), (412, &json!("precondition_failed")), "{theirs}: {problem}");
+        assert_eq!(generation() - before, i64::from(theirs.contains("generation")), "{theirs}: nothing of ours");
+    }
+    // Without a condition an edit at the same moment does not matter.
+    let unconditional = send(&fixture, Method::Put, &format!("{path}/credential"), &[], &body("fifth"));
+    assert_eq!(unconditional.status, 200, "{}", unconditional.body);
+}
+
+/// Both a replacement and a condition can be why a batch fails. The condition is what the caller has asked for.
+#[test]
+fn a_condition_on_a_connection_in_a_replacement_is_what_its_caller_is_told_of() {
+    let keys = |fixture: &Fixture| {
+        let [old, new, other] = ["old", "new", "other"].map(|who| {
+            let request = connections::connect::start::ConnectRequest { user: None, ..fixture.connect_request() };
+            fixture.complete_flow(&request, who).connection.unwrap()
+        });
+        let path = |id: &connections::ids::ConnectionId| format!("/v1/connections/{id}");
+        let body = json!({ "with": new });
+        assert_eq!(call(fixture, &first_key(fixture), Method::Post, &format!("{}/replace", path(&old)), &body).0, 200);
+        (path(&old), path(&new), path(&other), other)
+    };
+    for at in 0..7 {
+        let fixture = Fixture::new();
+        let (old, new, third, id) = keys(&fixture);
+        let test = json!({ "environment": "test" });
+        let (seen, method, path, body, unconditional) = [
+            (&old, Method::Patch, old.clone(), test.clone(), 409),
+            (&new, Method::Patch, new.clone(), test, 409),
+            (&new, Method::Delete, new.clone(), Value::Null, 409),
+            (&old, Method::Delete, old.clone(), Value::Null, 200),
+            (&old, Method::Post, format!("{old}/replace"), json!({ "with": id }), 200),
+            (&old, Method::Delete, format!("{old}/replace"), Value::Null, 200),
+            (&third, Method::Patch, third.clone(), json!({ "name": "Mine" }), 200),
+        ][at]
+            .clone();
+        let tag = etag(&fixture, seen);
+        let (db, mut is_done) = (std::rc::Rc::clone(&fixture.world.db), false);
+        *fixture.world.db.fault_plan.borrow_mut() = Some(Box::new(move |statements| {
+            let is_change = statements.first().is_some_and(|one| one.sql.contains("SELECT NULL WHERE NOT EXISTS"));
+            if is_change && !std::mem::replace(&mut is_done, true) {
+                assert!(db.tamper("UPDATE connections SET metadata = '{\"a\":\"b\"}'") > 0);
+            }
+            None
+        }));
+        let refused = send(&fixture, method, &path, &[("if-match", &tag)], &body);
+        *fixture.world.db.fault_plan.borrow_mut() = None;
+        assert_eq!(refused.status, 412, "{method:?} {path}: {}", refused.body);
+        // Where the condition holds, the other reason is told.
+        let tag = etag(&fixture, seen);
+        let told = send(&fixture, method, &path, &[("if-match", &tag)], &body);
+        assert_eq!(told.status, unconditional, "{method:?} {path}: {}", told.body);
+    }
 }

@@ -146,6 +146,7 @@ impl Attack {
             metadata: BTreeMap::new(),
             check: true,
             actor: Some(connections::audit::Actor::User("t".into())),
+            condition: connections::preconditions::Condition::default(),
         }
     }
 

@@ -249,7 +249,7 @@ async fn replace_credential<P: Ports>(
         )?,
     ];
     then.extend(removal.insert_statement());
-    let written = store::all_or_nothing(context.db(), must, then).await;
+    let written = store::all_or_nothing(&grant.condition.db(context), must, then).await;
     // Also if no answer arrived: the write may have been applied.
     removal.perform(context).await;
     if !written? {

@@ -9,6 +9,7 @@ use crate::credential::Credential;
 use crate::error::Result;
 use crate::frozen;
 use crate::ports::{Ports, Statement};
+use crate::preconditions::Condition;
 use crate::store;
 use crate::store::authorizations::{self, Flow, FlowOutcome, PendingGrant, Question};
 use crate::store::links::LinkStatus;
@@ -98,6 +99,7 @@ pub(super) fn open_pending_grant<P: Ports>(context: &Context<P>, flow: &Flow) ->
         name: pending.name.clone(),
         metadata: pending.metadata.clone(),
         actor: None,
+        condition: Condition::default(),
         // Only a grant with a person's decision is pending.
         checked: true,
         imported: false,

@@ -86,6 +86,7 @@ fn types_with_a_credential_show_no_secret_in_debug_output() {
         metadata: BTreeMap::new(),
         check: true,
         actor: None,
+        condition: crate::preconditions::Condition::default(),
     };
     let json = SecretJson(serde_json::json!({ "access_token": CANARY }));
     let credential = Credential { token: Some(token()), other_tokens: others, fields: fields() };

@@ -82,6 +82,7 @@ impl LifecycleFixture {
             metadata: BTreeMap::new(),
             check: true,
             actor: Some(connections::audit::Actor::User("t".into())),
+            condition: connections::preconditions::Condition::default(),
         };
         // If the account of a key is unknown, a replacement must be confirmed.
         let switch = connection.is_some() && self.identity_request().is_none();
