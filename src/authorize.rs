@@ -7,7 +7,8 @@
 //! - A key that is for one environment sees the connections of that one only, as if they were on a list.
 //! - A key that has an allow-list or an environment is *limited*. It makes nothing new, but for links that repair its own
 //!   connections. It changes neither workspace nor apps, and knows nothing of sessions and sign-in links.
-//! - A client belongs to all apps that share it: a key changes it only where its `apps` list has all of them.
+//! - A client belongs to all apps that share it, and to connections of all environments: a key changes it only where its `apps`
+//!   list has all of them, and it has no list of connections and no environment.
 //! - A member sees shared connections and their own, and changes their own. An admin sees and changes all.
 //!
 //! Refuses to read requests: what a body names is asked here by the handler, with the functions below.
@@ -482,9 +483,9 @@ fn limited_key_error(why: &str) -> Error {
 
 /// A client's connections are of all apps that share it.
 fn check_client_change(key: &ApiKey, app: &AppId) -> Result<()> {
-    if key.connections.is_some() {
+    if key.connections.is_some() || key.environment.is_some() {
         return Err(limited_key_error(
-            "Other connections may use this client, too. Use a key without a list of connections.",
+            "Other connections may use this client, too. Use a key without a list of connections and without an environment.",
         ));
     }
     let lacks = |id: &&str| !AppId::parse(id).is_some_and(|id| sees_app(key, &id));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use connections::app::AppId;
 use connections::authorize::{Action, Resource};
 use connections::caller::{ApiKey, KeyScope};
+use connections::environment::Environment;
 use connections::http::Method;
 use connections::http::routes::{ROUTES, RequiredAuth, RouteEntry};
 use connections::ids::ConnectionId;
@@ -26,8 +27,8 @@ enum KeyVariant {
     Unlimited,
     /// One scope.
     OneScope(KeyScope),
-    /// All scopes, and lists of connections and apps.
-    Limited { connections: bool, apps: bool },
+    /// All scopes, and lists of connections and apps, or an environment.
+    Limited { connections: bool, apps: bool, environment: bool },
     /// All scopes in another workspace.
     OtherWorkspace,
 }
@@ -42,7 +43,7 @@ enum ExpectedAccess {
     Missing,
 }
 
-const KEY_VARIANTS: [KeyVariant; 15] = [
+const KEY_VARIANTS: [KeyVariant; 17] = [
     KeyVariant::Unlimited,
     KeyVariant::OneScope(KeyScope::ConnectionsRead),
     KeyVariant::OneScope(KeyScope::ConnectionsWrite),
@@ -54,9 +55,11 @@ const KEY_VARIANTS: [KeyVariant; 15] = [
     KeyVariant::OneScope(KeyScope::People),
     KeyVariant::OneScope(KeyScope::Events),
     KeyVariant::OneScope(KeyScope::All),
-    KeyVariant::Limited { connections: true, apps: false },
-    KeyVariant::Limited { connections: false, apps: true },
-    KeyVariant::Limited { connections: true, apps: true },
+    KeyVariant::Limited { connections: true, apps: false, environment: false },
+    KeyVariant::Limited { connections: false, apps: true, environment: false },
+    KeyVariant::Limited { connections: true, apps: true, environment: false },
+    KeyVariant::Limited { connections: false, apps: false, environment: true },
+    KeyVariant::Limited { connections: true, apps: true, environment: true },
     KeyVariant::OtherWorkspace,
 ];
 
@@ -80,12 +83,12 @@ fn expected_access(kind: KeyVariant, line: &RouteEntry, listed: bool) -> Expecte
         KeyVariant::OneScope(_) => Forbidden,
         KeyVariant::OtherWorkspace if named && (listed || !app) => Missing,
         KeyVariant::OtherWorkspace | KeyVariant::Unlimited => Allowed,
-        KeyVariant::Limited { connections, .. } => match (line.resource, line.action) {
+        KeyVariant::Limited { connections, environment, .. } => match (line.resource, line.action) {
             (Resource::SignInLink | Resource::Session | Resource::Person | Resource::Job, _) => Forbidden,
             _ if named && !listed => Missing,
             (Resource::Link, Action::Create) => Allowed,
             (_, Action::Create) | (Resource::App | Resource::Workspace, Action::Change) => Forbidden,
-            (Resource::Client, Action::Change) if connections => Forbidden,
+            (Resource::Client, Action::Change) if connections || environment => Forbidden,
             _ => Allowed,
         },
     }
@@ -114,6 +117,9 @@ impl AccessFixture {
             "/v1/connections",
             json!({ "app": "telegram", "credential": { "type": "bot_token", "token": format!("123456789:{}", "a".repeat(35)) }, "check": false }),
         ));
+        for (id, environment) in [(&acme, "production"), (&telegram, "test")] {
+            fixture.world.db.tamper(&format!("UPDATE connections SET environment = '{environment}' WHERE id = '{id}'"));
+        }
         let link = |connection: &str| id(&make("/v1/links", json!({ "connection": connection })));
         let sign_in = || id(&make("/v1/sign-in-links", json!({ "user": { "id": "ann" } })));
         TestBrowser::new(&fixture).sign_in();
@@ -125,7 +131,8 @@ impl AccessFixture {
         // Of an app without connections: a job of the others' would end them.
         let job = id(&make("/v1/apps/notion/disconnect-all", json!({ "confirm": "notion", "reason": "x" })));
         let limits = |key: &mut ApiKey| {
-            let KeyVariant::Limited { connections, apps } = kind else { return };
+            let KeyVariant::Limited { connections, apps, environment } = kind else { return };
+            key.environment = environment.then_some(Environment::Production);
             key.connections = connections.then(|| vec![ConnectionId::parse(&acme).unwrap()]);
             key.apps = apps.then(|| vec![AppId::parse("acme").unwrap()]);
         };
@@ -277,7 +284,7 @@ fn lists_show_a_key_only_its_workspace_and_allow_lists() {
 
 #[test]
 fn a_limited_key_creates_links_only_for_its_own_connections() {
-    let setting = AccessFixture::new(KeyVariant::Limited { connections: true, apps: false });
+    let setting = AccessFixture::new(KeyVariant::Limited { connections: true, apps: false, environment: false });
     let (own, other) = (&setting.listed["connection"], &setting.others["connection"]);
     for (body, status, code) in [
         (json!({ "connection": own }), 201, Value::Null),
