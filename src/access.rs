@@ -1,7 +1,8 @@
 //! Cloudflare Access in front of the pages: whoever it lets in is signed in.
 //!
 //! Owns that only a token of Access counts, with its signature, issuer, audience and times; a header proves nothing.
-//! Access vouches for people of one workspace, which the operator names.
+//! Which workspace somebody is of, the operator decides: by the domain of their address, or one for all. No workspace can
+//! claim a domain.
 
 use serde_json::json;
 
@@ -25,7 +26,11 @@ pub async fn sign_in<P: Ports>(context: &Context<P>, token: &str) -> Result<Opti
             return Ok(None);
         }
     };
-    let workspace = &access.workspace;
+    let Some(workspace) = access.workspace_of(identity.email.as_deref()) else {
+        let domain = identity.email.as_deref().and_then(|email| email.rsplit_once('@')).map(|(_, domain)| domain);
+        context.log("warn", "access_domain_unknown", &json!({ "domain": domain }));
+        return Ok(None);
+    };
     let missing = || {
         let fields = json!({ "workspace": workspace.as_str(), "database": workspace.shard().binding() });
         context.log("error", "access_workspace_missing", &fields);

@@ -3,6 +3,7 @@
 //! Owns the variables' names and rules. What is missing or weak becomes `misconfigured`, naming the
 //! variable and never its value.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
@@ -70,6 +71,8 @@ pub struct EnvVariables {
     pub access_audience: Option<String>,
     /// `ACCESS_WORKSPACE`
     pub access_workspace: Option<String>,
+    /// `ACCESS_DOMAINS`
+    pub access_domains: Option<String>,
     /// `ACCESS_ADMIN_GROUPS`
     pub access_admin_groups: Option<String>,
     /// `CLOSED_DATABASES`
@@ -114,10 +117,44 @@ pub struct AccessSettings {
     pub keys_url: EgressUrl,
     /// The tag of the application (AUD).
     pub audience: String,
-    /// The workspace of the people.
-    pub workspace: WorkspaceId,
+    /// The workspace of people whose address is of no listed domain. None: they are let in nowhere.
+    workspace: Option<WorkspaceId>,
+    /// The workspaces of domains, in lower case.
+    domains: BTreeMap<String, WorkspaceId>,
     /// The groups whose members are admins. Empty: Access says nothing about roles.
     pub admin_groups: Vec<String>,
+}
+
+impl AccessSettings {
+    /// The workspace of a person with this e-mail address. A listed domain goes before `ACCESS_WORKSPACE`.
+    pub fn workspace_of(&self, email: Option<&str>) -> Option<&WorkspaceId> {
+        let domain = email.and_then(|email| email.rsplit_once('@')).map(|(_, domain)| domain.to_ascii_lowercase());
+        domain.and_then(|domain| self.domains.get(&domain)).or(self.workspace.as_ref())
+    }
+}
+
+/// The domains that a variable gives to workspaces: `example.com=ws_…`, with commas between them.
+fn parse_access_domains(text: &str) -> Result<BTreeMap<String, WorkspaceId>> {
+    let wrong = |what: &str| Error::misconfigured(format!("ACCESS_DOMAINS {what}"));
+    let mut domains = BTreeMap::new();
+    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let parsed = entry.split_once('=').and_then(|(domain, workspace)| {
+            let domain = domain.trim().to_ascii_lowercase();
+            is_domain(&domain).then_some(domain).zip(WorkspaceId::parse(workspace.trim()))
+        });
+        let (domain, workspace) = parsed
+            .ok_or_else(|| wrong("must give domains to workspaces, such as example.com=ws_…,example.org=ws_…."))?;
+        if domains.insert(domain, workspace).is_some() {
+            return Err(wrong("names a domain twice. Each belongs to one workspace."));
+        }
+    }
+    Ok(domains)
+}
+
+/// Whether a text is a domain as addresses have it, without the `@`.
+pub fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    text.len() <= 253 && text.contains('.') && text.split('.').all(is_label)
 }
 
 /// The address people and apps reach this installation at, without a trailing slash.
@@ -278,7 +315,8 @@ fn parse_access(variables: &EnvVariables, egress: EgressPolicy) -> Result<Option
     let text = |text: &Option<String>| text.as_deref().map(str::trim).unwrap_or_default().to_owned();
     let (team, audience) = (text(&variables.access_team_domain), text(&variables.access_audience));
     let (workspace, groups) = (text(&variables.access_workspace), text(&variables.access_admin_groups));
-    if [&team, &audience, &workspace, &groups].into_iter().all(String::is_empty) {
+    let domains = text(&variables.access_domains);
+    if [&team, &audience, &workspace, &groups, &domains].into_iter().all(String::is_empty) {
         return Ok(None);
     }
     let wrong = |name: &str, what: &str| Error::misconfigured(format!("{name} {what}"));
@@ -297,12 +335,19 @@ fn parse_access(variables: &EnvVariables, egress: EgressPolicy) -> Result<Option
             "must be the Application Audience (AUD) tag of the application at Access.",
         ));
     }
-    let workspace = WorkspaceId::parse(&workspace).ok_or_else(|| {
-        wrong("ACCESS_WORKSPACE", "must be the id of the workspace whose people come through Access (ws_…).")
-    })?;
+    let domains = parse_access_domains(&domains)?;
+    let workspace = match WorkspaceId::parse(&workspace) {
+        None if !workspace.is_empty() || domains.is_empty() => {
+            return Err(wrong(
+                "ACCESS_WORKSPACE",
+                "must be the id of the workspace whose people come through Access (ws_…), or ACCESS_DOMAINS must give domains to workspaces.",
+            ));
+        }
+        workspace => workspace,
+    };
     let admin_groups = groups.split(',').map(str::trim).filter(|group| !group.is_empty()).map(str::to_owned).collect();
     let keys_url = team.with_path("/cdn-cgi/access/certs");
-    Ok(Some(AccessSettings { issuer: team.origin(), keys_url, audience, workspace, admin_groups }))
+    Ok(Some(AccessSettings { issuer: team.origin(), keys_url, audience, workspace, domains, admin_groups }))
 }
 
 fn parse_audit_reads(text: Option<&str>) -> Result<AuditReads> {
@@ -343,6 +388,11 @@ impl PublicUrl {
     /// The origin, as browsers write it.
     pub fn origin(&self) -> &str {
         &self.text
+    }
+
+    /// The host, with a port if it is not the default.
+    pub fn host(&self) -> &str {
+        self.text.split_once("://").map_or(&self.text, |(_, host)| host)
     }
 
     /// Where an app sends people back: an address of its own for each authorization server, so that no other server's
@@ -387,7 +437,7 @@ mod tests {
     #[test]
     fn names_invalid_settings_without_their_values() {
         type Change = fn(&mut EnvVariables);
-        let cases: [(&str, Change); 19] = [
+        let cases: [(&str, Change); 21] = [
             ("PUBLIC_URL", |v| v.public_url = None),
             ("PUBLIC_URL", |v| v.public_url = Some("http://c.example.com".into())),
             ("PUBLIC_URL", |v| v.public_url = Some("https://c.example.com/path".into())),
@@ -408,6 +458,18 @@ mod tests {
             ("ACCESS_WORKSPACE", |v| {
                 v.access_team_domain = Some("team.cloudflareaccess.com".into());
                 v.access_audience = Some("hunter2".into());
+            }),
+            ("ACCESS_DOMAINS", |v| {
+                v.access_team_domain = Some("team.cloudflareaccess.com".into());
+                v.access_audience = Some("tag".into());
+                v.access_domains = Some("hunter2=ws_00AAAAAAAAAAAAAAAAAAAAAA".into());
+            }),
+            ("ACCESS_DOMAINS", |v| {
+                v.access_team_domain = Some("team.cloudflareaccess.com".into());
+                v.access_audience = Some("tag".into());
+                v.access_domains = Some(
+                    "hunter2.example=ws_00AAAAAAAAAAAAAAAAAAAAAA,Hunter2.example=ws_00BAAAAAAAAAAAAAAAAAAAAA".into(),
+                );
             }),
             ("CLOSED_DATABASES", |v| v.closed_databases = Some("DB, hunter2".into())),
         ];

@@ -187,6 +187,7 @@ fn read_variables(env: &Env) -> EnvVariables {
         access_team_domain: text("ACCESS_TEAM_DOMAIN"),
         access_audience: text("ACCESS_AUDIENCE"),
         access_workspace: text("ACCESS_WORKSPACE"),
+        access_domains: text("ACCESS_DOMAINS"),
         access_admin_groups: text("ACCESS_ADMIN_GROUPS"),
         closed_databases: text("CLOSED_DATABASES"),
     }

@@ -17,6 +17,7 @@ use url::form_urlencoded;
 use crate::app::{self, ClientAuth, OutboundMethod};
 use crate::audit::{Actor, EventType};
 use crate::caller::{constant_time_eq, hash_secret};
+use crate::config::is_domain;
 use crate::context::Context;
 use crate::destinations::{Destinations, RequestSecret, SecretKind};
 use crate::egress::EgressUrl;
@@ -182,11 +183,6 @@ fn validate_provider(new: NewProvider) -> Result<NewProvider> {
         "may have at most 50 names of 1 to 256 characters.",
     );
     if errors.is_empty() { Ok(NewProvider { allowed_domains, ..new }) } else { Err(Error::invalid_fields(errors)) }
-}
-
-fn is_domain(text: &str) -> bool {
-    let is_label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    text.len() <= 253 && text.contains('.') && text.split('.').all(is_label)
 }
 
 /// What an issuer says of itself.

@@ -953,3 +953,65 @@ fn a_workspace_of_access_that_is_not_here_is_logged_and_an_old_cookie_leads_to_t
     assert_eq!(sign_in_with(&fixture, &provider, &mut old, &json!({})).status, 303);
     assert_eq!(old.get("/").status, 200);
 }
+
+/// The operator gives domains to workspaces. Nobody else has a say, and nothing but the exact domain counts.
+#[test]
+fn a_person_of_access_is_of_the_workspace_that_the_operator_gave_their_domain() {
+    let fixture = Fixture::new();
+    let hostile = fixture.other_workspace();
+    let provider = Provider::start(&fixture);
+    with_access(&fixture, "");
+    *fixture.world.access_domains.borrow_mut() =
+        Some(format!("Example.org={}, other.example={}", fixture.workspace, hostile.workspace));
+    fixture.world.access.borrow_mut().as_mut().unwrap()[2] = String::new();
+    // The workspace beside it tries all that it has.
+    for body in
+        [json!({ "access_domains": ["example.org"] }), json!({ "branding": { "access_domains": ["example.org"] } })]
+    {
+        let (status, refused) = ask(&hostile, Method::Patch, "/v1/workspace", &body);
+        assert_eq!(status, 422, "{refused}");
+        assert!(refused.to_string().contains("access_domains"), "{refused}");
+    }
+    assert_eq!(put_provider(&hostile, &json!({ "allowed_domains": ["example.org"] })).0, 200);
+    let open = |email: Value| {
+        fixture.world.db.tamper("DELETE FROM sessions");
+        let claims =
+            access_claims(&fixture, &json!({ "email": email, "custom": { "access_domains": ["example.org"] } }));
+        let status = open_with(&mut TestBrowser::new(&fixture), "/", &sign(&fixture, &header(), &claims)).status;
+        (status, fixture.world.db.query_value("SELECT workspace_id FROM sessions"))
+    };
+    let ours = (303, json!(fixture.workspace.as_str()));
+    assert_eq!([open(json!("ada@example.org")), open(json!("ADA@EXAMPLE.ORG"))], [ours.clone(), ours.clone()]);
+    assert_eq!(open(json!("eve@other.example")), (303, json!(hostile.workspace.as_str())));
+    let nowhere = [
+        json!("ada@example.com"),
+        json!("ada@sub.example.org"),
+        json!("ada@example.org.evil.example"),
+        json!("ada@example.org@evil.example"),
+        json!("example.org@evil.example"),
+        json!("ada@example.org."),
+        json!("ada@xn--exmple-cua.org"),
+        json!("ada@ex\u{e4}mple.org"),
+        json!("ada@example.org "),
+        json!("example.org"),
+        json!("@"),
+        json!(""),
+        json!(7),
+        Value::Null,
+    ];
+    for (number, email) in nowhere.iter().enumerate() {
+        assert_eq!(open(email.clone()), (401, Value::Null), "{email}");
+        assert_eq!(fixture.world.log.count_events("access_domain_unknown"), number + 1, "{email}");
+    }
+    let people = "SELECT count(*) FROM people WHERE workspace_id = ";
+    let count = |of: &Fixture| fixture.world.db.query_number(&format!("{people}'{}'", of.workspace));
+    assert_eq!((count(&fixture), count(&hostile)), (1, 1));
+    assert!(provider.requests.borrow().iter().all(|(url, _)| !url.ends_with("/token")));
+    // With `ACCESS_WORKSPACE`, everybody else is of that one, and a listed domain goes first.
+    fixture.world.access.borrow_mut().as_mut().unwrap()[2] = hostile.workspace.to_string();
+    let theirs = (303, json!(hostile.workspace.as_str()));
+    assert_eq!(
+        [open(json!("ada@example.org")), open(json!("bob@example.com")), open(Value::Null)],
+        [ours, theirs.clone(), theirs]
+    );
+}

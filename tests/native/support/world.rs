@@ -232,6 +232,8 @@ pub(crate) struct World {
     pub(crate) audit: Rc<Cell<(Option<&'static str>, Option<i64>)>>,
     /// `ACCESS_TEAM_DOMAIN`, `ACCESS_AUDIENCE`, `ACCESS_WORKSPACE` and `ACCESS_ADMIN_GROUPS`, if the operator has set them.
     pub(crate) access: Rc<RefCell<Option<[String; 4]>>>,
+    /// `ACCESS_DOMAINS`, if the operator has set it.
+    pub(crate) access_domains: Rc<RefCell<Option<String>>>,
     /// The subrequest limit. `None`: that of the free plan.
     pub(crate) subrequest_limit: Rc<Cell<Option<u32>>>,
     /// How often each thing happened. A test switches it on.
@@ -268,6 +270,7 @@ impl World {
             erase_batch: Rc::default(),
             audit: Rc::default(),
             access: Rc::default(),
+            access_domains: Rc::default(),
             subrequest_limit: Rc::default(),
             rate_counts: Rc::default(),
             queue: Rc::default(),
@@ -419,6 +422,7 @@ impl World {
             access_audience: self.access.borrow().as_ref().map(|access| access[1].clone()),
             access_workspace: self.access.borrow().as_ref().map(|access| access[2].clone()),
             access_admin_groups: self.access.borrow().as_ref().map(|access| access[3].clone()),
+            access_domains: self.access_domains.borrow().clone(),
             closed_databases: self.closed_databases.borrow().clone(),
             ..EnvVariables::default()
         })
