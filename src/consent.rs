@@ -27,6 +27,7 @@ use crate::secret::Secret;
 use crate::store::authorizations::Flow;
 use crate::store::links::Link;
 use crate::store::sessions::Session;
+use crate::workspace::Workspace;
 use crate::workspaces::load_workspace;
 
 /// A link made for one person must not be used by another who is signed in here: whoever made it
@@ -87,8 +88,8 @@ fn app_removed_error(request: &ConnectRequest) -> Error {
 /// What a person sees before they consent.
 #[derive(Debug)]
 pub struct ConsentSummary {
-    /// The name of the workspace that asks.
-    pub workspace_name: String,
+    /// The workspace that asks.
+    pub workspace: Workspace,
     /// The account's grants, where they come near the app's limit.
     pub grant_usage: Option<GrantUsage>,
     /// The auth methods that the person may choose from; none where there is no choice.
@@ -117,7 +118,7 @@ pub async fn load_consent_summary<P: Ports>(
     options: &ConnectOptions,
 ) -> Result<ConsentSummary> {
     Ok(ConsentSummary {
-        workspace_name: load_workspace(context, &request.workspace).await?.name,
+        workspace: load_workspace(context, &request.workspace).await?,
         grant_usage: load_grant_usage(context, request, options).await?,
         auth_methods: list_auth_methods(context, request, options).await?,
         hosts: hosts::for_options(context, options).await?,

@@ -7,6 +7,7 @@ mod access_log;
 mod apps;
 pub mod assets;
 mod body;
+mod brand;
 mod browser_session;
 mod connection_settings;
 mod connections;
@@ -460,7 +461,7 @@ fn respond_without_context(
 /// A resolve may continue while the database is down: it can only read the cache, whose entries can be opened only with
 /// the right key ring. The status tells of each database whether it can be used.
 async fn require_usable_encryption_keys<P: Ports>(context: &Context<P>, request: &Request) -> Result<()> {
-    if matches!(request.path.as_str(), "/healthz" | "/openapi.json") {
+    if matches!(request.path.as_str(), "/healthz" | "/openapi.json") || request.path.starts_with("/accent/") {
         return Ok(());
     }
     match context.check_key_ring().await {
@@ -618,6 +619,8 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
     let leads_out = take_marker(&mut response, LEADS_TO_APP_MARKER);
     // A window keeps its opener only through answers that allow it.
     let opener_policy = if take_marker(&mut response, IN_POPUP_MARKER) { "unsafe-none" } else { "same-origin" };
+    let logos = take_marker_value(&mut response, LOGO_ORIGIN_MARKER).map(|origin| format!(" {origin}"));
+    let logos = logos.unwrap_or_default();
     let loopback = config.is_some_and(|config| matches!(config.egress, EgressPolicy::DevLoopback));
     let form_action = match (leads_out, loopback) {
         (false, _) => "'self'",
@@ -627,7 +630,7 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
     // Static files only: nothing that this program answers can be run as a script.
     let scripts = config.map(|config| format!("script-src {}; ", config.public_url.at("/assets/"))).unwrap_or_default();
     let policy = format!(
-        "default-src 'none'; {scripts}style-src 'self'; img-src 'self'; form-action {form_action}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; {scripts}style-src 'self'; img-src 'self'{logos}; form-action {form_action}; frame-ancestors 'none'; base-uri 'none'"
     );
     let headers = [
         ("cache-control", "no-store".to_owned()),
@@ -656,6 +659,13 @@ fn finish_response(mut response: Response, request: &Request, config: Option<&Co
 const LEADS_TO_APP_MARKER: &str = "x-leads-out";
 /// Marks an answer in a window that the embedding product has opened for a link. Never sent.
 const IN_POPUP_MARKER: &str = "x-in-popup";
+/// The origin of a page's logo. Never sent.
+const LOGO_ORIGIN_MARKER: &str = "x-logo-origin";
+
+fn take_marker_value(response: &mut Response, marker: &str) -> Option<String> {
+    let at = response.headers.iter().position(|(name, _)| name == marker)?;
+    Some(response.headers.remove(at).1)
+}
 
 fn take_marker(response: &mut Response, marker: &str) -> bool {
     let count = response.headers.len();

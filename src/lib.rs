@@ -37,6 +37,7 @@ pub mod timeout;
 
 // Nouns: with the rules that need no I/O.
 pub mod vault;
+pub mod branding;
 pub mod workspace;
 pub mod caller;
 pub mod account;

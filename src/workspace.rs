@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::branding::Branding;
 use crate::ids::WorkspaceId;
 use crate::time::Timestamp;
 
@@ -16,6 +17,8 @@ pub struct Workspace {
     /// Origins that `return_to` may lead to: `https://host[:port]`.
     #[cfg_attr(test, schemars(inner(url)))]
     pub allowed_origins: Vec<String>,
+    /// What the pages of connect links show of its product.
+    pub branding: Branding,
     /// When it was made.
     pub created_at: Timestamp,
 }

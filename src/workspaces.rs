@@ -3,12 +3,15 @@
 //! Owns that a workspace begins with a key that may do everything, what an allowed origin is, and that a deleted workspace
 //! is closed at once. Refuses to erase: the scheduled run does, and the state of a workspace says how far it is.
 
+use serde_json::Value;
+
 use crate::audit::{Actor, EventType};
+use crate::branding::{Accent, Branding};
 use crate::cache;
 use crate::caller::{ApiKey, KeyScope, new_key};
 use crate::context::Context;
 use crate::databases;
-use crate::egress::{EgressPolicy, parse_url};
+use crate::egress::{EgressPolicy, EgressUrl, parse_url};
 use crate::error::{Error, Result};
 use crate::ids::{Shard, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, parse_name};
@@ -17,9 +20,12 @@ use crate::preconditions::{Condition, IfMatch, ReadState};
 use crate::secret::Secret;
 use crate::store::erasing::{self, ErasureProgress};
 use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
+use crate::store::workspaces::BrandingChange;
 use crate::store::{self, Page, keys};
 use crate::workspace::Workspace;
 
+/// Characters of a product's name.
+const MAX_BRAND_NAME_LENGTH: usize = 60;
 /// Origins that a workspace may list.
 const MAX_ORIGINS: usize = 50;
 
@@ -56,6 +62,7 @@ pub async fn create_workspace<P: Ports>(
         id: WorkspaceId::random(context.ports.random(), context.shard())?,
         name,
         allowed_origins: vec![],
+        branding: Branding::default(),
         created_at: now,
     };
     let (id, key_text, hash) = new_key(context.ports.random(), workspace.id.shard())?;
@@ -110,11 +117,26 @@ pub async fn load_workspace<P: Ports>(context: &Context<P>, id: &WorkspaceId) ->
 
 /// What is to be changed of a workspace. What is none stays as it is.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::option_option, reason = "absent, null and an object are three different wishes")]
 pub struct WorkspacePatch {
     /// Its name.
     pub name: Option<String>,
     /// The origins that `return_to` of a link may lead to. Replaces the list.
     pub allowed_origins: Option<Vec<String>>,
+    /// The branding. An inner `None` removes it.
+    pub branding: Option<Option<BrandingPatch>>,
+}
+
+/// What is to be changed of the branding. What is none stays as it is, and an inner `None` is removed.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::option_option, reason = "absent, null and a text are three different wishes")]
+pub struct BrandingPatch {
+    /// The product's name.
+    pub name: Option<Option<String>>,
+    /// The address of its logo.
+    pub logo_url: Option<Option<String>>,
+    /// Its colour.
+    pub accent: Option<Option<String>>,
 }
 
 /// Changes a workspace; answers it as it is now.
@@ -130,12 +152,13 @@ pub async fn update_workspace<P: Ports>(
 ) -> Result<Workspace> {
     let name = patch.name.map(|name| parse_name("name", &name, MAX_NAME_LENGTH)).transpose()?;
     let origins = patch.allowed_origins.map(|list| parse_origins(&list, context.config.egress)).transpose()?;
+    let branding = patch.branding.map(|patch| parse_branding(context, patch)).transpose()?;
     let condition = if *if_match == IfMatch::Anything {
         Condition::default()
     } else {
         if_match.condition(Some(ReadState::of_workspace(&load_workspace(context, id).await?)))?
     };
-    let detail = describe_changes(name.as_deref(), origins.as_deref());
+    let detail = describe_changes(name.as_deref(), origins.as_deref(), branding.as_ref());
     let event = context.event_statement_about(
         id,
         EventType::WorkspaceChanged,
@@ -144,15 +167,56 @@ pub async fn update_workspace<P: Ports>(
         Some(&detail).filter(|text| !text.is_empty()).map(String::as_str),
     )?;
     let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::First);
-    let updated = store::workspaces::update(&db, id, name.as_deref(), origins.as_deref()).await;
+    let updated = store::workspaces::update(&db, id, name.as_deref(), origins.as_deref(), branding.as_ref()).await;
     condition.explain(context, updated).await?.ok_or_else(workspace_not_found)
 }
 
-/// What a change says. Origins are no secrets, and who may be led to is worth a line.
-fn describe_changes(name: Option<&str>, origins: Option<&[String]>) -> String {
+/// What a change says. Origins and branding are no secrets, and who may be led to is worth a line.
+fn describe_changes(name: Option<&str>, origins: Option<&[String]>, branding: Option<&BrandingChange>) -> String {
     let origins = origins.map(|list| format!("allowed_origins: {}", list.join(" ")));
-    let all = [name.map(|name| format!("name: {name}")), origins];
+    let branding = branding.map(|change| match change {
+        BrandingChange::Removed => "branding: none".to_owned(),
+        BrandingChange::Members(members) => {
+            let told =
+                |(name, value): (&String, &Value)| format!("branding.{name}: {}", value.as_str().unwrap_or("none"));
+            members.iter().map(told).collect::<Vec<_>>().join(", ")
+        }
+    });
+    let all = [name.map(|name| format!("name: {name}")), origins, branding.filter(|text| !text.is_empty())];
     all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn parse_branding<P: Ports>(context: &Context<P>, patch: Option<BrandingPatch>) -> Result<BrandingChange> {
+    let Some(BrandingPatch { name, logo_url, accent }) = patch else { return Ok(BrandingChange::Removed) };
+    let mut members = serde_json::Map::new();
+    if let Some(name) = name {
+        let name = name.map(|name| parse_name("branding.name", &name, MAX_BRAND_NAME_LENGTH)).transpose()?;
+        members.insert("name".into(), name.into());
+    }
+    if let Some(url) = logo_url {
+        let url = url.map(|url| parse_logo_url(context, &url)).transpose()?;
+        members.insert("logo_url".into(), url.into());
+    }
+    if let Some(accent) = accent {
+        let wrong = || Error::invalid_field("branding.accent", "must be a colour such as #0a50b0.");
+        let accent = accent.map(|text| Accent::parse(&text).ok_or_else(wrong)).transpose()?;
+        members.insert("accent".into(), accent.map(|accent| accent.to_string()).into());
+    }
+    Ok(BrandingChange::Members(members))
+}
+
+/// The browsers of guests load it: never from their own network, and nothing of this installation.
+fn parse_logo_url<P: Ports>(context: &Context<P>, text: &str) -> Result<String> {
+    let field = "branding.logo_url";
+    let url = EgressUrl::parse(text, context.config.egress)
+        .map_err(|problem| Error::invalid_field(field, format!("{problem}.")))?;
+    if url.authority() == context.config.public_url.host() {
+        return Err(Error::invalid_field(
+            field,
+            "must not be at this installation. Put the logo at an address of your own.",
+        ));
+    }
+    Ok(url.as_str().to_owned())
 }
 
 fn parse_origins(list: &[String], egress: EgressPolicy) -> Result<Vec<String>> {

@@ -3,9 +3,9 @@
 //! Owns how connect options become a page: scopes to tick, values to enter, help, warnings, the other auth methods.
 //! Never sends a secret back: to correct something, a person enters it again.
 
-use super::page::{self, FormError, FormField, HeldScope, ScopeChoice};
+use super::page::{self, FormError, FormField, HeldScope, PageContext, ScopeChoice};
 use super::page_frame::page_context;
-use super::{Call, LEADS_TO_APP_MARKER, Response, input, problem};
+use super::{Call, LEADS_TO_APP_MARKER, Response, brand, input, problem};
 use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
 use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};
 use crate::connections::GrantUsage;
@@ -24,7 +24,9 @@ pub(super) async fn render_page<P: Ports>(
 ) -> Result<Response> {
     let summary = consent::load_consent_summary(context, request, options).await?;
     // A person with a link is anonymous here, whoever else is signed in.
+    let brand = request.link.as_ref().and_then(|_| brand::of_workspace(context, &summary.workspace));
     let shell = page_context(context, call.request, call.session.as_ref().filter(|_| request.link.is_none()));
+    let shell = PageContext { brand, ..shell };
     let asking = ConsentPage {
         call,
         request,
@@ -39,7 +41,8 @@ pub(super) async fn render_page<P: Ports>(
         page::connect(&shell, &asking.connect_view())
     };
     let status = refused.map_or(200, |error| problem::status_and_title(error.code).0);
-    Ok(Response::html(status, markup).with_header(LEADS_TO_APP_MARKER, String::new()))
+    let response = Response::html(status, markup).with_header(LEADS_TO_APP_MARKER, String::new());
+    Ok(brand::allow_logo(response, &shell))
 }
 
 /// The page that asks for an auth method, because the recommended one can't be used.
@@ -51,7 +54,9 @@ pub(super) async fn render_auth_method_page<P: Ports>(
     unusable: &AuthMethod,
 ) -> Result<Response> {
     let summary = consent::load_consent_summary(context, request, options).await?;
+    let brand = request.link.as_ref().and_then(|_| brand::of_workspace(context, &summary.workspace));
     let shell = page_context(context, call.request, call.session.as_ref().filter(|_| request.link.is_none()));
+    let shell = PageContext { brand, ..shell };
     let asking = ConsentPage { call, request, options, error: None, warnings: vec![], summary };
     let mut choices = asking.auth_method_choices();
     // None is the one of this page.
@@ -64,7 +69,7 @@ pub(super) async fn render_auth_method_page<P: Ports>(
         choices,
         cancel_href: asking.cancel_href(),
     };
-    Ok(Response::html(200, page::auth_methods(&shell, &view)))
+    Ok(brand::allow_logo(Response::html(200, page::auth_methods(&shell, &view)), &shell))
 }
 
 fn list_warnings(request: &ConnectRequest, options: &ConnectOptions, grants: Option<GrantUsage>) -> Vec<String> {
@@ -130,7 +135,7 @@ impl ConsentPage<'_> {
 
     fn consent_details(&self) -> page::ConsentDetails {
         page::ConsentDetails {
-            workspace: self.summary.workspace_name.clone(),
+            workspace: self.summary.workspace.name.clone(),
             app_name: self.auth_method().app_name.clone(),
             existing_connection: self.existing_connection(),
             for_user: self.intended_user(),
@@ -187,7 +192,7 @@ impl ConsentPage<'_> {
             all_hosts: hosts.all.iter().cloned().collect(),
             added_hosts: hosts.added.iter().cloned().collect(),
             non_default_hosts: hosts.non_default.iter().cloned().collect(),
-            defining_workspace: self.auth_method().is_custom.then(|| self.summary.workspace_name.clone()),
+            defining_workspace: self.auth_method().is_custom.then(|| self.summary.workspace.name.clone()),
             fingerprint: hosts.fingerprint.clone(),
         }
     }

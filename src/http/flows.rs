@@ -6,10 +6,10 @@
 use super::browser_session;
 use super::consent_page::grant_limit_warning;
 use super::notices::redirect_with_notice;
-use super::page::{self, Notice, NoticeCode};
+use super::page::{self, Notice, NoticeCode, PageContext};
 use super::page_frame::page_context;
 use super::popup;
-use super::{Call, LEADS_TO_APP_MARKER, Response, input};
+use super::{Call, LEADS_TO_APP_MARKER, Response, brand, input};
 use crate::app::AuthMethod;
 use crate::connect::FlowFailure;
 use crate::connect::complete::{self, Choice};
@@ -21,6 +21,7 @@ use crate::flows::{self, FlowReport, FlowStep, PendingChoice};
 use crate::ids::FlowId;
 use crate::ports::Ports;
 use crate::store::authorizations::{Flow, FlowOutcome, Question};
+use crate::workspaces::load_workspace;
 
 /// Seconds after which the page of a flow reloads while its callback is handled.
 const RELOAD_SECONDS: i64 = 2;
@@ -37,7 +38,13 @@ pub(super) async fn show_flow_page<P: Ports>(context: &Context<P>, call: &Call<'
         return Ok(response);
     }
     let (auth_method, step) = flows::load_flow_step(context, &flow).await?;
-    let shell = page_context(context, call.request, call.session.as_ref());
+    // Whoever came by a link sees whose it is.
+    let brand = match &flow.link {
+        Some(_) => brand::of_workspace(context, &load_workspace(context, &flow.workspace).await?),
+        None => None,
+    };
+    let shell = page_context(context, call.request, call.session.as_ref().filter(|_| brand.is_none()));
+    let shell = PageContext { brand, ..shell };
     let response = match step {
         FlowStep::Choice(choice) => {
             let view = build_choose_view(&flow, choice, &auth_method);
@@ -53,6 +60,7 @@ pub(super) async fn show_flow_page<P: Ports>(context: &Context<P>, call: &Call<'
             popup::outcome_page(&shell, &message, &flow, &report)
         }
     };
+    let response = brand::allow_logo(response, &shell);
     Ok(popup::keep_opener(response, flow.popup_origin.as_deref()))
 }
 

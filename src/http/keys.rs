@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::body::{Json, ListResponse, Unread};
 use super::input::QueryParams;
 use super::responses::{self, ApiKeyResponse, DeletedKeyResponse, NewApiKeyResponse};
-use super::{Call, sessions};
+use super::{Call, input, sessions};
 use crate::api_keys::{self, NewApiKey};
 use crate::app::AppId;
 use crate::caller::KeyScope;
@@ -13,11 +13,12 @@ use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ids::{ApiKeyId, ConnectionId};
+use crate::json::objects;
 use crate::ports::Ports;
 use crate::preconditions::ReadState;
 use crate::time::Timestamp;
 use crate::workspace::Workspace;
-use crate::workspaces::{self, WorkspacePatch};
+use crate::workspaces::{self, BrandingPatch, WorkspacePatch};
 
 pub(super) async fn get_own_workspace<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<Workspace>> {
     let workspace = workspaces::load_workspace(context, &call.caller_key()?.workspace).await?;
@@ -25,10 +26,11 @@ pub(super) async fn get_own_workspace<P: Ports>(context: &Context<P>, call: &Cal
     Ok(Json::ok(workspace).tagged(state))
 }
 
-/// The changes of the workspace. Absent or null members are unchanged.
+/// The changes of the workspace. Absent members are unchanged, and so are a name and origins that are null.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "UpdateWorkspaceRequest"))]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "absent, null and an object are three different wishes")]
 pub(super) struct UpdateWorkspaceInput {
     /// No control characters; surrounding spaces are removed.
     #[cfg_attr(test, schemars(length(min = 1, max = 100)))]
@@ -36,15 +38,45 @@ pub(super) struct UpdateWorkspaceInput {
     /// The permitted origins of `return_to`: https, no path. Replaces the list.
     #[cfg_attr(test, schemars(length(max = 50), inner(url), extend("examples" = [["https://app.example.com"]])))]
     allowed_origins: Option<Vec<String>>,
+    /// What the pages of connect links show of your product, beside the workspace and the host of the installation. Absent:
+    /// unchanged. Null: nothing.
+    #[serde(default, deserialize_with = "input::present")]
+    #[cfg_attr(test, schemars(with = "Option<BrandingInput>"))]
+    branding: Option<Option<BrandingInput>>,
 }
+
+/// Changes of the branding. Absent members are unchanged, and null removes one.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "BrandingRequest"))]
+#[serde(remote = "Self", deny_unknown_fields)]
+#[expect(clippy::option_option, reason = "absent, null and a text are three different wishes")]
+struct BrandingInput {
+    /// The product's name. No control characters; surrounding spaces are removed.
+    #[serde(default, deserialize_with = "input::present")]
+    #[cfg_attr(test, schemars(with = "Option<String>", length(min = 1, max = 60)))]
+    name: Option<Option<String>>,
+    /// The address of its logo: https, at a public host that is not this installation's. The browsers of guests load it, and it is
+    /// shown 48 pixels high and wide.
+    #[serde(default, deserialize_with = "input::present")]
+    #[cfg_attr(test, schemars(with = "Option<String>", url, length(max = 2048)))]
+    logo_url: Option<Option<String>>,
+    /// The colour of the main button, `#rrggbb`. The text on it becomes white or black.
+    #[serde(default, deserialize_with = "input::present")]
+    #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = "^#[0-9a-fA-F]{6}$"), extend("examples" = ["#0a50b0"])))]
+    accent: Option<Option<String>>,
+}
+
+objects!(BrandingInput);
 
 pub(super) async fn update_own_workspace<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
     body: Unread<'_, UpdateWorkspaceInput>,
 ) -> Result<Json<Workspace>> {
-    let UpdateWorkspaceInput { name, allowed_origins } = body.read()?;
-    let patch = WorkspacePatch { name, allowed_origins };
+    let UpdateWorkspaceInput { name, allowed_origins, branding } = body.read()?;
+    let branding = branding
+        .map(|change| change.map(|BrandingInput { name, logo_url, accent }| BrandingPatch { name, logo_url, accent }));
+    let patch = WorkspacePatch { name, allowed_origins, branding };
     let (workspace, actor, if_match) = (&call.caller_key()?.workspace, call.key_actor()?, call.if_match()?);
     let changed = workspaces::update_workspace(context, workspace, patch, &actor, &if_match).await?;
     let state = ReadState::of_workspace(&changed);

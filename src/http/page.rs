@@ -5,6 +5,7 @@
 //! pages show.
 
 mod auth_methods;
+mod brand;
 mod choose;
 mod connect;
 mod connection;
@@ -27,6 +28,7 @@ mod tests;
 mod workflow;
 
 pub use auth_methods::{AuthMethodsView, auth_methods};
+pub use brand::{Brand, accent_stylesheet};
 pub use choose::{ChoiceQuestion, ChooseView, choose};
 pub use connect::{ConnectView, connect};
 pub use connection::{AccessSource, ChangePermission, ConnectionView, ExtendedBy, connection};
@@ -59,6 +61,8 @@ pub struct PageContext {
     pub csrf: Option<String>,
     /// What has just happened.
     pub notice: Option<Notice>,
+    /// What the page of a link shows of the product that sent its person here.
+    pub brand: Option<Brand>,
 }
 
 /// The frame while the configuration can't be used. Such a page shows no time.
@@ -71,7 +75,7 @@ impl Default for PageContext {
 impl PageContext {
     /// The frame for somebody who is not signed in.
     pub fn signed_out(now: Timestamp) -> Self {
-        Self { text: &ENGLISH, now, person: None, csrf: None, notice: None }
+        Self { text: &ENGLISH, now, person: None, csrf: None, notice: None, brand: None }
     }
 
     /// Whether an admin is signed in.

@@ -15,9 +15,9 @@ use super::responses::{
     WorkflowUseResponse, WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, connection_settings, connections, connections_page, credentials, defaults, events,
-    flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people, provider_sign_in, proxy, replacements,
-    resolving, sessions, setup, sign_in, workflows,
+    Call, Method, Response, apps, brand, connection_settings, connections, connections_page, credentials, defaults,
+    events, flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people, provider_sign_in, proxy,
+    replacements, resolving, sessions, setup, sign_in, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -280,6 +280,7 @@ routes! {
     Get    "/sign-in"                                     Browser,                     Read   Installation => ChooseSignInWorkspace = provider_sign_in::choose_workspace;
     Get    "/sign-in/callback/{client}"                   Browser,                     Use    Flow         => HandleSignInCallback = provider_sign_in::handle_callback;
     Post   "/sign-out"                                    User(Member),              Change Session      => SignOut = sign_in::sign_out;
+    Get    "/accent/{stylesheet}"                         Public,                      Read   Installation => GetAccentStylesheet = brand::get_accent_stylesheet;
 }
 
 /// The result of a path and method.
@@ -452,7 +453,7 @@ mod tests {
                 Some("job") => &[Resource::Job],
                 Some("token") => &[Resource::Link, Resource::SignInLink],
                 Some("client" | "authorization") => &[Resource::Flow],
-                Some("reason") => &[Resource::Installation],
+                Some("reason" | "stylesheet") => &[Resource::Installation],
                 Some(other) => panic!("{}: which resource is {{{other}}}?", line.path),
             };
             assert!(about.contains(&line.resource), "{} is about {:?}", line.path, line.resource);

@@ -22,8 +22,10 @@ const CONNECTION: &str = unless_exists!(
     "connections WHERE id = ?2 AND workspace_id = ?1 AND deleted_at IS NULL AND generation = ?3 AND name = ?4 AND metadata = ?5 AND allowed_workflows IS ?6
       AND user_id IS ?7 AND coalesce(is_shared, user_id IS NULL) = ?8 AND environment IS ?9"
 );
-const WORKSPACE: &str =
-    unless_exists!("workspaces WHERE id = ?1 AND deleted_at IS NULL AND name = ?2 AND allowed_origins = ?3");
+const WORKSPACE: &str = unless_exists!(
+    "workspaces WHERE id = ?1 AND deleted_at IS NULL AND name = ?2 AND allowed_origins = ?3
+      AND json_extract(branding, '$.name') IS ?4 AND json_extract(branding, '$.logo_url') IS ?5 AND json_extract(branding, '$.accent') IS ?6"
+);
 const APP: &str = unless_exists!("apps WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3 AND is_current = 1");
 const CLIENT: &str = unless_exists!(
     "oauth_clients WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1 AND updated_at = ?3 AND sealed_secret IS ?4"
@@ -50,7 +52,16 @@ pub fn connection_unchanged(read: &Connection) -> Statement {
 
 /// The settings of a workspace were not changed.
 pub fn workspace_unchanged(read: &Workspace) -> Statement {
-    sql!(WORKSPACE, &read.id, read.name.as_str(), json_text(&read.allowed_origins))
+    let branding = &read.branding;
+    sql!(
+        WORKSPACE,
+        &read.id,
+        read.name.as_str(),
+        json_text(&read.allowed_origins),
+        branding.name.as_deref(),
+        branding.logo_url.as_deref(),
+        branding.accent.map(|accent| accent.to_string())
+    )
 }
 
 /// A custom app has no newer revision, and was not removed.

@@ -15,7 +15,8 @@ const USAGE: &str = "SELECT count(*) AS workspaces, coalesce(sum(connection_coun
     FROM (SELECT connection_count FROM workspaces WHERE deleted_at IS NULL LIMIT ?1)";
 /// Workspaces of a database that are counted, at most.
 pub const WORKSPACES_COUNTED: i64 = 10_000;
-const UPDATE: &str = "UPDATE workspaces SET name = coalesce(?2, name), allowed_origins = coalesce(?3, allowed_origins) WHERE id = ?1 RETURNING *";
+const UPDATE: &str = "UPDATE workspaces SET name = coalesce(?2, name), allowed_origins = coalesce(?3, allowed_origins),
+      branding = CASE WHEN ?5 THEN NULL WHEN ?4 IS NULL THEN branding ELSE json_patch(coalesce(branding, '{}'), ?4) END WHERE id = ?1 RETURNING *";
 
 impl FromRow for Workspace {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
@@ -23,6 +24,7 @@ impl FromRow for Workspace {
             id: row.id("id")?,
             name: row.text("name")?,
             allowed_origins: row.json("allowed_origins")?,
+            branding: row.optional_json("branding")?.unwrap_or_default(),
             created_at: row.time("created_at")?,
         })
     }
@@ -80,14 +82,29 @@ pub async fn load_usage_and_deleted(
     }
 }
 
+/// A change of the branding: of the named members, where null removes one (RFC 7396).
+#[derive(Debug, Clone, PartialEq)]
+pub enum BrandingChange {
+    /// These members.
+    Members(serde_json::Map<String, serde_json::Value>),
+    /// All of it is removed.
+    Removed,
+}
+
 /// Changes the given fields, and returns the row.
 pub async fn update(
     db: &impl Database,
     id: &WorkspaceId,
     name: Option<&str>,
     origins: Option<&[String]>,
+    branding: Option<&BrandingChange>,
 ) -> StoreResult<Option<Workspace>> {
-    query_first(db, sql!(UPDATE, id, name, origins.map(json_text))).await
+    let (members, is_removed) = match branding {
+        Some(BrandingChange::Members(members)) => (Some(json_text(members)), false),
+        Some(BrandingChange::Removed) => (None, true),
+        None => (None, false),
+    };
+    query_first(db, sql!(UPDATE, id, name, origins.map(json_text), members, is_removed)).await
 }
 
 /// Rows of each kind that one batch ends.

@@ -9,6 +9,7 @@ mod support;
 mod audit;
 mod auth_methods;
 mod authorize;
+mod branding;
 mod browser_flows;
 mod catalogue_lifecycle;
 mod connect;

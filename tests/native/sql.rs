@@ -392,7 +392,7 @@ fn statements_without_a_test_of_their_own_are_valid() {
         assert_eq!(db.batch(vec![store::keys::erase(&key.id)]).await.unwrap()[0].changes, 0, "gone already");
         assert_eq!(store::workspaces::list(db, "", 10).await.unwrap().len(), 1);
         let origins = ["https://a.example".to_owned()];
-        let changed = store::workspaces::update(db, workspace, Some("N"), Some(&origins)).await.unwrap().unwrap();
+        let changed = store::workspaces::update(db, workspace, Some("N"), Some(&origins), None).await.unwrap().unwrap();
         assert_eq!((changed.name.as_str(), changed.allowed_origins.len()), ("N", 1));
         assert_eq!(store::workspaces::get(db, workspace).await.unwrap().unwrap().name, "N");
         assert_eq!(store::apps::list(db, workspace).await.unwrap().len(), 1);

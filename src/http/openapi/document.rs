@@ -389,6 +389,11 @@ fn parameters(schemas: &mut Schemas) -> Value {
         "Any other word counts as `unknown`.",
         json!({ "type": "string", "enum": ["unknown", "expired", "begun-anew", "other-browser"] }),
     );
+    path(
+        "stylesheet",
+        "Six hexadecimal digits and `.css`.",
+        json!({ "type": "string", "pattern": "^[0-9a-fA-F]{6}\\.css$" }),
+    );
     all.insert(
         "idempotency_key".into(),
         parameter(

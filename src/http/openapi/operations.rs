@@ -727,6 +727,12 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .form(form::csrf())
             .answers(200, "Signed out.")
             .with_cookie(),
+        Handler::GetAccentStylesheet => operation(BROWSER, "The style sheet of a link's pages with a colour")
+            .about("The colour is in the address: `/accent/0a50b0.css`. It is the `accent` of the workspace's branding.")
+            .answers(200, "May be cached for ever.")
+            .content_type("text/css")
+            .refuses(404, "That is no colour.")
+            .refuses(503, "`misconfigured`."),
     }
 }
 

@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::frame::{csrf_field, icon, reveal_control_characters, user_text};
 use super::notice::notice_section;
 use super::text::{fill, fill_plain};
-use super::{PageContext, Section};
+use super::{Brand, PageContext, Section};
 use crate::http::assets::asset;
 
 /// A page outside the sections: one question, one message. `body` contains its only `h1`.
@@ -32,6 +32,9 @@ fn document(shell: &PageContext, section: Option<Section>, title: &str, body: &M
                 title { (title) }
                 link rel="icon" href=(asset!("favicon.svg")) type="image/svg+xml";
                 link rel="stylesheet" href=(asset!("style.css"));
+                @if let Some(accent) = shell.brand.as_ref().and_then(|brand| brand.accent) {
+                    link rel="stylesheet" href={ "/accent/" (accent.to_string().trim_start_matches('#')) ".css" };
+                }
                 script src=(asset!("app.js")) defer {}
             }
             body {
@@ -55,12 +58,40 @@ fn bar(shell: &PageContext, section: Option<Section>) -> Markup {
                 @if shell.person.is_some() {
                     a.home href="/" { (icon("brand")) (shell.text.frame.product) }
                     (sections(shell, section))
+                } @else if let Some(brand) = &shell.brand {
+                    (brand_head(shell, brand))
                 } @else {
                     span.home { (icon("brand")) (shell.text.frame.product) }
                 }
                 (session_menu(shell))
             }
         }
+    }
+}
+
+/// What a link's page has instead of the name alone: the product, and whose page this is. The logo has a fixed size, and its
+/// host learns nothing of the page.
+fn brand_head(shell: &PageContext, brand: &Brand) -> Markup {
+    let text = &shell.text.frame;
+    let called = reveal_control_characters(brand.name.as_deref().unwrap_or(&brand.workspace));
+    html! {
+        div.brand {
+            @if let Some(logo) = &brand.logo {
+                span {
+                    img src=(logo.as_str()) alt=(fill_plain(text.logo_of, &[("name", &called)])) width="48" height="48"
+                        referrerpolicy="no-referrer";
+                }
+            }
+            div {
+                @if let Some(name) = &brand.name { strong { (user_text(name)) } }
+                div.quiet {
+                    (fill(text.for_workspace, &[
+                        ("workspace", user_text(&brand.workspace)), ("installation", user_text(&brand.installation)),
+                    ]))
+                }
+            }
+        }
+        span.quiet { (text.product) }
     }
 }
 

@@ -417,6 +417,36 @@ fn untrusted_text_changes_no_element_and_no_attribute() {
 }
 
 #[test]
+fn a_brand_changes_no_element_and_stands_beside_the_workspace() {
+    let branded = |words: &str| {
+        let branding = crate::branding::Branding {
+            name: Some(words.to_owned()),
+            logo_url: Some("https://cdn.example/logo.png".to_owned()),
+            accent: crate::branding::Accent::parse("#123456"),
+        };
+        let brand = Brand::new(&branding, words, words, crate::egress::EgressPolicy::Public);
+        let shell = PageContext { brand, ..PageContext::signed_out(noon()) };
+        let said = Message { title: words.to_owned(), text: words.to_owned(), tone: Tone::Good, links: vec![] };
+        [
+            connect(&shell, &connect_view(words)),
+            manual_credential(&shell, &manual_credential_view(words)),
+            choose(&shell, &choose_view(words, other_account_question(Some(words), Some(words), words))),
+            message(&shell, &said),
+        ]
+        .map(Markup::into_string)
+    };
+    let shapes = |html: &str| -> Vec<String> { opening_tags(html).into_iter().map(tag_without_values).collect() };
+    let plain = branded("words").map(|html| shapes(&html));
+    for words in HOSTILE {
+        for (html, plain) in branded(words).iter().zip(&plain) {
+            assert_eq!(&shapes(html), plain, "{words:?} changed {html}");
+            assert!(html.matches("<script").count() == 1 && html.matches("<img ").count() == 1, "{html}");
+            assert!(html.contains("For the workspace <bdi>") && html.contains(" at <bdi>"), "{html}");
+        }
+    }
+}
+
+#[test]
 fn bidirectional_control_characters_are_made_visible() {
     for html in render_all_pages("a\u{202e}b\u{2066}\u{7}", "guard") {
         // What was entered comes back as it was: in an attribute, or in a field of several lines.

@@ -94,6 +94,7 @@ impl From<WorkspaceState> for WorkspaceStateResponse {
                 erasing: Some(ErasureProgressResponse::of(&progress)),
                 workspace: Flat(PlacedWorkspace::from(Workspace {
                     id: progress.workspace,
+                    branding: crate::branding::Branding::default(),
                     name: progress.name,
                     allowed_origins: vec![],
                     created_at: progress.created_at,

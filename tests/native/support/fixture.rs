@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use connections::app::{self, AppId, AuthMethod};
 use connections::audit::Actor;
+use connections::branding::Branding;
 use connections::caller::{self, ApiKey, KeyScope, PresentedKey};
 use connections::client::Client;
 use connections::connect::callback::{CallbackParams, CallbackResult, handle};
@@ -376,7 +377,13 @@ async fn create_workspace(world: &World) -> Fixture {
     let context = world.context();
     let workspace = WorkspaceId::random(context.ports.random(), context.shard()).unwrap();
     let (key, key_text) = generate_key(&context, &workspace);
-    let row = Workspace { id: workspace.clone(), name: "W".into(), allowed_origins: vec![], created_at: context.now() };
+    let row = Workspace {
+        id: workspace.clone(),
+        name: "W".into(),
+        allowed_origins: vec![],
+        branding: Branding::default(),
+        created_at: context.now(),
+    };
     context.db().batch(vec![store::workspaces::insert(&row), store::keys::insert(&key)]).await.unwrap();
     Fixture {
         world: world.clone(),

@@ -38,6 +38,8 @@ super::texts! {
         in_day = "tomorrow";
         next_page = "Next page";
         first_page = "First page";
+        logo_of = "Logo of {name}";
+        for_workspace = "For the workspace {workspace} at {installation}";
     }
     /// What has just happened.
     notice {
