@@ -1,10 +1,12 @@
 // Owns the counts of `npm run bench`: stands before the built Worker and counts what it asks of its bindings and of apps.
-// `/bench/counts` returns the counts since the last time, those before the answer apart from all. Never measures time.
+// `/bench/counts` returns the counts since the last time, those before the answer apart from all, and the queries. Never
+// measures time.
 
 import Worker, { Refresher as BuiltRefresher } from "./index.js";
 
 const fresh = () => ({ d1: 0, statements: 0, rowsRead: 0, rowsWritten: 0, kvReads: 0, kvWrites: 0, objects: 0, apps: 0, limits: 0 });
 let counts = fresh();
+let queries = [];
 let atAnswer = fresh();
 
 /** As in forgetting.js, for requests that ask for it. */
@@ -48,6 +50,7 @@ const countingDatabase = (db) =>
     async batch(statements) {
       counts.d1 += 1;
       counts.statements += statements.length;
+      queries.push(statements.map(({ statement, params }) => ({ sql: statement, values: params })));
       const results = await db.batch(statements);
       for (const { meta } of results) {
         counts.rowsRead += meta.rows_read ?? 0;
@@ -77,8 +80,9 @@ export class Refresher extends BuiltRefresher {
 export default {
   async fetch(request, env, context) {
     if (new URL(request.url).pathname === "/bench/counts") {
-      const answer = Response.json({ before: atAnswer, all: counts });
+      const answer = Response.json({ before: atAnswer, all: counts, queries });
       counts = fresh();
+      queries = [];
       return answer;
     }
     if (request.headers.has("x-bench-forget")) calls += 1;

@@ -25,6 +25,7 @@ const WORKERS = {
   "bare-d1": bareWorker,
   "bare-kv": bareWorker,
   "bare-fetch": bareWorker,
+  "bare-replay": bareWorker,
 };
 
 /** The built Worker with its bindings; `wrapper` is a module of this folder that stands before it. */

@@ -1,5 +1,5 @@
 // Owns `npm run bench -- --scale`: what calls cost in installations of different sizes, each as a ratio to the smallest
-// one; and what a call costs beside the most expensive list of another workspace. The installations run side by side and
+// one; and what a call costs beside the most expensive list and the most expensive queries of another workspace. The installations run side by side and
 // are measured in turn, so that a busy machine disturbs all alike. Prints a table; with --write, writes it to
 // docs/scale.md. Uses no network.
 
@@ -37,8 +37,17 @@ const CASES = [
   list("list: `status=needs_reconnect`", "&status=needs_reconnect"),
   list("list: `q`, a page found", "&q=person"),
   list("list: `q`, none found", "&q=nobody-is-called-so"),
+  list("list: `metadata`, none found", "&metadata.team=nobody"),
+  list("list: `updated_since`, none found", "&updated_since=2999-01-01T00:00:00Z"),
   list("list: `attention=duplicate`, none found", "&attention=duplicate"),
+  list("list: `attention=missing_scopes`, none found", "&attention=missing_scopes"),
   list("list: `attention=app_unreachable`, none found", "&attention=app_unreachable"),
+  {
+    kind: "load",
+    name: "audit log: `actor`, none found",
+    isList: true,
+    prepare: ({ key }) => formatRequest("GET", "/v1/events?actor=user:nobody", { headers: { Authorization: `Bearer ${key}` } }),
+  },
   {
     kind: "load",
     name: "Connections page",
@@ -58,6 +67,7 @@ const CASES = [
   { kind: "scheduled", name: "scheduled run, nothing due", prepare: () => undefined },
 ].map((one) => ({ worker: "connections", ...one }));
 
+const REPLAY = { kind: "load", name: "queries of a list", worker: "bare-replay" };
 const NEIGHBOUR = { kind: "load", name: "resolve of another workspace", worker: "connections", prepare: ({ neighbour }) => resolveRequest(neighbour, neighbour.connection) };
 
 /** Measures and prints; `folder` is a new one, `show` shows progress. */
@@ -68,9 +78,9 @@ export async function benchScale({ sizes, folder, seconds, rounds, write, show }
     show(`preparing ${number(size)} connections`);
     measured.push({ size, ...(await prepare(size, join(folder, String(size)), { loadGenerator, seconds })) });
   }
-  for (const one of measured) one.rows = await countRows(one.meter, show);
+  for (const one of measured) Object.assign(one, await countRows(one.meter, show));
   const times = await measureTimes(measured, rounds, show);
-  const worst = findWorst(measured.at(-1), times);
+  const worst = { call: findWorst(measured.at(-1), times), queries: await findWorstQueries(measured.at(-1), show) };
   const beside = await measureNeighbour(measured, { worst, rounds, seconds, show });
   for (const { installation } of measured) await installation.runtime.close();
   show();
@@ -103,7 +113,7 @@ async function prepare(size, folder, { loadGenerator, seconds }) {
 }
 
 async function start(folder, variables) {
-  return createClient(await startRuntime(["connections", "counting"], { folder, variables }));
+  return createClient(await startRuntime(["connections", "counting", "bare-replay"], { folder, variables }));
 }
 
 function findDatabase(folder) {
@@ -132,12 +142,31 @@ async function makeNeighbour({ requestOk, adminKey }) {
 // ---- measuring
 
 async function countRows(meter, show) {
-  const rows = new Map();
+  const [rows, queries] = [new Map(), new Map()];
   for (const one of CASES) {
     show(`counting: ${one.name}`);
-    rows.set(one, (await meter.count(one)).all.rowsRead);
+    const counted = await meter.count(one);
+    rows.set(one, counted.all.rowsRead);
+    queries.set(one, counted.queries);
   }
-  return rows;
+  return { rows, queries };
+}
+
+/** Sends the queries of a case to the Worker that repeats them. Returns the request that makes it do so. */
+async function prepareReplay({ installation, queries }, one) {
+  await installation.request("/", { method: "PUT", body: JSON.stringify(queries.get(one)) }, "bare-replay");
+  return formatRequest("GET", "/", {});
+}
+
+/** The list whose queries take longest without the Worker that sends them. */
+async function findWorstQueries(measured, show) {
+  const times = new Map();
+  for (const one of CASES.filter(({ isList }) => isList)) {
+    show(`queries of ${one.name}`);
+    const request = await prepareReplay(measured, one);
+    times.set(one, (await measured.meter.send(REPLAY, request, { connections: 1 })).p50);
+  }
+  return [...times.keys()].sort((a, b) => times.get(b) - times.get(a))[0];
 }
 
 /** The p50 of each case in each installation, in microseconds, by round. The first round warms up. */
@@ -169,19 +198,22 @@ function findWorst({ size }, times) {
   return worst;
 }
 
-/** The p50 of a resolve alone, and beside a caller of another workspace who sends the worst list again and again. */
+/** The p50 of a resolve alone, and beside a caller of another workspace: of the worst list, and of the worst queries alone. */
 async function measureNeighbour(measured, { worst, rounds, seconds, show }) {
-  const results = measured.map(() => ({ alone: [], beside: [] }));
+  const results = measured.map(() => ({ alone: [], call: [], queries: [] }));
   for (let round = 0; round < rounds; round += 1) {
-    show(`round ${round + 1} of ${rounds}: beside ${worst.name}`);
-    for (const [at, { meter, otherMeter }] of measured.entries()) {
+    show(`round ${round + 1} of ${rounds}: a neighbour`);
+    for (const [at, one] of measured.entries()) {
+      const { meter, otherMeter } = one;
       results[at].alone.push(await measureOnce(meter, NEIGHBOUR));
       otherMeter.seconds = seconds + 1;
-      const request = await otherMeter.prepareOnce(worst);
-      const loop = otherMeter.send(worst, request, { connections: 1 });
-      await sleep(500);
-      results[at].beside.push(await measureOnce(meter, NEIGHBOUR));
-      await loop;
+      for (const [kind, sent] of [["call", worst.call], ["queries", REPLAY]]) {
+        const request = kind === "call" ? await otherMeter.prepareOnce(sent) : await prepareReplay(one, worst.queries);
+        const loop = otherMeter.send(sent, request, { connections: 1 });
+        await sleep(500);
+        results[at][kind].push(await measureOnce(meter, NEIGHBOUR));
+        await loop;
+      }
     }
   }
   return results;
@@ -207,18 +239,21 @@ function format(measured, { times, beside, worst }) {
     ...larger.map((_, at) => timeRatio(times.get(one), at + 1)),
   ]);
   const neighbours = measured.map(({ size }, at) => {
-    const { alone, beside: disturbed } = beside[at];
-    const times = median(disturbed.map((time, round) => time / alone[round]));
-    return row([number(size), milliseconds(median(alone)), milliseconds(median(disturbed)), `${times.toFixed(1)} ×`]);
+    const { alone, call, queries } = beside[at];
+    const times = (disturbed) => `${median(disturbed.map((time, round) => time / alone[round])).toFixed(1)} ×`;
+    return row([number(size), milliseconds(median(alone)), times(call), times(queries)]);
   });
   return [
     row(head),
     `|---${"|---:".repeat(head.length - 1)}|`,
     ...rows.map(row),
     "",
-    `A \`strong\` resolve beside one caller of another workspace who loops the list that takes longest (${worst.name}):`,
+    "A `strong` resolve beside one caller of another workspace who loops",
     "",
-    row(["connections", "p50 alone", "p50 beside it", "ratio"]),
+    `- the list that takes longest: ${worst.call.name}. The Worker makes both answers with one thread here;`,
+    `- the queries that take longest, without the Worker that sends them: ${worst.queries.name}.`,
+    "",
+    row(["connections", "p50 alone", "beside the list", "beside the queries"]),
     "|---:|---:|---:|---:|",
     ...neighbours,
   ].join("\n");
