@@ -4,8 +4,8 @@
 //! key is rotated or revoked. Refuses to answer a secret twice: it is known when it is made, and only its hash is stored.
 
 use crate::app::AppId;
-use crate::audit::{Actor, EventType};
-use crate::authorize::unauthorized;
+use crate::audit::EventType;
+use crate::authorize::{Caller, unauthorized};
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::caller::{ApiKey, KeyScope, PresentedKey, PreviousSecret, new_key, new_secret};
 use crate::context::Context;
@@ -18,7 +18,7 @@ use crate::quotas::{self, Quota};
 use crate::secret::Secret;
 use crate::store::Page;
 use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject};
-use crate::store::keys::{self, RevokedKey};
+use crate::store::keys::{self, EndedWithKey, RevokedKey};
 use crate::time::Timestamp;
 
 /// Entries of an allow-list.
@@ -54,18 +54,22 @@ pub struct NewApiKey {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Creates a key with the authority of another one; answers it and its text.
+/// Creates a key with the authority of another one, or of an admin; answers it and its text.
 ///
 /// # Errors
 /// What was asked for is no key, or more than its creator may do; the workspace has as many keys as it may have; the
 /// creator was revoked at the same moment.
-pub async fn create_key<P: Ports>(context: &Context<P>, creator: &ApiKey, new: NewApiKey) -> Result<(ApiKey, Secret)> {
+pub async fn create_key<P: Ports>(
+    context: &Context<P>,
+    creator: &Caller<'_>,
+    new: NewApiKey,
+) -> Result<(ApiKey, Secret)> {
     let now = context.now();
     validate_new_key(&new, creator, now)?;
-    let (id, text, hash) = new_key(context.ports.random(), creator.workspace.shard())?;
+    let (id, text, hash) = new_key(context.ports.random(), creator.workspace().shard())?;
     let key = ApiKey {
         id,
-        workspace: creator.workspace.clone(),
+        workspace: creator.workspace().clone(),
         name: parse_name("name", &new.name, MAX_NAME_LENGTH)?,
         hash,
         scopes: new.scopes,
@@ -74,7 +78,7 @@ pub async fn create_key<P: Ports>(context: &Context<P>, creator: &ApiKey, new: N
         environment: new.environment,
         expires_at: new.expires_at,
         created_at: Some(now),
-        made_by: Some(creator.id.clone()),
+        made_by: creator.creator_key().map(|maker| maker.key),
         previous: None,
     };
     let (workspace, quota) = (&key.workspace, [Quota::Keys]);
@@ -87,16 +91,16 @@ pub async fn create_key<P: Ports>(context: &Context<P>, creator: &ApiKey, new: N
     Ok((key, text))
 }
 
-/// The event of a key that another one makes, rotates or revokes.
+/// The event of a key that somebody makes, rotates or revokes.
 fn key_event<P: Ports>(
     context: &Context<P>,
     key: &ApiKey,
     event: EventType,
-    by: &ApiKey,
+    by: &Caller<'_>,
     detail: Option<&str>,
 ) -> Result<Statement> {
     let subject = EventSubject { target: Some(key.id.as_str()), ..EventSubject::default() };
-    context.event_statement_about(&key.workspace, event, &Actor::Key(by.id.clone()), subject, detail)
+    context.event_statement_about(&key.workspace, event, &by.actor(), subject, detail)
 }
 
 /// A key's name and scopes. Lists may be long, so only their lengths are told.
@@ -108,7 +112,7 @@ fn describe_key(key: &ApiKey) -> String {
     [Some(name), connections, apps].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn validate_new_key(new: &NewApiKey, creator: &ApiKey, now: Timestamp) -> Result<()> {
+fn validate_new_key(new: &NewApiKey, creator: &Caller<'_>, now: Timestamp) -> Result<()> {
     if new.scopes.is_empty() {
         return Err(Error::invalid_field("scopes", "must name at least one scope, or [\"*\"]."));
     }
@@ -120,8 +124,9 @@ fn validate_new_key(new: &NewApiKey, creator: &ApiKey, now: Timestamp) -> Result
     if new.expires_at.is_some_and(|end| end <= now) {
         return Err(Error::invalid_field("expires_at", "must be in the future."));
     }
-    if !creator.covers(&new.scopes, new.connections.as_deref(), new.apps.as_deref(), new.expires_at)
-        || !creator.covers_environment(new.environment)
+    if let Caller::Key(creator) = creator
+        && (!creator.covers(&new.scopes, new.connections.as_deref(), new.apps.as_deref(), new.expires_at)
+            || !creator.covers_environment(new.environment))
     {
         return Err(Error::new(
             ErrorCode::InsufficientKeyScope,
@@ -131,18 +136,23 @@ fn validate_new_key(new: &NewApiKey, creator: &ApiKey, now: Timestamp) -> Result
     Ok(())
 }
 
-/// The keys that a key may know, by id; of one creator, if one is named.
+/// The keys that a caller may know, by id; of one creator, if one is named.
 pub async fn list_keys<P: Ports>(
     context: &Context<P>,
-    caller: &ApiKey,
+    caller: &Caller<'_>,
     created_by: Option<&ApiKeyId>,
     after: Option<&ApiKeyId>,
     limit: i64,
 ) -> Result<Page<ApiKey>> {
     let after = after.map(ApiKeyId::as_str).unwrap_or_default();
-    let mut page = keys::list(context.db(), &caller.workspace, created_by, after, limit).await?;
+    let mut page = keys::list(context.db(), caller.workspace(), created_by, after, limit).await?;
     page.data.retain(|key| caller.covers_key(key));
     Ok(page)
+}
+
+/// What would end with a key, if it were revoked now with all that it made.
+pub async fn count_made_items<P: Ports>(context: &Context<P>, key: &ApiKey) -> Result<EndedWithKey> {
+    Ok(keys::count_made_items(context.db(), &key.workspace, &key.id, context.now()).await?)
 }
 
 /// Revokes a key, and ends what it made if `end_created_items` says so. Answers what ended, and what became of the key's copy
@@ -152,7 +162,7 @@ pub async fn list_keys<P: Ports>(
 /// `not_found` where it was revoked before.
 pub async fn revoke_key<P: Ports>(
     context: &Context<P>,
-    caller: &ApiKey,
+    caller: &Caller<'_>,
     key: &ApiKey,
     end_created_items: bool,
 ) -> Result<(RevokedKey, CacheRemovalStatus)> {
@@ -205,7 +215,7 @@ pub struct RotatedKey {
 /// The overlap is too long, or the key was changed at the same moment.
 pub async fn rotate_key<P: Ports>(
     context: &Context<P>,
-    caller: &ApiKey,
+    caller: &Caller<'_>,
     key: &ApiKey,
     overlap: Option<i64>,
 ) -> Result<RotatedKey> {

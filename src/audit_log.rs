@@ -4,8 +4,7 @@
 //! transaction of the change. Refuses to write for keys that do not exist: strangers leave nothing in the database.
 
 use crate::audit::{AuditReads, EventType};
-use crate::authorize::unauthorized;
-use crate::caller::ApiKey;
+use crate::authorize::{Caller, admin_required, unauthorized};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::{ApiKeyId, EventId};
@@ -13,16 +12,25 @@ use crate::ports::{Database, Ports};
 use crate::resolve::{DeferredTask, ResolveRequest, ResolvedCredential, Source};
 use crate::store::Page;
 use crate::store::events::{self, AuditEvent, EventFilter, NewRead};
+use crate::workspace::Role;
 
-/// Lines of the audit log that a key may see, newest first. A key with allow-lists sees those of its own connections.
+/// Lines of the audit log that a caller may see, newest first. A key with allow-lists sees those of its own connections.
 pub async fn search_events<P: Ports>(
     context: &Context<P>,
-    caller: &ApiKey,
+    caller: &Caller<'_>,
     filter: EventFilter,
 ) -> Result<Page<AuditEvent>> {
-    let (connections, apps) = (caller.connections.clone(), caller.apps.clone());
-    let filter = EventFilter { connections, apps, environment: caller.environment, ..filter };
-    Ok(events::search(context.db(), &caller.workspace, &filter).await?)
+    let filter = match caller {
+        Caller::Key(key) => EventFilter {
+            connections: key.connections.clone(),
+            apps: key.apps.clone(),
+            environment: key.environment,
+            ..filter
+        },
+        Caller::User(session, _) if session.role == Role::Admin => filter,
+        Caller::User(..) => return Err(admin_required()),
+    };
+    Ok(events::search(context.db(), caller.workspace(), &filter).await?)
 }
 
 /// The line about a credential that was returned or used for a caller, if the operator wants one for each. A durable one must be written before the answer:

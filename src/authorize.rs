@@ -16,7 +16,8 @@
 use percent_encoding::percent_decode_str;
 
 use crate::app::AppId;
-use crate::caller::{ApiKey, KeyScope};
+use crate::audit::Actor;
+use crate::caller::{ApiKey, CreatorKey, KeyScope};
 use crate::catalogue;
 use crate::connection::Connection;
 use crate::context::Context;
@@ -90,6 +91,8 @@ pub enum RequiredRole {
     Member,
     /// The owner of the resource, and admins. A shared connection has no owner.
     OwnerOrAdmin,
+    /// Admins alone: the administration of the workspace.
+    Admin,
 }
 
 /// Who calls: a key that has the route's scope, or a signed-in person.
@@ -131,6 +134,30 @@ impl Caller<'_> {
         match self {
             Self::Key(key) => &key.workspace,
             Self::User(session, _) => &session.workspace,
+        }
+    }
+
+    /// The caller, for the audit log.
+    pub fn actor(&self) -> Actor {
+        match self {
+            Self::Key(key) => Actor::Key(key.id.clone()),
+            Self::User(session, _) => session.user().map_or(Actor::UnknownUser, |user| Actor::User(user.id.clone())),
+        }
+    }
+
+    /// The key with which ends what the caller makes. What a person makes ends with no key.
+    pub fn creator_key(&self) -> Option<CreatorKey> {
+        match self {
+            Self::Key(key) => Some(CreatorKey::from(*key)),
+            Self::User(..) => None,
+        }
+    }
+
+    /// Whether the caller may know and change a key of its workspace: one that can do nothing more than itself.
+    pub fn covers_key(&self, other: &ApiKey) -> bool {
+        match self {
+            Self::Key(key) => key.covers_key(other),
+            Self::User(session, _) => session.role == Role::Admin,
         }
     }
 
@@ -185,7 +212,8 @@ impl Caller<'_> {
         }
     }
 
-    fn sees_connection(&self, one: &Connection) -> bool {
+    /// Whether a connection exists for the caller.
+    pub fn sees_connection(&self, one: &Connection) -> bool {
         self.sees(&one.id, &one.app, one.environment, one.user.as_ref(), one.shared)
     }
 
@@ -223,6 +251,12 @@ pub async fn authorize<P: Ports>(
     resource: Resource,
     named: Option<&str>,
 ) -> Result<LoadedResource> {
+    // A member does not learn whether there is such a thing.
+    if let Caller::User(session, RequiredRole::Admin) = caller
+        && session.role != Role::Admin
+    {
+        return Err(admin_required());
+    }
     let subject = match named {
         Some(text) if !matches!(action, Action::List | Action::Create) => {
             load_resource(context, caller, resource, text).await?
@@ -269,7 +303,7 @@ async fn load_resource<P: Ports>(
             };
             let sees = |link: &Link| match caller {
                 Caller::Key(key) => sees_link(key, link),
-                Caller::User(..) => false,
+                Caller::User(session, _) => session.role == Role::Admin,
             };
             LoadedResource::Link(Box::new(link.filter(|link| in_environment && sees(link)).ok_or_else(missing)?))
         }
@@ -277,11 +311,7 @@ async fn load_resource<P: Ports>(
             let missing = || Error::not_found("key");
             let id = ApiKeyId::parse(text).ok_or_else(missing)?;
             let found = store::keys::get(context.db(), &id).await?.filter(|found| found.workspace == *workspace);
-            let sees = |found: &ApiKey| match caller {
-                Caller::Key(key) => key.covers_key(found),
-                Caller::User(..) => false,
-            };
-            LoadedResource::Key(Box::new(found.filter(sees).ok_or_else(missing)?))
+            LoadedResource::Key(Box::new(found.filter(|found| caller.covers_key(found)).ok_or_else(missing)?))
         }
         // Nobody who is limited gets as far as to learn whether there is such a one.
         Resource::Session | Resource::SignInLink | Resource::Person | Resource::Job if is_limited_caller(caller) => {
@@ -509,18 +539,22 @@ pub fn check_new_link(key: &ApiKey, repairs: Option<&ConnectionId>) -> Result<()
     Ok(())
 }
 
-/// The role of a sign-in link: the one that is asked for, or else the person's. Only a key with `people` signs an admin
-/// in, or makes one: another key would get the rights of whom it signs in.
+/// The role of a sign-in link: the one that is asked for, or else the person's. Only an admin, and a key with `people`,
+/// signs an admin in, or makes one: another key would get the rights of whom it signs in.
 pub async fn decide_sign_in_role<P: Ports>(
     context: &Context<P>,
-    key: &ApiKey,
+    caller: &Caller<'_>,
     user: &User,
     asked: Option<Role>,
 ) -> Result<Role> {
-    let person = people::get(context.db(), &key.workspace, &user.id).await?;
+    let person = people::get(context.db(), caller.workspace(), &user.id).await?;
     let role = person.map_or(Role::Member, |person| person.role);
     if [asked, Some(role)].contains(&Some(Role::Admin)) {
-        require_scope(key, KeyScope::People)?;
+        match caller {
+            Caller::Key(key) => require_scope(key, KeyScope::People)?,
+            Caller::User(session, _) if session.role == Role::Admin => {}
+            Caller::User(..) => return Err(admin_required()),
+        }
     }
     Ok(asked.unwrap_or(role))
 }
@@ -543,7 +577,7 @@ fn check_user(session: &Session, needs: RequiredRole, subject: &LoadedResource) 
         (RequiredRole::OwnerOrAdmin, LoadedResource::Connection(listed)) => {
             session_may_change(session, &listed.connection)
         }
-        (RequiredRole::OwnerOrAdmin, _) => session.role == Role::Admin,
+        (RequiredRole::OwnerOrAdmin | RequiredRole::Admin, _) => session.role == Role::Admin,
     };
     if may { Ok(()) } else { Err(admin_required()) }
 }

@@ -5,8 +5,7 @@
 
 use crate::app::AppId;
 use crate::audit::{Actor, EventType};
-use crate::authorize;
-use crate::caller::ApiKey;
+use crate::authorize::Caller;
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::environment::Environment;
@@ -34,14 +33,14 @@ pub struct ChangedDefault {
 /// The connection is of another app or environment, or not visible to whom the default is for.
 pub async fn put_default<P: Ports>(
     context: &Context<P>,
-    key: &ApiKey,
+    caller: &Caller<'_>,
     slot: DefaultSlot,
     id: &ConnectionId,
     actor: &Actor,
 ) -> Result<ChangedDefault> {
-    let workspace = &key.workspace;
+    let workspace = caller.workspace();
     let connection = connections::get(context.db(), workspace, id).await?;
-    let connection = connection.filter(|one| authorize::sees_connection(key, one));
+    let connection = connection.filter(|one| caller.sees_connection(one));
     let connection = connection.ok_or_else(Error::connection_not_found)?;
     require_fitting(&slot, &connection)?;
     let before = defaults::get(context.db(), workspace, &slot).await?;

@@ -4,8 +4,8 @@
 //! look at it: mail scanners open links, too. A person signs in by it in [`crate::sessions`].
 
 use crate::audit::{Actor, EventType};
-use crate::authorize::unauthorized;
-use crate::caller::{ApiKey, CreatorKey, hash_secret};
+use crate::authorize::{Caller, unauthorized};
+use crate::caller::hash_secret;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{WorkspaceId, random_token};
@@ -39,30 +39,31 @@ pub struct NewSignInLink {
     pub return_to: Option<String>,
 }
 
-/// Creates a sign-in link with the authority of a key; answers it and its URL, which is shown once.
+/// Creates a sign-in link with the authority of a key or an admin; answers it and its URL, which is shown once.
 ///
 /// # Errors
 /// The user has as many links as they may have, or the key was revoked at the same moment.
 pub async fn create_sign_in_link<P: Ports>(
     context: &Context<P>,
-    creator: &ApiKey,
+    creator: &Caller<'_>,
     new: NewSignInLink,
 ) -> Result<(SignInLink, String)> {
-    let token = Secret::new(random_token(context.ports.random(), creator.workspace.shard())?);
-    let (now, made_by) = (context.now(), CreatorKey::from(creator));
+    let token = Secret::new(random_token(context.ports.random(), creator.workspace().shard())?);
+    let (now, made_by) = (context.now(), creator.creator_key());
+    let end = now.plus(SIGN_IN_LINK_TTL);
     let link = SignInLink {
         hash: hash_secret(token.expose()),
-        workspace: creator.workspace.clone(),
+        workspace: creator.workspace().clone(),
         user: new.user,
         role: new.role,
         return_to: new.return_to,
         created_at: now,
-        expires_at: made_by.limit_expiry(now.plus(SIGN_IN_LINK_TTL)),
-        made_by: Some(made_by),
+        expires_at: made_by.as_ref().map_or(end, |maker| maker.limit_expiry(end)),
+        made_by,
         used_at: None,
     };
     let quota = [Quota::SignInLinks(&link.user.id, now)];
-    let event = link_event(context, &link, EventType::SignInLinkCreated, &Actor::Key(creator.id.clone()))?;
+    let event = link_event(context, &link, EventType::SignInLinkCreated, &creator.actor())?;
     let guarded = quotas::guard_database(context, &link.workspace, &quota);
     let db = AuditedDatabase::new(guarded, event, ChangedBy::First);
     let inserted = sessions::insert_sign_in_link(&db, &link, new.has_role_of_person).await;

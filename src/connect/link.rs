@@ -61,11 +61,23 @@ pub struct NewLink {
     pub made_by: Option<CreatorKey>,
 }
 
-/// Makes a link; answers it and its URL, which is shown once.
+/// Makes a link for a program; answers it and its URL, which is shown once.
 pub async fn create<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
     new: NewLink,
+    may_see: impl Fn(&Connection) -> bool,
+) -> Result<(Link, String)> {
+    let actor = new.made_by.as_ref().map_or(Actor::Embedder, |maker| Actor::Key(maker.key.clone()));
+    create_as(context, workspace, new, &actor, may_see).await
+}
+
+/// The same, as whoever is named in the audit log.
+pub async fn create_as<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    new: NewLink,
+    actor: &Actor,
     may_see: impl Fn(&Connection) -> bool,
 ) -> Result<(Link, String)> {
     let return_to = match &new.return_to {
@@ -133,8 +145,7 @@ pub async fn create<P: Ports>(
         made_by: new.made_by,
     };
     let quota = [Quota::OpenLinks(now)];
-    let actor = link.made_by.as_ref().map_or(Actor::Embedder, |maker| Actor::Key(maker.key.clone()));
-    let event = link_event(context, &link, EventType::LinkCreated, &actor)?;
+    let event = link_event(context, &link, EventType::LinkCreated, actor)?;
     let guarded = quotas::guard_database(context, workspace, &quota);
     let db = AuditedDatabase::new(guarded, event, ChangedBy::First);
     let inserted = store::links::insert(&db, &link, &hash_secret(token.expose())).await;

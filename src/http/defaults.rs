@@ -9,7 +9,7 @@ use super::input::QueryParams;
 use super::links::MAX_USER_LENGTH;
 use super::responses::{ChangedDefaultResponse, DefaultResponse};
 use crate::app::AppId;
-use crate::authorize;
+use crate::authorize::{self, Caller};
 use crate::context::Context;
 use crate::defaults;
 use crate::environment::Environment;
@@ -46,8 +46,8 @@ pub(super) async fn put_default<P: Ports>(
     let app = call.path_app()?.clone();
     let input = body.read()?;
     let slot = DefaultSlot { app, user: parse_user_id(input.user)?, environment: input.environment };
-    let changed =
-        defaults::put_default(context, call.caller_key()?, slot, &input.connection, &call.key_actor()?).await?;
+    let caller = Caller::Key(call.caller_key()?);
+    let changed = defaults::put_default(context, &caller, slot, &input.connection, &call.key_actor()?).await?;
     Ok(Json::ok(ChangedDefaultResponse::of(changed)))
 }
 

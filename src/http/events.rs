@@ -13,6 +13,7 @@ use super::input::{self, QueryParams};
 use crate::app::AppId;
 use crate::audit::EventType;
 use crate::audit_log;
+use crate::authorize::Caller;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
@@ -60,12 +61,12 @@ pub(super) async fn list_events<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Json<ListResponse<AuditEvent>>> {
-    let key = call.caller_key()?;
+    let caller = Caller::Key(call.caller_key()?);
     let form = Form::of(call.request.header("accept").unwrap_or_default());
     let filters = QueryParams::parse_list_query(call.request, &FILTERS)?;
     let filter = parse_filter(&filters, form)?;
     let is_first = filter.after.is_none();
-    let page = audit_log::search_events(context, key, filter).await?;
+    let page = audit_log::search_events(context, &caller, filter).await?;
     let next = page.next.as_ref().map(|cursor| next_page(context, call, cursor));
     let list = ListResponse::of(page, |event| event);
     let answer = match form {

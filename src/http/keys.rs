@@ -8,6 +8,7 @@ use super::responses::{self, ApiKeyResponse, DeletedKeyResponse, NewApiKeyRespon
 use super::{Call, input, sessions};
 use crate::api_keys::{self, NewApiKey};
 use crate::app::AppId;
+use crate::authorize::Caller;
 use crate::caller::KeyScope;
 use crate::context::Context;
 use crate::environment::Environment;
@@ -114,7 +115,7 @@ pub(super) async fn create_key<P: Ports>(
 ) -> Result<Json<NewApiKeyResponse>> {
     let CreateKeyInput { name, scopes, connections, apps, environment, expires_at } = body.read()?;
     let new = NewApiKey { name, scopes, connections, apps, environment, expires_at };
-    let (key, text) = api_keys::create_key(context, call.caller_key()?, new).await?;
+    let (key, text) = api_keys::create_key(context, &Caller::Key(call.caller_key()?), new).await?;
     Ok(Json::created(NewApiKeyResponse::of(key, &text, None, context.now())))
 }
 
@@ -125,8 +126,8 @@ pub(super) async fn list_keys<P: Ports>(
     let filters = QueryParams::parse_list_query(call.request, &["made_by"])?;
     let after = filters.cursor(ApiKeyId::parse)?;
     let maker = sessions::parse_key_filter(&filters, "made_by")?;
-    let page =
-        api_keys::list_keys(context, call.caller_key()?, maker.as_ref(), after.as_ref(), filters.limit()?).await?;
+    let caller = Caller::Key(call.caller_key()?);
+    let page = api_keys::list_keys(context, &caller, maker.as_ref(), after.as_ref(), filters.limit()?).await?;
     Ok(Json::ok(ListResponse::of(page, |key| ApiKeyResponse::of(key, context.now()))))
 }
 
@@ -142,7 +143,7 @@ fn should_end_created_items(call: &Call<'_>) -> Result<bool> {
 pub(super) async fn delete_key<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<DeletedKeyResponse>> {
     let key = call.path_key()?;
     let end = should_end_created_items(call)?;
-    let (revoked, copies) = api_keys::revoke_key(context, call.caller_key()?, key, end).await?;
+    let (revoked, copies) = api_keys::revoke_key(context, &Caller::Key(call.caller_key()?), key, end).await?;
     Ok(Json::ok(DeletedKeyResponse {
         id: key.id.clone(),
         deleted: true,
@@ -172,7 +173,8 @@ pub(super) async fn rotate_key<P: Ports>(
     let key = call.path_key()?;
     api_keys::require_newest_secret(call.caller_key()?, call.presented_key()?, key)?;
     let input = body.read()?;
-    let rotated = api_keys::rotate_key(context, call.caller_key()?, key, input.overlap_seconds).await?;
+    let caller = Caller::Key(call.caller_key()?);
+    let rotated = api_keys::rotate_key(context, &caller, key, input.overlap_seconds).await?;
     let copies = Some(rotated.cache_entries);
     Ok(Json::ok(NewApiKeyResponse::of(rotated.key, &rotated.text, copies, context.now())))
 }

@@ -8,7 +8,7 @@ use super::own_pages::parse_own_page_path;
 use super::responses::{CreatedLinkResponse, CreatedSignInLinkResponse, LinkResponse};
 use super::{Call, input, sessions};
 use crate::app::{AppId, AuthMethodId};
-use crate::authorize;
+use crate::authorize::{self, Caller};
 use crate::caller::CreatorKey;
 use crate::connect::link::{self, DEFAULT_TTL, MAX_TTL, NewLink};
 use crate::connection::{Connection, ConnectionSettings};
@@ -22,6 +22,7 @@ use crate::ports::Ports;
 use crate::preconditions::ReadState;
 use crate::sign_in_links::{self, NewSignInLink};
 use crate::store::links::{Link, LinkFilter, LinkState, OnDuplicate};
+use crate::store::sessions::SignInLink;
 use crate::workspace::{Role, User};
 
 /// Longest id or name of a user, in characters.
@@ -235,19 +236,31 @@ pub(super) async fn create_sign_in_link<P: Ports>(
     call: &Call<'_>,
     body: Unread<'_, CreateSignInLinkInput>,
 ) -> Result<Json<CreatedSignInLinkResponse>> {
-    let key = call.caller_key()?;
+    let caller = Caller::Key(call.caller_key()?);
     let input = body.read()?;
     let return_to = input.return_to.map(|text| parse_own_page_path(context, &text)).transpose()?;
     // An e-mail address identifies a person as well as a name.
     let user = parse_user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
+    let (link, url) = create_link_of_person(context, &caller, user, input.role, return_to).await?;
+    Ok(Json::created(CreatedSignInLinkResponse { id: link.id(), url, role: link.role, expires_at: link.expires_at }))
+}
+
+/// Makes a sign-in link for a person, with the role that was asked for, or their own.
+pub(super) async fn create_link_of_person<P: Ports>(
+    context: &Context<P>,
+    caller: &Caller<'_>,
+    user: User,
+    role: Option<Role>,
+    return_to: Option<String>,
+) -> Result<(SignInLink, String)> {
     if user.is_of_identity_provider() {
         return Err(Error::invalid_field(
             "user.id",
             "begins with `oidc:` or `access:`, so this person signs in at the identity provider and not by a link.",
         ));
     }
-    let role = authorize::decide_sign_in_role(context, key, &user, input.role).await?;
-    let new = NewSignInLink { user, role, has_role_of_person: input.role.is_none(), return_to };
-    let (link, url) = sign_in_links::create_sign_in_link(context, key, new).await?;
-    Ok(Json::created(CreatedSignInLinkResponse { id: link.id(), url, role: link.role, expires_at: link.expires_at }))
+    let has_role_of_person = role.is_none();
+    let role = authorize::decide_sign_in_role(context, caller, &user, role).await?;
+    let new = NewSignInLink { user, role, has_role_of_person, return_to };
+    sign_in_links::create_sign_in_link(context, caller, new).await
 }

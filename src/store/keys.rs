@@ -155,6 +155,19 @@ pub struct EndedWithKey {
     pub sessions: i64,
 }
 
+/// What a key made and could still be used.
+pub async fn count_made_items(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &ApiKeyId,
+    now: Timestamp,
+) -> StoreResult<EndedWithKey> {
+    let counts = [COUNT_LINKS, COUNT_SIGN_IN_LINKS, COUNT_SESSIONS];
+    let answers = db.batch(counts.map(|sql| sql!(sql, workspace, id, now)).into()).await?;
+    let count = |at: usize| answers.get(at).map_or(Ok(0), read_count);
+    Ok(EndedWithKey { links: count(0)?, sign_in_links: count(1)?, sessions: count(2)? })
+}
+
 /// A key that was revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevokedKey {
