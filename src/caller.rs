@@ -68,6 +68,20 @@ pub enum KeyScope {
 }
 
 impl KeyScope {
+    /// All of them, as a form lists them.
+    pub const EVERY: [Self; 10] = [
+        Self::Resolve,
+        Self::Proxy,
+        Self::ConnectionsRead,
+        Self::ConnectionsWrite,
+        Self::Apps,
+        Self::Links,
+        Self::Keys,
+        Self::People,
+        Self::Events,
+        Self::All,
+    ];
+
     /// The scope's text.
     pub fn as_str(self) -> &'static str {
         match self {

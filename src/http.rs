@@ -43,6 +43,7 @@ mod resolving;
 mod responses;
 pub mod routes;
 mod sessions;
+mod settings;
 mod settings_view;
 mod setup;
 mod shard;

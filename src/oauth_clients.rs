@@ -231,5 +231,6 @@ pub async fn delete_client<P: Ports>(
     Err(Error::new(
         ErrorCode::ClientInUse,
         "Connections still use this client. Disconnect them first, or rotate the secret with PUT instead.",
-    ))
+    )
+    .with_hints(|h| h.for_people = Some("Connections still use this client. Disconnect them first.".into())))
 }

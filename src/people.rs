@@ -39,6 +39,7 @@ fn last_admin_error() -> Error {
         ErrorCode::Conflict,
         "This person is the only admin of the workspace. Make somebody else an admin first, or send `leave_without_admin`: true to have no admin.",
     )
+    .with_hints(|h| h.for_people = Some("This person is the only admin. Make somebody else an admin first.".into()))
 }
 
 fn person_event<P: Ports>(
@@ -129,7 +130,10 @@ pub async fn remove<P: Ports>(
         return Err(Error::new(
             ErrorCode::Conflict,
             "This person owns more connections than one request moves. Send the same request again to move the next ones.",
-        ));
+        )
+        .with_hints(|h| {
+            h.for_people = Some("This person owns more connections than can be moved at once. Press the button again to move the next ones.".into());
+        }));
     }
     match people::get(db, workspace, id).await? {
         None => Err(Error::not_found("person")),

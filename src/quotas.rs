@@ -43,7 +43,7 @@ pub async fn map_insert_error<P: Ports, T>(
 
 /// The refusal of one more.
 fn limit_reached(quota: Quota<'_>) -> Error {
-    Error::new(
+    let error = Error::new(
         ErrorCode::LimitReached,
         match quota {
             Quota::Keys => "A workspace may have 1,000 keys. Delete one that is not needed (DELETE /v1/keys/{id}).",
@@ -60,7 +60,17 @@ fn limit_reached(quota: Quota<'_>) -> Error {
                 "Connections use 100 revisions of this app. This is the maximum. Reconnect or disconnect some of them first."
             }
         },
-    )
+    );
+    let for_people = match quota {
+        Quota::Keys => "A workspace may have 1,000 API keys. Revoke one that is not needed.",
+        Quota::OpenLinks(_) => "A workspace may have 10,000 open links. End some of them, or wait until they expire.",
+        Quota::SignInLinks(..) => {
+            "This person has 1,000 unused sign-in links. Wait ten minutes, until they have expired."
+        }
+        Quota::Apps => "A workspace may have 200 custom apps. Delete one that is not needed.",
+        Quota::Revisions(_) => return error,
+    };
+    error.with_hints(|h| h.for_people = Some(for_people.to_owned()))
 }
 
 /// Refuses where a workspace has as many connections as it may have.

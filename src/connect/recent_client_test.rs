@@ -48,6 +48,27 @@ struct ClientTestResult {
 #[serde(transparent)]
 pub struct RecentTest(#[cfg_attr(test, schemars(with = "ClientTestResult"))] Value);
 
+impl RecentTest {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+
+    /// The result, as the API names it.
+    pub fn verdict(&self) -> &str {
+        self.text("verdict").unwrap_or_default()
+    }
+
+    /// The app's error code, or what was seen.
+    pub fn code(&self) -> Option<&str> {
+        self.text("code")
+    }
+
+    /// What that means and what to do.
+    pub fn detail(&self) -> &str {
+        self.text("detail").unwrap_or_default()
+    }
+}
+
 /// Tests a client, or answers what an equal test found a moment ago: a trial and `checked_at`.
 pub async fn run_or_reuse<P: Ports>(
     context: &Context<P>,

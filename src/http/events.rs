@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 
 use url::form_urlencoded;
 
-use super::Call;
 use super::body::{Json, ListResponse};
 use super::input::{self, QueryParams};
+use super::{Call, Response};
 use crate::app::AppId;
 use crate::audit::EventType;
 use crate::audit_log;
@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
-use crate::store::events::{AuditEvent, EventFilter};
+use crate::store::events::{AuditEvent, EventFilter, EventPosition};
 use crate::time::Timestamp;
 
 /// Default and most lines of one answer, as JSON.
@@ -86,6 +86,30 @@ pub(super) async fn list_events<P: Ports>(
     })
 }
 
+/// The cursor of a page of lines.
+pub(super) fn parse_cursor(text: &str) -> Option<EventPosition> {
+    input::parse_time_cursor(text, |number| number.parse().ok())
+}
+
+/// The lines as a file for a person. `day` is in its name.
+pub(super) async fn export<P: Ports>(
+    context: &Context<P>,
+    caller: &Caller<'_>,
+    filter: EventFilter,
+    is_csv: bool,
+    day: &str,
+) -> Result<Response> {
+    let is_first = filter.after.is_none();
+    let page = audit_log::search_events(context, caller, EventFilter { limit: EXPORT_LIMITS.1, ..filter }).await?;
+    let (kind, name, text) = if is_csv {
+        ("text/csv; charset=utf-8", "csv", to_csv(&page.data, is_first))
+    } else {
+        ("application/jsonl; charset=utf-8", "jsonl", to_json_lines(&page.data)?)
+    };
+    let response = Response::new(200, kind, text);
+    Ok(response.with_header("content-disposition", format!("attachment; filename=\"activity-{day}.{name}\"")))
+}
+
 fn parse_filter(filters: &QueryParams, form: Form) -> Result<EventFilter> {
     let (usual, most) = form.limits();
     let time = "must be a time such as 2026-11-22T12:00:00Z.";
@@ -97,7 +121,7 @@ fn parse_filter(filters: &QueryParams, form: Form) -> Result<EventFilter> {
         workflow: filters.get("workflow").map(str::to_owned),
         from: filters.get_parsed("from", Timestamp::parse, time)?,
         to: filters.get_parsed("to", Timestamp::parse, time)?,
-        after: filters.cursor(|text| input::parse_time_cursor(text, |number| number.parse().ok()))?,
+        after: filters.cursor(parse_cursor)?,
         limit: filters.limit_up_to(usual, most)?,
         ..EventFilter::default()
     })

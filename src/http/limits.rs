@@ -171,6 +171,11 @@ fn is_costly(handler: Handler) -> bool {
             | Handler::SignIn
             | Handler::HandleSignInCallback
             | Handler::PutIdentityProvider
+            | Handler::SubmitClient
+            | Handler::SubmitClientTest
+            | Handler::SubmitKey
+            | Handler::SubmitLink
+            | Handler::SubmitInvitation
     )
 }
 

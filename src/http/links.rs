@@ -135,6 +135,12 @@ pub(super) fn parse_user(user: UserInput) -> Result<User> {
     Ok(User { id: parse_name("user.id", &user.id, MAX_USER_LENGTH)?, name })
 }
 
+/// The same from a form, where an empty name is none.
+pub(super) fn parse_user_texts(id: &str, name: Option<&str>) -> Result<User> {
+    let name = name.filter(|name| !name.is_empty()).map(str::to_owned);
+    parse_user(UserInput { id: id.to_owned(), name })
+}
+
 /// What a new connection is given. One that is neither shared nor somebody's would be of no use.
 pub(super) fn parse_settings(
     environment: Option<Environment>,

@@ -20,6 +20,7 @@ mod manual;
 mod message;
 mod notice;
 mod popup;
+mod settings;
 mod setup;
 mod sign_in;
 mod text;
@@ -41,9 +42,17 @@ pub use manual::{ManualCredentialView, manual_credential};
 pub use message::{Message, message, refusal_message};
 pub use notice::{Notice, NoticeCode};
 pub use popup::{PopupOutcome, popup_outcome};
+pub use settings::{
+    ActivityFilters, ActivityRow, ActivityView, AppRow, AppState, AppsView, Choice, ClientDeletionView, ClientForm,
+    ClientPageView, ClientSummary, FormErrors, InviteForm, KeyForm, KeyRow, KeyView, KeysView, LinkForm, LinkRow,
+    LinksView, NewInviteView, NewKeyView, NewLinkView, OwnedConnection, PendingSignIn, PeopleView, PersonRow,
+    PersonView, ScopeOption, SessionRow, SessionsView, TestResult, activity, client_deletion, client_page, new_invite,
+    new_key, new_link, person_href, settings_apps, settings_key, settings_keys, settings_links, settings_people,
+    settings_person, settings_sessions,
+};
 pub use setup::{SetupCall, SetupView, setup};
 pub use sign_in::{ProviderSignInView, SignInChoice, SignInView, provider_sign_in, sign_in, sign_in_required};
-pub use text::{ENGLISH, Texts};
+pub use text::{ENGLISH, Texts, fill_plain};
 pub use workflow::{StepView, WorkflowView, workflow};
 
 use crate::time::Timestamp;

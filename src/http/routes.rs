@@ -17,7 +17,7 @@ use super::responses::{
 use super::{
     Call, Method, Response, apps, brand, connection_settings, connections, connections_page, credentials, defaults,
     events, flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people, provider_sign_in, proxy,
-    replacements, resolving, sessions, setup, sign_in, workflows,
+    replacements, resolving, sessions, settings, setup, sign_in, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -146,7 +146,7 @@ macro_rules! routes {
 }
 
 use RequiredAuth::{Browser, Operator, Public, User};
-use RequiredRole::{Member, OwnerOrAdmin};
+use RequiredRole::{Admin, Member, OwnerOrAdmin};
 
 /// Checked by the handler.
 const RESOLVER: RequiredAuth = RequiredAuth::KeyInHandler(KeyScope::Resolve);
@@ -275,6 +275,35 @@ routes! {
     Post   "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => SubmitReconnect = oauth::submit_reconnect;
     Post   "/connections/{connection}/disconnect"         User(OwnerOrAdmin),        Change Connection   => SubmitDisconnect = connections_page::submit_disconnect;
     Get    "/apps/{app}/setup"                            User(Member),              Read   App          => ShowSetupPage = setup::show_setup_page;
+
+    // The administration
+    Get    "/activity"                                    User(Admin),               List   Event        => ShowActivityPage = settings::show_activity_page;
+    Get    "/activity/export"                             User(Admin),               List   Event        => ExportActivity = settings::export_activity;
+    Get    "/settings"                                    User(Admin),               Read   Workspace    => ShowSettingsPage = settings::show_settings_page;
+    Get    "/settings/apps"                               User(Admin),               List   App          => ShowSettingsAppsPage = settings::show_settings_apps_page;
+    Get    "/settings/apps/{app}"                         User(Admin),               Read   Client       => ShowClientPage = settings::show_client_page;
+    Post   "/settings/apps/{app}/client"                  User(Admin),               Change Client       => SubmitClient = settings::put_client;
+    Post   "/settings/apps/{app}/client/test"             User(Admin),               Use    Client       => SubmitClientTest = settings::test_client;
+    Get    "/settings/apps/{app}/client/delete"           User(Admin),               Change Client       => ShowClientDeletionPage = settings::show_client_deletion_page;
+    Post   "/settings/apps/{app}/client/delete"           User(Admin),               Change Client       => SubmitClientDeletion = settings::delete_client;
+    Get    "/settings/keys"                               User(Admin),               List   Key          => ShowSettingsKeysPage = settings::show_settings_keys_page;
+    Post   "/settings/keys"                               User(Admin),               Create Key          => SubmitKey = settings::create_key;
+    Get    "/settings/keys/{key}"                         User(Admin),               Read   Key          => ShowSettingsKeyPage = settings::show_settings_key_page;
+    Post   "/settings/keys/{key}/rotate"                  User(Admin),               Change Key          => SubmitKeyRotation = settings::rotate_key;
+    Post   "/settings/keys/{key}/revoke"                  User(Admin),               Change Key          => SubmitKeyRevocation = settings::revoke_key;
+    Get    "/settings/links"                              User(Admin),               List   Link         => ShowSettingsLinksPage = settings::show_settings_links_page;
+    Post   "/settings/links"                              User(Admin),               Create Link         => SubmitLink = settings::create_link;
+    Post   "/settings/links/{link}/end"                   User(Admin),               Change Link         => SubmitLinkEnd = settings::end_link;
+    Get    "/settings/people"                             User(Admin),               List   Person       => ShowSettingsPeoplePage = settings::show_settings_people_page;
+    Post   "/settings/people"                             User(Admin),               Create SignInLink   => SubmitInvitation = settings::invite_person;
+    Get    "/settings/people/{person}"                    User(Admin),               Read   Person       => ShowSettingsPersonPage = settings::show_settings_person_page;
+    Post   "/settings/people/{person}/role"               User(Admin),               Change Person       => SubmitRole = settings::change_role;
+    Post   "/settings/people/{person}/remove"             User(Admin),               Change Person       => SubmitPersonRemoval = settings::remove_person;
+    Get    "/settings/sessions"                           User(Admin),               List   Session      => ShowSettingsSessionsPage = settings::show_settings_sessions_page;
+    Post   "/settings/sessions/{session}/end"             User(Admin),               Change Session      => SubmitSessionEnd = settings::end_session;
+    Post   "/settings/sign-in-links/{sign_in_link}/delete" User(Admin),              Change SignInLink   => SubmitSignInLinkDeletion = settings::delete_sign_in_link;
+
+    // Sign-in
     Get    "/sign-in/{token}"                             Browser,                     Read   SignInLink   => ShowSignInPage = sign_in::show_sign_in_page;
     Post   "/sign-in/{token}"                             Browser,                     Use    SignInLink   => SignIn = sign_in::sign_in;
     Get    "/sign-in"                                     Browser,                     Read   Installation => ChooseSignInWorkspace = provider_sign_in::choose_workspace;

@@ -48,7 +48,7 @@ fn no_setup_message(call: &Call<'_>, app: &App) -> page::Message {
     }
 }
 
-async fn build_setup_view<P: Ports>(
+pub(super) async fn build_setup_view<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
     app: &App,

@@ -53,6 +53,7 @@ mod rows_read;
 mod scheduled_run;
 mod scheduled_runs;
 mod security;
+mod settings;
 mod shards;
 mod signed_assertions;
 mod sql;

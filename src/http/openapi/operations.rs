@@ -210,6 +210,32 @@ fn settings_form(title: &'static str, names: &[&str]) -> Operation {
         .refuses(404, "`connection_not_found`.")
 }
 
+const ADMIN_ONLY: &str = "A page. `admin_required`: only an admin may do this.";
+
+/// A page of the administration.
+fn admin_page(title: &'static str, answer: &'static str) -> Operation {
+    operation(PAGE, title).answers(200, answer).refuses(403, ADMIN_ONLY)
+}
+
+/// A form of the administration. Its answer says what became of it.
+fn admin_form(title: &'static str, names: &[&str]) -> Operation {
+    operation(PAGE, title)
+        .form(form::fields(names))
+        .refuses(403, "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: only an admin may do this.")
+}
+
+/// A form about the OAuth client of an app.
+fn client_form(title: &'static str, names: &[&str]) -> Operation {
+    admin_form(title, names)
+        .about("Values of the app's addresses are fields `input.NAME`.")
+        .shared_query("auth_method")
+        .refuses(404, "`not_found`.")
+        .refuses(409, "The page again, with what is wrong.")
+        .refuses(422, "The page again, with what is wrong.")
+        .refuses(429, "")
+        .refuses(503, "The page again. `app_unavailable`: the app's endpoints cannot be discovered.")
+}
+
 fn consent_page(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
     let op = consent(op, by, schemas).refuses(422, "`invalid_request`: `scopes`.").refuses(
         503,
@@ -689,6 +715,107 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "The steps.")
             .refuses(404, "`not_found`: no such app, or none of its auth methods needs an OAuth client.")
             .refuses(422, "`invalid_request`: `auth_method` is empty."),
+
+        // The administration
+        Handler::ShowActivityPage => admin_page("Page: the audit log", "One page of lines, newest first.")
+            .query("type", "A type of event.", text())
+            .query("actor", "As for listEvents.", text())
+            .query("connection", "A connection's id.", text())
+            .query("app", "An app's id.", text())
+            .query("workflow", "A workflow.", text())
+            .query("from", "The first day (UTC).", text())
+            .query("to", "The last day (UTC).", text())
+            .query("cursor", "From the link to the next page.", text())
+            .refuses(422, "A page. `invalid_request`: a filter."),
+        Handler::ExportActivity => admin_page("The same lines as a file", "Up to 1,000 lines: CSV, or JSON with a line for each.")
+            .about("Takes the filters of the page.")
+            .query("format", "`csv` or `json`.", text())
+            .refuses(422, "A page. `invalid_request`: `format` or a filter."),
+        Handler::ShowSettingsPage => operation(PAGE, "Page: the administration")
+            .answers(303, "To its first page.")
+            .refuses(403, ADMIN_ONLY),
+        Handler::ShowSettingsAppsPage => admin_page("Page: apps and their OAuth clients", "All apps, with the state of their clients.")
+            .query("q", "Words of a name.", text()),
+        Handler::ShowClientPage => admin_page("Page: the OAuth client of an app", "The steps at the app, the form, and a button that tests.")
+            .shared_query("auth_method")
+            .refuses(404, "`not_found`: no such app or auth method."),
+        Handler::SubmitClient => client_form(
+            "Form: enter the OAuth client of an app",
+            &["client_id", "client_secret", "private_key", "key_id", "certificate", "scopes", "secret_expires_at", "without_secret"],
+        )
+        .answers(303, "To the page of the client."),
+        Handler::SubmitClientTest => client_form("Form: test the OAuth client of an app", &[])
+            .answers(200, "What the app answered, in words."),
+        Handler::ShowClientDeletionPage => admin_page("Page: what uses the OAuth client of an app", "Connections that use it, or the button.")
+            .shared_query("auth_method")
+            .refuses(404, "`not_found`.")
+            .refuses(409, "`conflict`: the auth method needs no client."),
+        Handler::SubmitClientDeletion => client_form("Form: delete the OAuth client of an app", &[])
+            .answers(303, "To the apps."),
+        Handler::ShowSettingsKeysPage => admin_page("Page: API keys", "50 keys, and the form for a new one.")
+            .query("cursor", "From the link to the next page.", text())
+            .refuses(422, "A page. `invalid_request`: `cursor`."),
+        Handler::SubmitKey => admin_form("Form: create an API key", &["name", "scope", "apps", "connections", "environment", "days"])
+            .answers(201, "The key, shown once.")
+            .refuses(409, "The form again. `limit_reached`.")
+            .refuses(422, "The form again, with what is wrong.")
+            .refuses(429, ""),
+        Handler::ShowSettingsKeyPage => admin_page("Page: an API key", "What it may do, and what would end with it.")
+            .refuses(404, "`not_found`."),
+        Handler::SubmitKeyRotation => admin_form("Form: give an API key a new secret", &["overlap"])
+            .answers(200, "The new secret, shown once.")
+            .refuses(404, "`not_found`.")
+            .refuses(409, "The page again. `conflict`: it was changed at the same moment.")
+            .refuses(422, "The page again. `invalid_request`: `overlap`."),
+        Handler::SubmitKeyRevocation => admin_form("Form: revoke an API key", &["end"])
+            .answers(303, "To the keys.")
+            .refuses(404, "`not_found`."),
+        Handler::ShowSettingsLinksPage => admin_page("Page: connect links", "50 links, and the form for a new one.")
+            .query("cursor", "From the link to the next page.", text())
+            .refuses(422, "A page. `invalid_request`: `cursor`."),
+        Handler::SubmitLink => {
+            admin_form("Form: create a connect link", &["app", "user_id", "user_name", "shared", "environment", "expires_in"])
+                .answers(201, "The link, shown once.")
+                .refuses(409, "The form again. `limit_reached` or `client_missing`.")
+                .refuses(422, "The form again, with what is wrong.")
+                .refuses(429, "")
+        }
+        Handler::SubmitLinkEnd => admin_form("Form: end a connect link", &[])
+            .answers(303, "To the links.")
+            .refuses(404, "`not_found`.")
+            .refuses(409, "`conflict`: it was used."),
+        Handler::ShowSettingsPeoplePage => admin_page("Page: people", "50 people, and the form for an invitation.")
+            .query("q", "Part of an id or a name.", text())
+            .query("cursor", "From the link to the next page.", text())
+            .refuses(422, "A page. `invalid_request`: `cursor`."),
+        Handler::SubmitInvitation => admin_form("Form: invite a person", &["user_id", "user_name", "role"])
+            .answers(201, "A sign-in link, shown once.")
+            .refuses(409, "The form again. `limit_reached`.")
+            .refuses(422, "The form again, with what is wrong.")
+            .refuses(429, ""),
+        Handler::ShowSettingsPersonPage => admin_page("Page: a person", "Their role, their connections, and what leaves with them.")
+            .refuses(404, "`not_found`."),
+        Handler::SubmitRole => admin_form("Form: give a person a role", &["role"])
+            .answers(303, "To the page of the person.")
+            .refuses(404, "`not_found`.")
+            .refuses(409, "The page again. `conflict`: the only admin.")
+            .refuses(422, "The page again. `invalid_request`: `role`."),
+        Handler::SubmitPersonRemoval => admin_form("Form: remove a person", &["transfer_to", "without_admin"])
+            .answers(303, "To the people.")
+            .refuses(404, "`not_found`.")
+            .refuses(409, "The page again. `conflict`: the only admin, or more connections than one request moves.")
+            .refuses(422, "The page again. `invalid_request`: `transfer_to`."),
+        Handler::ShowSettingsSessionsPage => admin_page("Page: sessions and sign-in links", "50 sessions, and sign-in links that were not used yet.")
+            .query("cursor", "From the link to the next page.", text())
+            .refuses(422, "A page. `invalid_request`: `cursor`."),
+        Handler::SubmitSessionEnd => admin_form("Form: end a session", &[])
+            .answers(303, "To the sessions.")
+            .refuses(404, "`not_found`."),
+        Handler::SubmitSignInLinkDeletion => admin_form("Form: delete a sign-in link", &[])
+            .answers(303, "To the sessions.")
+            .refuses(404, "`not_found`."),
+
+        // Sign-in
         Handler::ShowSignInPage => operation(PAGE, "Page: the person of a sign-in link, or the way to the identity provider of a workspace")
             .query("return_to", "With the id of a workspace: the page after the sign-in.", text())
             .answers(200, "A button. Does not use the link.")
@@ -755,6 +882,14 @@ mod form {
             "return_to": token("With the id of a workspace: the page after the sign-in."),
             "replace": token("With the id of a workspace: the session that may end."),
         } })
+    }
+
+    pub(super) fn fields(names: &[&str]) -> Value {
+        let mut properties = json!({ "csrf": token(CSRF) });
+        for name in names {
+            properties[name] = json!({ "type": "string" });
+        }
+        json!({ "type": "object", "required": ["csrf"], "properties": properties })
     }
 
     pub(super) fn settings(names: &[&str]) -> Value {

@@ -97,7 +97,13 @@ fn brand_head(shell: &PageContext, brand: &Brand) -> Markup {
 
 fn sections(shell: &PageContext, current: Option<Section>) -> Markup {
     let text = &shell.text.frame;
-    let shown = [(Section::Connections, "/", text.nav_connections)];
+    let mut shown = vec![(Section::Connections, "/", text.nav_connections)];
+    if shell.is_admin() {
+        shown.extend([
+            (Section::Activity, "/activity", text.nav_activity),
+            (Section::Settings, "/settings/apps", text.nav_settings),
+        ]);
+    }
     html! {
         nav aria-label=(text.main_navigation) {
             ul.tabs {
@@ -133,7 +139,7 @@ fn session_menu(shell: &PageContext) -> Markup {
 }
 
 /// The first letters of a name's first and last word.
-fn initials(name: &str) -> String {
+pub(super) fn initials(name: &str) -> String {
     let mut words = name.split_whitespace().filter_map(|word| word.chars().find(|letter| letter.is_alphanumeric()));
     let (first, last) = (words.next(), words.next_back());
     let letters: String = first.into_iter().chain(last).collect();

@@ -60,6 +60,14 @@ notices! {
     CheckClient "check-client" Bad check_client;
     CheckUnknown "check-unknown" Waiting check_unknown;
     SignedIn "signed-in" Good signed_in;
+    ClientSaved "client-saved" Good client_saved;
+    ClientDeleted "client-deleted" Good client_deleted;
+    KeyRevoked "key-revoked" Good key_revoked;
+    RoleSaved "role-saved" Good role_saved;
+    PersonRemoved "person-removed" Good person_removed;
+    SessionEnded "session-ended" Good session_ended;
+    SignInLinkDeleted "sign-in-link-deleted" Good sign_in_link_deleted;
+    LinkEnded "link-ended" Good link_ended;
 }
 
 /// What has just happened.

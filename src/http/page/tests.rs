@@ -291,6 +291,235 @@ fn sign_in_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     ]
 }
 
+fn refused(words: &str, fields: &[&str]) -> FormErrors {
+    let fields = fields.iter().map(|name| ((*name).to_owned(), words.to_owned())).collect();
+    FormErrors { summary: Some(words.to_owned()), fields }
+}
+
+fn key_row(words: &str) -> KeyRow {
+    KeyRow {
+        id: words.to_owned(),
+        name: words.to_owned(),
+        scopes: vec!["resolve", "*"],
+        apps: Some(1),
+        connections: Some(2),
+        environment: Some("test"),
+        created_at: Some(noon()),
+        expires_at: Some(noon()),
+        previous_until: Some(noon()),
+        made_by: Some(words.to_owned()),
+    }
+}
+
+fn person_row(words: &str, is_admin: bool) -> PersonRow {
+    PersonRow {
+        id: words.to_owned(),
+        name: Some(words.to_owned()),
+        is_admin,
+        is_me: is_admin,
+        created_at: noon(),
+        last_signed_in_at: None,
+    }
+}
+
+fn client_page_view(words: &str) -> ClientPageView {
+    let text = words.to_owned();
+    ClientPageView {
+        app: text.clone(),
+        setup: setup_view(words),
+        query: "?auth_method=oauth2".into(),
+        client: Some(ClientSummary {
+            has_secret: true,
+            secret_expires_at: Some(noon()),
+            problem: Some(text.clone()),
+            updated_at: noon(),
+        }),
+        form: ClientForm {
+            client_id: text.clone(),
+            scopes: text.clone(),
+            expires_on: text.clone(),
+            key_id: text.clone(),
+            certificate: text.clone(),
+        },
+        variables: form_fields(words),
+        test_variables: form_fields(words).into_iter().take(1).collect(),
+        errors: refused(words, &["client_id", "scopes", "secret_expires_at"]),
+        test: Some(TestResult { tone: Tone::Bad, title: text.clone(), detail: text.clone(), code: Some(text) }),
+    }
+}
+
+/// The pages of the administration.
+fn settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
+    let text = words.to_owned();
+    let states = [
+        AppState::Ready,
+        AppState::Broken,
+        AppState::EndsSoon(noon()),
+        AppState::Missing,
+        AppState::MissingForOneWay,
+        AppState::NotNeeded,
+    ];
+    let app =
+        |state| AppRow { id: text.clone(), name: text.clone(), methods: vec![text.clone()], state, is_custom: true };
+    let deletion = |connections: Vec<(String, String)>| ClientDeletionView {
+        app: (text.clone(), text.clone()),
+        client_id: text.clone(),
+        query: String::new(),
+        connections,
+        has_more: true,
+        apps_sharing_client: vec![text.clone()],
+        errors: refused(words, &[]),
+    };
+    let key_form = KeyForm {
+        name: text.clone(),
+        scopes: vec![ScopeOption { id: "resolve", is_checked: true }, ScopeOption { id: "new", is_checked: false }],
+        apps: text.clone(),
+        connections: text.clone(),
+        environment: text.clone(),
+        days: text.clone(),
+    };
+    let keys = KeysView {
+        keys: vec![key_row(words)],
+        next_page_href: Some(format!("/settings/keys?cursor={words}")),
+        form: key_form,
+        errors: refused(words, &["name", "scopes", "apps", "connections"]),
+    };
+    let new_key_view = NewKeyView {
+        id: text.clone(),
+        name: text.clone(),
+        key: text.clone(),
+        command: text.clone(),
+        previous_until: Some(noon()),
+        is_rotation: true,
+    };
+    let key = KeyView {
+        key: key_row(words),
+        apps: vec![text.clone()],
+        connections: vec![text.clone()],
+        links: 1,
+        sign_in_links: 2,
+        sessions: 3,
+        errors: refused(words, &["overlap"]),
+    };
+    let choice = || Choice { value: text.clone(), label: text.clone() };
+    let link = |status| LinkRow {
+        id: text.clone(),
+        app: (text.clone(), text.clone()),
+        person: Some(text.clone()),
+        status: StatusLabel { text: text.clone(), tone: status },
+        connection: Some(text.clone()),
+        created_at: noon(),
+        expires_at: noon(),
+        can_end: true,
+    };
+    let links = LinksView {
+        links: vec![link(Tone::Good)],
+        next_page_href: Some(format!("/settings/links?cursor={words}")),
+        apps: vec![choice()],
+        form: LinkForm { user_id: text.clone(), user_name: text.clone(), ..LinkForm::default() },
+        errors: refused(words, &["app", "user_id", "user_name"]),
+    };
+    let people = PeopleView {
+        people: vec![person_row(words, true), person_row(words, false)],
+        search: Some(text.clone()),
+        next_page_href: Some(format!("/settings/people?cursor={words}")),
+        form: InviteForm { id: text.clone(), name: text.clone(), role: text.clone() },
+        errors: refused(words, &["user_id", "user_name", "role"]),
+    };
+    let person = PersonView {
+        person: person_row(words, false),
+        connections: vec![OwnedConnection { id: text.clone(), name: text.clone(), is_shared: true, workflows: 3 }],
+        has_more: true,
+        heirs: vec![choice()],
+        heir: text.clone(),
+        errors: refused(words, &["role", "transfer_to"]),
+        is_last_admin: true,
+    };
+    let sessions = SessionsView {
+        sessions: vec![
+            SessionRow {
+                id: text.clone(),
+                person: Some((text.clone(), text.clone())),
+                is_admin: true,
+                is_this: true,
+                created_at: noon(),
+                expires_at: noon(),
+            },
+            SessionRow {
+                id: text.clone(),
+                person: None,
+                is_admin: false,
+                is_this: false,
+                created_at: noon(),
+                expires_at: noon(),
+            },
+        ],
+        next_page_href: Some(format!("/settings/sessions?cursor={words}")),
+        pending: vec![PendingSignIn { id: text.clone(), name: text.clone(), is_admin: true, expires_at: noon() }],
+    };
+    vec![
+        settings_apps(shell, &AppsView { apps: states.map(app).into(), search: Some(text.clone()) }),
+        settings_apps(shell, &AppsView::default()),
+        client_page(shell, &client_page_view(words)),
+        client_page(
+            shell,
+            &ClientPageView { client: None, errors: FormErrors::default(), test: None, ..client_page_view(words) },
+        ),
+        client_deletion(shell, &deletion(vec![])),
+        client_deletion(shell, &deletion(vec![(text.clone(), text.clone())])),
+        settings_keys(shell, &keys),
+        settings_keys(shell, &KeysView { keys: vec![], errors: FormErrors::default(), ..keys.clone() }),
+        new_key(shell, &new_key_view),
+        settings_key(shell, &key),
+        settings_links(shell, &links),
+        settings_links(shell, &LinksView::default()),
+        new_link(shell, &NewLinkView { app_name: text.clone(), url: text.clone(), expires_at: noon() }),
+        settings_people(shell, &people),
+        settings_people(shell, &PeopleView::default()),
+        new_invite(shell, &NewInviteView { name: text.clone(), is_admin: true, url: text.clone(), expires_at: noon() }),
+        settings_person(shell, &person),
+        settings_sessions(shell, &sessions),
+        settings_sessions(shell, &SessionsView::default()),
+        activity(shell, &activity_view(words)),
+        activity(shell, &ActivityView::default()),
+    ]
+}
+
+fn activity_view(words: &str) -> ActivityView {
+    let text = words.to_owned();
+    let row = ActivityRow {
+        at: noon(),
+        what: text.clone(),
+        actor: (text.clone(), Some(format!("/settings/people/{words}"))),
+        subject: Some((text.clone(), Some(format!("/connections/{words}")))),
+        app: Some(text.clone()),
+        workflow: Some(text.clone()),
+        detail: Some(text.clone()),
+        address: Some(text.clone()),
+        user_agent: Some(text.clone()),
+        request_id: Some(text.clone()),
+    };
+    ActivityView {
+        filters: ActivityFilters {
+            kind: text.clone(),
+            actor: text.clone(),
+            connection: text.clone(),
+            app: text.clone(),
+            workflow: text.clone(),
+            from: text.clone(),
+            to: text.clone(),
+        },
+        kinds: vec![Choice { value: text.clone(), label: text.clone() }],
+        errors: refused(words, &["type", "actor", "from"]),
+        rows: vec![row.clone(), ActivityRow { subject: None, app: None, actor: (text, None), ..row }],
+        is_later_page: true,
+        first_page_href: format!("/activity?actor={words}"),
+        next_page_href: Some(format!("/activity?cursor={words}")),
+        csv_href: format!("/activity/export?actor={words}"),
+        json_href: format!("/activity/export?actor={words}"),
+    }
+}
+
 /// Every page in every shape, with these words in every field.
 fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     let shell = PageContext {
@@ -348,6 +577,7 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     let links = vec![(text.clone(), format!("/{words}")), (text.clone(), text.clone())];
     let said = Message { title: text.clone(), text: format!("{words}\n\n{words}"), tone: Tone::Good, links };
     let mut pages = sign_in_pages(&shell, words);
+    pages.extend(settings_pages(&shell, words));
     pages.extend([
         connection_list(&shell, &connection_list_view(words)),
         connection_list(&shell, &ConnectionListView { connections: Vec::new(), ..connection_list_view(words) }),
@@ -485,7 +715,15 @@ fn every_page_follows_the_html_rules() {
             let search =
                 |action: &str| format!("form class=\"line\" method=\"get\" action=\"{action}\" role=\"search\"");
             let leads_to_sign_in = "form class=\"line\" method=\"get\" action=\"/sign-in\"";
-            assert!(*tag == search("/") || *tag == search("/#connect") || *tag == leads_to_sign_in, "{tag}");
+            let of_settings = tag.contains("method=\"get\" action=\"/settings/")
+                || tag.contains("method=\"get\" action=\"/activity\"");
+            assert!(
+                *tag == search("/")
+                    || *tag == search("/#connect")
+                    || *tag == leads_to_sign_in
+                    || of_settings && tag.contains("role=\"search\" aria-label="),
+                "{tag}"
+            );
         }
     }
 }

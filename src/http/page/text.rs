@@ -64,7 +64,7 @@ fn push_escaped(filled: &mut String, text: &str) {
 }
 
 /// The same for a text that is not HTML yet: a title, a label.
-pub(super) fn fill_plain(text: &str, values: &[(&str, &str)]) -> String {
+pub fn fill_plain(text: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {

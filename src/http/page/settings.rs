@@ -1,0 +1,77 @@
+//! The pages of the administration: their frame, with the navigation at the side.
+//!
+//! Owns which pages there are. Each is for admins alone: the routes say so.
+
+mod activity;
+mod apps;
+mod fields;
+mod keys;
+mod links;
+mod people;
+mod sessions;
+
+pub use activity::{ActivityFilters, ActivityRow, ActivityView, activity};
+pub use apps::{
+    AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, TestResult,
+    client_deletion, client_page, settings_apps,
+};
+pub use fields::{Choice, FormErrors};
+pub use keys::{KeyForm, KeyRow, KeyView, KeysView, NewKeyView, ScopeOption, new_key, settings_key, settings_keys};
+pub use links::{LinkForm, LinkRow, LinksView, NewLinkView, new_link, settings_links};
+pub use people::{
+    InviteForm, NewInviteView, OwnedConnection, PeopleView, PersonRow, PersonView, new_invite, person_href,
+    settings_people, settings_person,
+};
+pub use sessions::{PendingSignIn, SessionRow, SessionsView, settings_sessions};
+
+use maud::{Markup, html};
+
+use super::frame::icon;
+use super::layout::section_page;
+use super::{PageContext, Section};
+
+/// A page of the administration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SettingsPage {
+    /// Apps and their OAuth clients.
+    Apps,
+    /// API keys.
+    Keys,
+    /// Connect links.
+    Links,
+    /// People.
+    People,
+    /// Sessions and sign-in links.
+    Sessions,
+}
+
+/// A page of the administration. `body` contains its only `h1`.
+pub(super) fn settings_page(shell: &PageContext, current: SettingsPage, title: &str, body: &Markup) -> Markup {
+    let framed = html! {
+        div.columns.settings {
+            (side_navigation(shell, current))
+            div { (body) }
+        }
+    };
+    section_page(shell, Section::Settings, title, &framed)
+}
+
+fn side_navigation(shell: &PageContext, current: SettingsPage) -> Markup {
+    let text = &shell.text.settings;
+    let pages = [
+        (SettingsPage::Apps, "/settings/apps", "apps", text.nav_apps),
+        (SettingsPage::Keys, "/settings/keys", "key", text.nav_keys),
+        (SettingsPage::Links, "/settings/links", "link", text.nav_links),
+        (SettingsPage::People, "/settings/people", "people", text.nav_people),
+        (SettingsPage::Sessions, "/settings/sessions", "shield", text.nav_sessions),
+    ];
+    html! {
+        nav aria-label=(text.navigation) {
+            ul.side {
+                @for (page, href, picture, name) in pages {
+                    li { a href=(href) aria-current=[(page == current).then_some("page")] { (icon(picture)) (name) } }
+                }
+            }
+        }
+    }
+}

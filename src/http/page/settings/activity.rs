@@ -1,0 +1,223 @@
+//! The audit log, for people: filters, one page of lines, and links to the same lines as files.
+
+use maud::{Markup, html};
+
+use super::super::frame::{code_text, head, icon, relative_time, reveal_control_characters, user_text};
+use super::super::layout::section_page;
+use super::fields::{Choice, FormErrors, form_errors};
+use crate::http::page::{PageContext, Section};
+use crate::time::Timestamp;
+
+/// What is filtered by, as it was entered.
+#[derive(Debug, Clone, Default)]
+pub struct ActivityFilters {
+    /// A type.
+    pub kind: String,
+    /// An actor, as a line names it.
+    pub actor: String,
+    /// A connection's id.
+    pub connection: String,
+    /// An app's id.
+    pub app: String,
+    /// A workflow.
+    pub workflow: String,
+    /// The first day.
+    pub from: String,
+    /// The last day.
+    pub to: String,
+}
+
+impl ActivityFilters {
+    fn is_empty(&self) -> bool {
+        [&self.kind, &self.actor, &self.connection, &self.app, &self.workflow, &self.from, &self.to]
+            .iter()
+            .all(|text| text.is_empty())
+    }
+}
+
+/// A line.
+#[derive(Debug, Clone)]
+pub struct ActivityRow {
+    /// When.
+    pub at: Timestamp,
+    /// What happened, in words.
+    pub what: String,
+    /// Who: a name, and where it is shown.
+    pub actor: (String, Option<String>),
+    /// About what: a name, and where it is shown.
+    pub subject: Option<(String, Option<String>)>,
+    /// The app.
+    pub app: Option<String>,
+    /// The workflow and its step.
+    pub workflow: Option<String>,
+    /// Details.
+    pub detail: Option<String>,
+    /// The address that the request came from.
+    pub address: Option<String>,
+    /// What the caller calls itself.
+    pub user_agent: Option<String>,
+    /// The id of the request.
+    pub request_id: Option<String>,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, Default)]
+pub struct ActivityView {
+    /// The filters.
+    pub filters: ActivityFilters,
+    /// All types: the value and the words.
+    pub kinds: Vec<Choice>,
+    /// What was refused of the filters.
+    pub errors: FormErrors,
+    /// One page of lines.
+    pub rows: Vec<ActivityRow>,
+    /// Whether it is not the first page.
+    pub is_later_page: bool,
+    /// Where the first page is.
+    pub first_page_href: String,
+    /// Where the next page is.
+    pub next_page_href: Option<String>,
+    /// Where the same lines are as CSV.
+    pub csv_href: String,
+    /// Where the same lines are as JSON.
+    pub json_href: String,
+}
+
+/// The audit log.
+pub fn activity(shell: &PageContext, view: &ActivityView) -> Markup {
+    let text = &shell.text.activity;
+    let exports = html! {
+        a.button href=(view.csv_href) download { (icon("down")) (text.export_csv) }
+        a.button href=(view.json_href) download { (icon("down")) (text.export_json) }
+    };
+    let body = html! {
+        (head(&html! { (text.title) }, &exports))
+        p { (text.about) }
+        (filter_form(shell, view))
+        @if view.rows.is_empty() { (empty(shell, view)) } @else {
+            div.card.flush {
+                table {
+                    caption.unseen { (text.title) }
+                    thead {
+                        tr {
+                            th scope="col" { (text.when) }
+                            th scope="col" { (text.what) }
+                            th scope="col" { (text.who) }
+                            th scope="col" { (text.subject) }
+                            th scope="col" { (text.details) }
+                        }
+                    }
+                    tbody { @for row in &view.rows { (event_row(shell, row)) } }
+                }
+            }
+        }
+        div.pages {
+            @if view.is_later_page { a.button href=(view.first_page_href) { (shell.text.frame.first_page) } } @else { span {} }
+            @if let Some(next) = &view.next_page_href {
+                a.button href=(next) { @if view.rows.is_empty() { (text.look_further) } @else { (text.older) } }
+            }
+        }
+        p.quiet.small { (text.export_about) }
+    };
+    section_page(shell, Section::Activity, text.title, &body)
+}
+
+fn empty(shell: &PageContext, view: &ActivityView) -> Markup {
+    let text = &shell.text.activity;
+    html! {
+        div.empty {
+            p {
+                @if view.next_page_href.is_some() { (text.none_yet) }
+                @else if view.filters.is_empty() && !view.is_later_page { (text.none) }
+                @else { (text.none_found) }
+            }
+        }
+    }
+}
+
+fn named(one: &(String, Option<String>)) -> Markup {
+    html! {
+        @match &one.1 {
+            Some(href) => a href=(href) { (user_text(&one.0)) },
+            None => (user_text(&one.0)),
+        }
+    }
+}
+
+fn event_row(shell: &PageContext, row: &ActivityRow) -> Markup {
+    let text = &shell.text.activity;
+    html! {
+        tr {
+            td.nowrap data-label=(text.when) { (relative_time(shell, row.at)) }
+            th scope="row" { (user_text(&row.what)) }
+            td data-label=(text.who) { (named(&row.actor)) }
+            td data-label=(text.subject) {
+                div {
+                    @if let Some(subject) = &row.subject { (named(subject)) }
+                    @if let Some(app) = &row.app { @if row.subject.is_some() { " " } span.badge { (user_text(app)) } }
+                    @if row.subject.is_none() && row.app.is_none() { span.quiet { "–" } }
+                }
+            }
+            td data-label=(text.details) {
+                div {
+                    @if let Some(detail) = &row.detail { (user_text(detail)) }
+                    @if let Some(workflow) = &row.workflow { p.attention { (text.workflow) " " (user_text(workflow)) } }
+                    @if row.address.is_some() || row.user_agent.is_some() || row.request_id.is_some() {
+                        details {
+                            summary.small { (text.request) }
+                            p.small.quiet {
+                                @if let Some(address) = &row.address { (code_text(address)) " " }
+                                @if let Some(agent) = &row.user_agent { (user_text(agent)) " " }
+                                @if let Some(request) = &row.request_id { (code_text(request)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn filter_form(shell: &PageContext, view: &ActivityView) -> Markup {
+    let (text, filters, errors) = (&shell.text.activity, &view.filters, &view.errors);
+    let fields = [
+        ("actor", text.who, &filters.actor),
+        ("connection", text.connection, &filters.connection),
+        ("app", text.app, &filters.app),
+        ("workflow", text.workflow_label, &filters.workflow),
+    ];
+    let days = [("from", text.from, &filters.from), ("to", text.to, &filters.to)];
+    let labels: Vec<_> = [("type", text.what)]
+        .into_iter()
+        .chain(fields.iter().chain(&days).map(|(name, label, _)| (*name, *label)))
+        .collect();
+    html! {
+        (form_errors(shell, errors, &labels))
+        form.toolbar method="get" action="/activity" role="search" aria-label=(text.filters) {
+            div {
+                label for="type" { (text.what) }
+                select #type name="type" {
+                    option value="" { (text.anything) }
+                    @for kind in &view.kinds {
+                        option value=(kind.value) selected[kind.value == filters.kind] { (reveal_control_characters(&kind.label)) }
+                    }
+                }
+            }
+            @for (name, label, value) in fields {
+                div {
+                    label for=(name) { (label) }
+                    input id=(name) type="text" name=(name) value=(value) autocomplete="off" autocapitalize="none" spellcheck="false" dir="auto"
+                        aria-invalid=[errors.of(name).map(|_| "true")];
+                }
+            }
+            @for (name, label, value) in days {
+                div {
+                    label for=(name) { (label) }
+                    input id=(name) type="date" name=(name) value=(value) aria-invalid=[errors.of(name).map(|_| "true")];
+                }
+            }
+            button type="submit" { (shell.text.settings.filter) }
+            @if !filters.is_empty() { a.button.plain href="/activity" { (shell.text.settings.show_all) } }
+        }
+    }
+}

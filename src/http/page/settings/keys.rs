@@ -1,0 +1,372 @@
+//! API keys: what there is, what a new one may do, its text once, a new secret, and the end of one.
+
+use maud::{Markup, html};
+
+use super::super::frame::{
+    back_link, code_text, copyable_block, csrf_field, head, relative_time, relative_time_or_never, user_text,
+};
+use super::super::text::{count, fill};
+use super::fields::{Choice, FormErrors, TextField, form_errors, select_field, shown_once, text_field, tick};
+use super::{SettingsPage, settings_page};
+use crate::http::page::PageContext;
+use crate::time::Timestamp;
+
+/// A scope that a new key may have.
+#[derive(Debug, Clone)]
+pub struct ScopeOption {
+    /// As the API names it.
+    pub id: &'static str,
+    /// Whether it is ticked.
+    pub is_checked: bool,
+}
+
+/// What was entered for a new key.
+#[derive(Debug, Clone)]
+pub struct KeyForm {
+    /// Its name.
+    pub name: String,
+    /// All scopes.
+    pub scopes: Vec<ScopeOption>,
+    /// Ids of apps.
+    pub apps: String,
+    /// Ids of connections.
+    pub connections: String,
+    /// `production`, `test`, or empty.
+    pub environment: String,
+    /// Days until it ends, or empty.
+    pub days: String,
+}
+
+/// A key of the list.
+#[derive(Debug, Clone)]
+pub struct KeyRow {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its scopes.
+    pub scopes: Vec<&'static str>,
+    /// Apps that it is limited to.
+    pub apps: Option<usize>,
+    /// Connections that it is limited to.
+    pub connections: Option<usize>,
+    /// The environment that it is limited to.
+    pub environment: Option<&'static str>,
+    /// When it was made.
+    pub created_at: Option<Timestamp>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// Until when the secret before is accepted.
+    pub previous_until: Option<Timestamp>,
+    /// The key that made it.
+    pub made_by: Option<String>,
+}
+
+/// All keys, and the form for a new one.
+#[derive(Debug, Clone)]
+pub struct KeysView {
+    /// One page of keys.
+    pub keys: Vec<KeyRow>,
+    /// Where the next page is.
+    pub next_page_href: Option<String>,
+    /// The form.
+    pub form: KeyForm,
+    /// What was refused of it.
+    pub errors: FormErrors,
+}
+
+/// A key that was just made, or has a new secret.
+#[derive(Debug, Clone)]
+pub struct NewKeyView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its text, which is shown this once.
+    pub key: String,
+    /// A command that uses it.
+    pub command: String,
+    /// Until when the secret before is accepted, where it was rotated.
+    pub previous_until: Option<Timestamp>,
+    /// Whether it is a rotation.
+    pub is_rotation: bool,
+}
+
+/// One key, and what ends with it.
+#[derive(Debug, Clone)]
+pub struct KeyView {
+    /// The key.
+    pub key: KeyRow,
+    /// Its apps.
+    pub apps: Vec<String>,
+    /// Its connections.
+    pub connections: Vec<String>,
+    /// Connect links that it made and that are still open.
+    pub links: i64,
+    /// Sign-in links of it.
+    pub sign_in_links: i64,
+    /// Sessions that began with a link of it.
+    pub sessions: i64,
+    /// What was refused.
+    pub errors: FormErrors,
+}
+
+/// What a scope allows, in words. An unknown one speaks for itself.
+fn scope_text(shell: &PageContext, scope: &str) -> &'static str {
+    let text = &shell.text.keys;
+    match scope {
+        "connections:read" => text.scope_connections_read,
+        "connections:write" => text.scope_connections_write,
+        "resolve" => text.scope_resolve,
+        "proxy" => text.scope_proxy,
+        "apps" => text.scope_apps,
+        "links" => text.scope_links,
+        "keys" => text.scope_keys,
+        "people" => text.scope_people,
+        "webhooks" => text.scope_webhooks,
+        "events" => text.scope_events,
+        "*" => text.scope_all,
+        _ => "",
+    }
+}
+
+/// All keys.
+pub fn settings_keys(shell: &PageContext, view: &KeysView) -> Markup {
+    let text = &shell.text.keys;
+    let body = html! {
+        (head(&html! { (text.title) }, &html! {}))
+        p { (text.about) }
+        (key_form(shell, view))
+        @if view.keys.is_empty() {
+            div.empty { p { (text.none) } }
+        } @else {
+            div.card.flush { (key_table(shell, &view.keys)) }
+        }
+        @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
+    };
+    settings_page(shell, SettingsPage::Keys, text.title, &body)
+}
+
+fn key_table(shell: &PageContext, keys: &[KeyRow]) -> Markup {
+    let text = &shell.text.keys;
+    html! {
+        table {
+            caption.unseen { (text.title) }
+            thead {
+                tr {
+                    th scope="col" { (text.name) }
+                    th scope="col" { (text.may) }
+                    th scope="col" { (text.created) }
+                    th scope="col" { (text.ends) }
+                }
+            }
+            tbody {
+                @for key in keys {
+                    tr {
+                        th scope="row" {
+                            div {
+                                a.name href={ "/settings/keys/" (key.id) } { (user_text(&key.name)) }
+                                @let limits = limits(shell, key);
+                                @if !limits.is_empty() { p.quiet.small { (limits.join(" · ")) } }
+                            }
+                        }
+                        td data-label=(text.may) { div { @for scope in &key.scopes { span.badge { (scope) } " " } } }
+                        td data-label=(text.created) { (relative_time_or_never(shell, key.created_at)) }
+                        td data-label=(text.ends) { (end_of(shell, key)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn end_of(shell: &PageContext, key: &KeyRow) -> Markup {
+    html! {
+        @match key.expires_at {
+            Some(at) if at <= shell.now => span.status.bad { (shell.text.keys.ended) },
+            Some(at) => (relative_time(shell, at)),
+            None => span.quiet { (shell.text.frame.never) },
+        }
+    }
+}
+
+fn limits(shell: &PageContext, key: &KeyRow) -> Vec<String> {
+    let text = &shell.text.keys;
+    let number = |list: Option<usize>, one, other| {
+        list.map(|number| count(i64::try_from(number).unwrap_or(i64::MAX), one, other))
+    };
+    let environment = key.environment.map(|name| match name {
+        "test" => text.only_test.to_owned(),
+        _ => text.only_production.to_owned(),
+    });
+    [
+        number(key.apps, text.one_app, text.some_apps),
+        number(key.connections, text.one_connection, text.some_connections),
+        environment,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Open where it is needed: for the first key, and after a refusal.
+fn key_form(shell: &PageContext, view: &KeysView) -> Markup {
+    let (text, form, errors) = (&shell.text.keys, &view.form, &view.errors);
+    let environments =
+        [Choice::new("", text.any), Choice::new("production", text.production), Choice::new("test", text.test)];
+    let ends = [
+        Choice::new("", shell.text.frame.never),
+        Choice::new("7", text.in_7_days),
+        Choice::new("30", text.in_30_days),
+        Choice::new("90", text.in_90_days),
+        Choice::new("365", text.in_a_year),
+    ];
+    let labels = [
+        ("name", text.name),
+        ("scopes", text.may),
+        ("apps", text.apps),
+        ("connections", text.connections),
+        ("environment", text.environment),
+        ("days", text.ends),
+    ];
+    html! {
+        (form_errors(shell, errors, &labels))
+        details.fold open[view.keys.is_empty() || !errors.is_empty()] {
+            summary { (text.create) }
+            form method="post" action="/settings/keys" autocomplete="off" {
+                (csrf_field(shell))
+                (text_field(shell, errors, &TextField::new("name", text.name, &form.name).hint(text.name_hint)))
+                fieldset #scopes tabindex="-1" {
+                    legend { (text.may) }
+                    @if let Some(error) = errors.of("scopes") { p.mistake #scopes-error { (user_text(error)) } }
+                    @for scope in &form.scopes {
+                        (tick("scope", scope.id, &html! {
+                            (code_text(scope.id)) " " span.quiet { (scope_text(shell, scope.id)) }
+                        }, scope.is_checked))
+                    }
+                }
+                details open[!form.apps.is_empty() || !form.connections.is_empty() || !form.environment.is_empty()] {
+                    summary { (text.limit) }
+                    p.quiet { (text.limit_about) }
+                    (text_field(shell, errors, &TextField::new("apps", text.apps, &form.apps).hint(text.apps_hint).optional()))
+                    (text_field(shell, errors, &TextField::new("connections", text.connections, &form.connections)
+                        .hint(text.connections_hint).optional()))
+                    (select_field(errors, "environment", text.environment, None, &environments, &form.environment))
+                }
+                (select_field(errors, "days", text.ends, None, &ends, &form.days))
+                div.actions { button.primary type="submit" { (text.create) } }
+            }
+        }
+    }
+}
+
+/// A key that was just made. Its text is on this page alone.
+pub fn new_key(shell: &PageContext, view: &NewKeyView) -> Markup {
+    let text = &shell.text.keys;
+    let title = if view.is_rotation { text.rotated_title } else { text.created_title };
+    let body = html! {
+        (back_link(text.title, "/settings/keys"))
+        (head(&html! { (title) }, &html! {}))
+        (shown_once(&html! { p { strong { (text.once) } " " (text.once_about) } }))
+        section.card aria-labelledby="key" {
+            h2 #key { (user_text(&view.name)) }
+            (copyable_block(shell, "key", &view.key))
+            @if let Some(until) = view.previous_until {
+                p { (fill(text.previous_until, &[("time", relative_time(shell, until))])) }
+            }
+        }
+        section.card aria-labelledby="command" {
+            h2 #command { (text.use_it) }
+            p { (text.use_about) }
+            (copyable_block(shell, "command", &view.command))
+        }
+        div.actions { a.button href="/settings/keys" { (text.stored) } }
+    };
+    settings_page(shell, SettingsPage::Keys, title, &body)
+}
+
+/// One key.
+pub fn settings_key(shell: &PageContext, view: &KeyView) -> Markup {
+    let text = &shell.text.keys;
+    let key = &view.key;
+    let body = html! {
+        (back_link(text.title, "/settings/keys"))
+        (head(&user_text(&key.name), &html! {}))
+        (form_errors(shell, &view.errors, &[("overlap", text.overlap)]))
+        section.card aria-labelledby="about" {
+            h2 #about { (text.about_key) }
+            dl {
+                div { dt { (text.id) } dd { (code_text(&key.id)) } }
+                div { dt { (text.may) } dd { @for scope in &key.scopes { span.badge { (scope) } " " } } }
+                div { dt { (text.apps) } dd { (list_or_all(text.all_apps, &view.apps, key.apps.is_some())) } }
+                div {
+                    dt { (text.connections) }
+                    dd { (list_or_all(text.all_connections, &view.connections, key.connections.is_some())) }
+                }
+                div { dt { (text.environment) } dd { (key.environment.unwrap_or(text.any)) } }
+                div { dt { (text.created) } dd { (relative_time_or_never(shell, key.created_at)) } }
+                div { dt { (text.ends) } dd { (end_of(shell, key)) } }
+                @if let Some(maker) = &key.made_by { div { dt { (text.made_by) } dd { (code_text(maker)) } } }
+                @if let Some(until) = key.previous_until {
+                    div { dt { (text.previous) } dd { (fill(text.accepted_until, &[("time", relative_time(shell, until))])) } }
+                }
+            }
+        }
+        (rotation_section(shell, view))
+        (revocation_section(shell, view))
+    };
+    settings_page(shell, SettingsPage::Keys, &key.name, &body)
+}
+
+fn list_or_all(all: &str, list: &[String], is_limited: bool) -> Markup {
+    html! {
+        @if is_limited { @for one in list { (code_text(one)) " " } @if list.is_empty() { "–" } } @else { (all) }
+    }
+}
+
+fn rotation_section(shell: &PageContext, view: &KeyView) -> Markup {
+    let text = &shell.text.keys;
+    let overlaps = [
+        Choice::new("86400", text.overlap_day),
+        Choice::new("3600", text.overlap_hour),
+        Choice::new("604800", text.overlap_week),
+        Choice::new("0", text.overlap_none),
+    ];
+    html! {
+        section.card aria-labelledby="rotate" {
+            h2 #rotate { (text.rotate) }
+            p { (text.rotate_about) }
+            form method="post" action={ "/settings/keys/" (view.key.id) "/rotate" } {
+                (csrf_field(shell))
+                (select_field(&view.errors, "overlap", text.overlap, None, &overlaps, "86400"))
+                button type="submit" { (text.rotate) }
+            }
+        }
+    }
+}
+
+fn revocation_section(shell: &PageContext, view: &KeyView) -> Markup {
+    let text = &shell.text.keys;
+    let made = [
+        (view.links, text.one_link, text.some_links),
+        (view.sign_in_links, text.one_sign_in_link, text.some_sign_in_links),
+        (view.sessions, text.one_session, text.some_sessions),
+    ];
+    html! {
+        section.card aria-labelledby="revoke" {
+            h2 #revoke { (text.revoke) }
+            p { (text.revoke_about) }
+            form method="post" action={ "/settings/keys/" (view.key.id) "/revoke" } {
+                (csrf_field(shell))
+                @if made.iter().any(|(number, ..)| *number > 0) {
+                    p { (text.it_made) }
+                    ul { @for (number, one, other) in made { @if number > 0 { li { (count(number, one, other)) } } } }
+                    (tick("end", "yes", &html! { (text.end_made) }, true))
+                } @else {
+                    p.quiet { (text.made_nothing) }
+                }
+                button.danger type="submit" { (text.revoke) }
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The administration, for the admins of a workspace: pages over the use cases that programs call by the API.
+//!
+//! Owns what of a refusal is said at which field of a form. A form that was refused comes back with what was entered, but
+//! for secrets. Refuses to decide: a page does what the use case allows.
+
+mod activity;
+mod apps;
+mod keys;
+mod links;
+mod people;
+mod sessions;
+
+pub(super) use activity::{export_activity, show_activity_page};
+pub(super) use apps::{
+    delete_client, put_client, show_client_deletion_page, show_client_page, show_settings_apps_page, test_client,
+};
+pub(super) use keys::{create_key, revoke_key, rotate_key, show_settings_key_page, show_settings_keys_page};
+pub(super) use links::{create_link, end_link, show_settings_links_page};
+pub(super) use people::{
+    change_role, invite_person, remove_person, show_settings_people_page, show_settings_person_page,
+};
+pub(super) use sessions::{delete_sign_in_link, end_session, show_settings_sessions_page};
+
+use url::form_urlencoded;
+
+use super::page::{FormErrors, PageContext, Texts};
+use super::page_frame::page_context;
+use super::{Call, Response, input, problem};
+use crate::authorize::{Caller, RequiredRole};
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
+use crate::ports::Ports;
+
+/// Rows of a page.
+const ROWS_PER_PAGE: i64 = 50;
+
+/// The first page of the administration.
+pub(super) async fn show_settings_page<P: Ports>(_context: &Context<P>, _call: &Call<'_>) -> Result<Response> {
+    Ok(Response::see_other("/settings/apps"))
+}
+
+/// The admin who calls.
+fn admin<'a>(call: &'a Call<'_>) -> Result<Caller<'a>> {
+    Ok(Caller::User(call.session()?, RequiredRole::Admin))
+}
+
+fn shell<P: Ports>(context: &Context<P>, call: &Call<'_>) -> PageContext {
+    page_context(context, call.request, call.session.as_ref())
+}
+
+/// A field of the form, without the spaces around it.
+fn field(call: &Call<'_>, name: &str) -> String {
+    input::form_field(call.request, name).unwrap_or_default().trim().to_owned()
+}
+
+/// The same, if it is not empty.
+fn given(call: &Call<'_>, name: &str) -> Option<String> {
+    Some(field(call, name)).filter(|text| !text.is_empty())
+}
+
+/// A page's address with these parameters, without empty ones.
+fn with_query(path: &str, params: &[(&str, Option<&str>)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in params {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            query.append_pair(name, value);
+        }
+    }
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+/// What a person can correct, as it is shown at the fields: the status, and what was refused. Everything else is a page of
+/// its own. `known` are the names of the fields; a field of the API such as `user.id` is `user_id` in a form.
+fn correctable(text: &Texts, error: Error, known: &[&str]) -> Result<(u16, FormErrors)> {
+    let is_correctable = matches!(
+        error.code,
+        ErrorCode::InvalidRequest
+            | ErrorCode::Conflict
+            | ErrorCode::AlreadyExists
+            | ErrorCode::LimitReached
+            | ErrorCode::ClientInUse
+            | ErrorCode::ClientMissing
+            | ErrorCode::PreconditionFailed
+            | ErrorCode::AppUnavailable
+            | ErrorCode::AddressesChanged
+            | ErrorCode::ConnectionNotFound
+    );
+    if !is_correctable {
+        return Err(error);
+    }
+    let status = problem::status_and_title(error.code).0;
+    let mut errors = FormErrors::default();
+    for one in &error.hints.errors {
+        let name = one.field.split('[').next().unwrap_or_default().replace('.', "_");
+        if known.contains(&name.as_str()) {
+            let words = match name.as_str() {
+                "name" => text.settings.wrong_name.to_owned(),
+                "user_id" | "user_name" if one.problem.starts_with("must have") => {
+                    text.settings.wrong_person.to_owned()
+                }
+                _ => sentence(&one.problem),
+            };
+            errors.fields.insert(name, words);
+        } else {
+            errors.summary = Some(sentence(&one.problem));
+        }
+    }
+    if errors.is_empty() {
+        let words = match error.code {
+            ErrorCode::PreconditionFailed => text.settings.out_of_date.to_owned(),
+            _ => error.hints.for_people.clone().unwrap_or(error.detail),
+        };
+        errors.summary = Some(words);
+    }
+    Ok((status, errors))
+}
+
+/// A problem that follows the name of a field in the API, as a sentence of its own.
+fn sentence(problem: &str) -> String {
+    let mut letters = problem.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,419 @@
+//! Apps and their OAuth clients, for admins.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::super::notices::redirect_with_notice;
+use super::super::page::{
+    self, AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, FormErrors,
+    FormField, Message, Notice, NoticeCode, PageContext, TestResult, Tone, field_name,
+};
+use super::super::setup::build_setup_view;
+use super::super::{Call, Response, input};
+use super::{correctable, field, given, shell, with_query};
+use crate::app::{App, AuthMethod, CredentialKind, VariableSource, variable_path};
+use crate::app_list::{self, AppList, ListedApp};
+use crate::client::{Client, ClientProblem, SECRET_EXPIRY_WARNING};
+use crate::connect::client_setup::{self, NewSecret};
+use crate::connect::recent_client_test;
+use crate::connections;
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
+use crate::oauth_clients::{self, EnteredClient};
+use crate::ports::Ports;
+use crate::preconditions::IfMatch;
+use crate::registry;
+use crate::secret::Secret;
+use crate::store::clients::WorkspaceClients;
+use crate::store::connections::ConnectionFilter;
+use crate::time::Timestamp;
+
+/// Connections that are listed before a deletion.
+const CONNECTIONS_SHOWN: i64 = 50;
+/// The fields of the form.
+const FIELDS: [&str; 7] =
+    ["client_id", "client_secret", "private_key", "key_id", "certificate", "scopes", "secret_expires_at"];
+
+fn app_state(shell: &PageContext, one: &ListedApp, clients: &WorkspaceClients) -> AppState {
+    let kinds: Vec<_> = match one {
+        ListedApp::Custom(app) => app.auth_methods().iter().map(|method| method.kind).collect(),
+        ListedApp::Catalogue(entry) => {
+            entry.auth_methods.iter().filter_map(|method| CredentialKind::parse(method.kind)).collect()
+        }
+    };
+    if kinds.iter().all(|kind| kind.is_manual()) {
+        return AppState::NotNeeded;
+    }
+    let of_family = |name: &str| name.split(':').next() == Some(one.client_registration());
+    let current = clients.registration_names().filter(|name| of_family(name)).filter_map(|name| clients.current(name));
+    let current: Vec<&Client> = current.collect();
+    match current.first() {
+        None if kinds.iter().any(|kind| kind.is_manual()) => AppState::MissingForOneWay,
+        None => AppState::Missing,
+        Some(_) if current.iter().any(|client| client.misconfigured.is_some()) => AppState::Broken,
+        Some(_) => {
+            let ends = current.iter().filter_map(|client| client.secret_expires_at).min();
+            match ends.filter(|at| at.since(shell.now) < SECRET_EXPIRY_WARNING) {
+                Some(at) => AppState::EndsSoon(at),
+                None => AppState::Ready,
+            }
+        }
+    }
+}
+
+pub(in crate::http) async fn show_settings_apps_page<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Response> {
+    let shell = shell(context, call);
+    let search = input::query_param(call.request, "q");
+    let words: Vec<_> = search.iter().flat_map(|text| text.split_whitespace()).map(str::to_lowercase).collect();
+    let AppList { apps, clients } = app_list::load_app_list(context, &call.session()?.workspace).await?;
+    let is_found = |one: &&ListedApp| {
+        let text = format!("{} {} {}", one.name(), one.id(), one.auth_method_names().join(" ")).to_lowercase();
+        words.iter().all(|word| text.contains(word))
+    };
+    let mut rows: Vec<_> = apps
+        .iter()
+        .filter(is_found)
+        .map(|one| AppRow {
+            id: one.id().to_owned(),
+            name: one.name().to_owned(),
+            methods: one.auth_method_names(),
+            state: app_state(&shell, one, &clients),
+            is_custom: matches!(one, ListedApp::Custom(_)),
+        })
+        .collect();
+    rows.sort_by_key(|one| one.name.to_lowercase());
+    Ok(Response::html(200, page::settings_apps(&shell, &AppsView { apps: rows, search })))
+}
+
+/// The app in the path, and its way to connect that needs a client.
+async fn load_method<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<(Rc<App>, Option<Rc<AuthMethod>>)> {
+    let workspace = &call.session()?.workspace;
+    let app = registry::require_current_app(context, workspace, call.path_app()?).await?.app;
+    let method = oauth_clients::find_oauth2_method(&app, input::auth_method_param(call.request)?.as_ref())?;
+    Ok((app, method))
+}
+
+/// The same, where a form was sent.
+async fn require_method<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<(Rc<App>, Rc<AuthMethod>)> {
+    let workspace = &call.session()?.workspace;
+    let app = registry::require_current_app(context, workspace, call.path_app()?).await?.app;
+    let method = oauth_clients::require_oauth2_method(&app, input::auth_method_param(call.request)?.as_ref())?;
+    Ok((app, method))
+}
+
+fn query_of(call: &Call<'_>) -> String {
+    let named = input::query_param(call.request, "auth_method");
+    with_query("", &[("auth_method", named.as_deref())])
+}
+
+/// What is shown beside the steps: what was entered, what was refused, what a test found.
+#[derive(Default)]
+struct Shown {
+    status: Option<u16>,
+    form: Option<ClientForm>,
+    errors: FormErrors,
+    test: Option<TestResult>,
+}
+
+fn expires_on(at: Option<Timestamp>) -> String {
+    at.map(|at| at.rfc3339().split('T').next().unwrap_or_default().to_owned()).unwrap_or_default()
+}
+
+fn form_of(client: &Client) -> ClientForm {
+    ClientForm {
+        client_id: client.client_id.clone(),
+        scopes: client.scopes.as_ref().map(|list| list.join(" ")).unwrap_or_default(),
+        expires_on: expires_on(client.secret_expires_at),
+        ..ClientForm::default()
+    }
+}
+
+/// What is wrong with a client, for a person.
+fn problem_of<P: Ports>(
+    context: &Context<P>,
+    shell: &PageContext,
+    app: &App,
+    client: &Client,
+    auth_method: &AuthMethod,
+) -> Option<String> {
+    let text = &shell.text.apps;
+    let stored = client.misconfigured.as_ref().map(|(_, code)| code.as_str());
+    let seen = client
+        .problem(&context.config.key_ring)
+        .or_else(|| (!client_setup::is_set_up_for(client, auth_method)).then_some(ClientProblem::AddressesChanged));
+    match stored.and_then(ClientProblem::parse).or(seen) {
+        Some(ClientProblem::SecretUnreadable) => Some(text.problem_unreadable.to_owned()),
+        Some(ClientProblem::PrivateKeyUnusable) => Some(text.problem_key.to_owned()),
+        Some(ClientProblem::AddressesChanged) => Some(text.problem_addresses.to_owned()),
+        None => stored.map(|_| page::fill_plain(text.problem_refused, &[("app", &app.name)])),
+    }
+}
+
+/// The inputs for the app's addresses. After a refusal with what was entered.
+fn variable_fields(
+    call: &Call<'_>,
+    auth_method: &AuthMethod,
+    of: &VariableSource,
+    stored: Option<&BTreeMap<String, String>>,
+    errors: &mut FormErrors,
+) -> Vec<FormField> {
+    let asked = auth_method.variables.iter().filter(|(_, one)| one.source == *of);
+    asked
+        .map(|(name, one)| {
+            let path = variable_path(name).replace('.', "_");
+            FormField {
+                id: name.clone(),
+                label: one.label.clone(),
+                help: one.help.clone(),
+                optional: one.default.is_some() || *of == VariableSource::Person,
+                placeholder: one.example.clone(),
+                value: input::form_field(call.request, &field_name(name))
+                    .or_else(|| stored.and_then(|values| values.get(name).cloned()))
+                    .or_else(|| one.default.clone()),
+                error: errors.fields.remove(&path),
+                ..FormField::default()
+            }
+        })
+        .collect()
+}
+
+async fn render<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    app: &App,
+    auth_method: &Rc<AuthMethod>,
+    shown: Shown,
+) -> Result<Response> {
+    let shell = shell(context, call);
+    let workspace = &call.session()?.workspace;
+    let setup = build_setup_view(context, call, app, auth_method).await?;
+    let client = match oauth_clients::load_current_client(context, workspace, auth_method).await {
+        Ok(client) => Some(client),
+        Err(error) if error.code == ErrorCode::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let mut errors = shown.errors;
+    let stored = client.as_ref().map(|client| &client.variables);
+    let variables = variable_fields(call, auth_method, &VariableSource::Client, stored, &mut errors);
+    let test_variables = variable_fields(call, auth_method, &VariableSource::Person, None, &mut errors);
+    let view = ClientPageView {
+        app: app.id.to_string(),
+        query: query_of(call),
+        form: shown.form.or_else(|| client.as_ref().map(form_of)).unwrap_or_default(),
+        client: client.as_ref().map(|client| ClientSummary {
+            has_secret: client.sealed_secret.is_some(),
+            secret_expires_at: client.secret_expires_at,
+            problem: problem_of(context, &shell, app, client, auth_method),
+            updated_at: client.updated_at,
+        }),
+        setup,
+        variables,
+        test_variables,
+        errors,
+        test: shown.test,
+    };
+    Ok(Response::html(shown.status.unwrap_or(200), page::client_page(&shell, &view)))
+}
+
+pub(in crate::http) async fn show_client_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let (app, method) = load_method(context, call).await?;
+    match method {
+        Some(method) => render(context, call, &app, &method, Shown::default()).await,
+        None => Ok(no_client_needed(context, call, &app)),
+    }
+}
+
+fn no_client_needed<P: Ports>(context: &Context<P>, call: &Call<'_>, app: &App) -> Response {
+    let shell = shell(context, call);
+    let text = &shell.text.apps;
+    let named = |words: &str| page::fill_plain(words, &[("app", &app.name)]);
+    let message = Message {
+        title: named(text.no_client_needed),
+        text: text.no_client_needed_about.to_owned(),
+        tone: Tone::Good,
+        links: vec![
+            (named(text.connect), format!("/oauth/start/{}{}", app.id, query_of(call))),
+            (text.title.to_owned(), "/settings/apps".to_owned()),
+        ],
+    };
+    Response::html(200, page::message(&shell, &message))
+}
+
+fn read_form(call: &Call<'_>) -> ClientForm {
+    ClientForm {
+        client_id: field(call, "client_id"),
+        scopes: field(call, "scopes"),
+        expires_on: field(call, "secret_expires_at"),
+        key_id: field(call, "key_id"),
+        certificate: field(call, "certificate"),
+    }
+}
+
+fn parse_form(call: &Call<'_>, shell: &PageContext, form: &ClientForm) -> Result<EnteredClient> {
+    let day = Some(form.expires_on.as_str()).filter(|text| !text.is_empty());
+    let day = day
+        .map(|text| {
+            Timestamp::parse(&format!("{text}T00:00:00Z"))
+                .ok_or_else(|| Error::invalid_field("secret_expires_at", shell.text.activity.wrong_day))
+        })
+        .transpose()?;
+    let secret = match (given(call, "client_secret"), given(call, "private_key"), given(call, "without_secret")) {
+        (Some(_), Some(_), _) => return Err(Error::invalid_field("private_key", shell.text.apps.two_secrets)),
+        (Some(text), None, _) | (None, Some(text), _) => NewSecret::Is(Secret::new(text)),
+        (None, None, Some(_)) => NewSecret::Removed,
+        (None, None, None) => NewSecret::Kept,
+    };
+    let scopes: Vec<_> = form.scopes.split_whitespace().map(str::to_owned).collect();
+    let values = input::form_fields_with_prefix(call.request, page::INPUT_PREFIX);
+    let optional = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    Ok(EnteredClient {
+        client_id: form.client_id.clone(),
+        secret,
+        key_id: optional(&form.key_id),
+        certificate: optional(&form.certificate),
+        // An empty field stands for the usual value.
+        variables: filled(values),
+        scopes: Some(scopes).filter(|list| !list.is_empty()),
+        secret_expires_at: day,
+    })
+}
+
+fn filled(values: BTreeMap<String, Secret>) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for (name, value) in values {
+        let value = value.expose().trim();
+        if !value.is_empty() {
+            all.insert(name, value.to_owned());
+        }
+    }
+    all
+}
+
+/// The names of the fields, with those of the variables.
+fn known_fields(auth_method: &AuthMethod) -> Vec<String> {
+    let variables = auth_method.variables.keys().map(|name| variable_path(name).replace('.', "_"));
+    FIELDS.iter().map(|name| (*name).to_owned()).chain(variables).collect()
+}
+
+pub(in crate::http) async fn put_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let (app, method) = require_method(context, call).await?;
+    let (shell, form) = (shell(context, call), read_form(call));
+    let workspace = &call.session()?.workspace;
+    let put = match parse_form(call, &shell, &form) {
+        Ok(entered) => {
+            let anything = &IfMatch::Anything;
+            oauth_clients::put_client(context, workspace, &method, entered, &call.user_actor()?, anything).await
+        }
+        Err(error) => Err(error),
+    };
+    match put {
+        Ok(_) => {
+            let notice = Notice { code: NoticeCode::ClientSaved, about: String::new() };
+            let to = format!("/settings/apps/{}{}", app.id, query_of(call));
+            Ok(redirect_with_notice(context, call.request, &to, &notice))
+        }
+        Err(error) => refuse(context, call, &app, &method, error, Some(form)).await,
+    }
+}
+
+async fn refuse<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    app: &App,
+    method: &Rc<AuthMethod>,
+    error: Error,
+    form: Option<ClientForm>,
+) -> Result<Response> {
+    let known = known_fields(method);
+    let known: Vec<_> = known.iter().map(String::as_str).collect();
+    let (status, errors) = correctable(shell(context, call).text, error, &known)?;
+    render(context, call, app, method, Shown { status: Some(status), form, errors, test: None }).await
+}
+
+/// Asks the app whether it accepts the client, and says what it answered.
+pub(in crate::http) async fn test_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let (app, method) = require_method(context, call).await?;
+    let client = oauth_clients::load_current_client(context, &call.session()?.workspace, &method).await?;
+    let variables = filled(input::form_fields_with_prefix(call.request, page::INPUT_PREFIX));
+    match recent_client_test::run_or_reuse(context, &method, &client, &variables).await {
+        Ok(found) => {
+            let test = test_result(&shell(context, call), &app, &found);
+            render(context, call, &app, &method, Shown { test: Some(test), ..Shown::default() }).await
+        }
+        Err(error) => refuse(context, call, &app, &method, error, None).await,
+    }
+}
+
+fn test_result(shell: &PageContext, app: &App, found: &recent_client_test::RecentTest) -> TestResult {
+    let text = &shell.text.apps;
+    let (words, tone) = match found.verdict() {
+        "accepted" => (text.test_accepted, Tone::Good),
+        "refused" => (text.test_refused, Tone::Bad),
+        "misconfigured" => (text.test_misconfigured, Tone::Bad),
+        "unreachable" => (text.test_unreachable, Tone::Waiting),
+        _ => (text.test_unclear, Tone::Waiting),
+    };
+    TestResult {
+        tone,
+        title: page::fill_plain(words, &[("app", &app.name)]),
+        detail: found.detail().to_owned(),
+        code: found.code().map(str::to_owned),
+    }
+}
+
+pub(in crate::http) async fn show_client_deletion_page<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Response> {
+    render_deletion(context, call, 200, FormErrors::default()).await
+}
+
+async fn render_deletion<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    status: u16,
+    errors: FormErrors,
+) -> Result<Response> {
+    let (app, method) = require_method(context, call).await?;
+    let workspace = &call.session()?.workspace;
+    let client = oauth_clients::load_current_client(context, workspace, &method).await?;
+    let setup = build_setup_view(context, call, &app, &method).await?;
+    let filter =
+        ConnectionFilter { app: Some(app.id.clone()), limit: CONNECTIONS_SHOWN, ..ConnectionFilter::default() };
+    let found = connections::list_connections(context, workspace, &filter).await?;
+    let uses = |one: &&crate::store::connections::ListedConnection| one.connection.client.as_ref() == Some(&client.id);
+    let view = ClientDeletionView {
+        app: (app.id.to_string(), app.name.clone()),
+        client_id: client.client_id.clone(),
+        query: query_of(call),
+        connections: found
+            .data
+            .iter()
+            .filter(uses)
+            .map(|one| (one.connection.id.to_string(), one.connection.name.clone()))
+            .collect(),
+        has_more: found.next.is_some(),
+        apps_sharing_client: setup.apps_sharing_client,
+        errors,
+    };
+    Ok(Response::html(status, page::client_deletion(&shell(context, call), &view)))
+}
+
+pub(in crate::http) async fn delete_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let (_, method) = require_method(context, call).await?;
+    let client = oauth_clients::load_current_client(context, &call.session()?.workspace, &method).await?;
+    let anything = &IfMatch::Anything;
+    match oauth_clients::delete_client(context, &method, &client, &call.user_actor()?, anything).await {
+        Ok(()) => {
+            let notice = Notice { code: NoticeCode::ClientDeleted, about: String::new() };
+            Ok(redirect_with_notice(context, call.request, "/settings/apps", &notice))
+        }
+        Err(error) => {
+            let (status, errors) = correctable(shell(context, call).text, error, &[])?;
+            render_deletion(context, call, status, errors).await
+        }
+    }
+}

@@ -1,0 +1,468 @@
+//! The administration's pages: each does what the API does, for admins alone, and shows no secret twice.
+
+use connections::authorize::RequiredRole;
+use connections::http::routes::{ROUTES, RequiredAuth, RouteEntry};
+use connections::http::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::http::{TestBrowser, call, first_key};
+use crate::support::{Fixture, Reply};
+
+/// The browser of an admin.
+pub(crate) fn admin(fixture: &Fixture) -> TestBrowser<'_> {
+    let mut browser = TestBrowser::new(fixture);
+    browser.sign_in_as(&json!({ "user": { "id": "root", "name": "Root" }, "role": "admin" }));
+    browser
+}
+
+fn routes_for_admins() -> impl Iterator<Item = &'static RouteEntry> {
+    ROUTES.iter().filter(|line| line.auth == RequiredAuth::User(RequiredRole::Admin))
+}
+
+/// The text of an element with this id, without elements in it.
+fn text_of(page: &Response, id: &str) -> String {
+    let rest = page.body.split(&format!("id=\"{id}\"")).nth(1).unwrap_or_else(|| panic!("no {id}: {}", page.body));
+    let rest = rest.split_once('>').unwrap().1.split("</code>").next().unwrap();
+    rest.replace("<bdi>", "").replace("</bdi>", "").replace("&amp;", "&").replace("&quot;", "\"").replace("&#39;", "'")
+}
+
+fn assert_ok(response: &Response, status: u16) {
+    assert_eq!(response.status, status, "{}", response.body);
+}
+
+// ---- who ----
+
+/// Of each thing that a path names, one that there is.
+fn path_of(fixture: &Fixture, line: &RouteEntry) -> String {
+    let key = first_key(fixture);
+    let id =
+        |path: &str, body: Value| call(fixture, &key, Method::Post, path, &body).1["id"].as_str().unwrap().to_owned();
+    let filled = |segment: &str| match segment {
+        "{app}" => "acme".to_owned(),
+        "{key}" => id("/v1/keys", json!({ "name": "x", "scopes": ["resolve"] })),
+        "{link}" => id("/v1/links", json!({ "app": "acme" })),
+        "{person}" => {
+            TestBrowser::new(fixture).sign_in_as(&json!({ "user": { "id": "leaver" } }));
+            "leaver".to_owned()
+        }
+        "{session}" => {
+            TestBrowser::new(fixture).sign_in_as(&json!({ "user": { "id": "leaver" } }));
+            let list = call(fixture, &key, Method::Get, "/v1/sessions?user=leaver", &Value::Null).1;
+            list["data"][0]["id"].as_str().unwrap().to_owned()
+        }
+        "{sign_in_link}" => id("/v1/sign-in-links", json!({ "user": { "id": "invited" } })),
+        "{job}" => id("/v1/apps/notion/disconnect-all", json!({ "confirm": "notion", "reason": "x" })),
+        other => other.to_owned(),
+    };
+    line.path.split('/').map(filled).collect::<Vec<_>>().join("/")
+}
+
+fn state(fixture: &Fixture) -> String {
+    let tables =
+        ["api_keys", "oauth_clients", "connect_links", "sign_in_links", "people", "sessions", "apps", "workspaces"];
+    let one = |table: &&str| fixture.world.db.query_number(&format!("SELECT count(*) FROM {table}"));
+    let names = fixture.world.db.query_value("SELECT json_group_array(role || user_id) FROM people");
+    format!("{:?} {names}", tables.iter().map(one).collect::<Vec<_>>())
+}
+
+fn try_as(browser: &mut TestBrowser<'_>, line: &RouteEntry, path: &str) -> Response {
+    match line.method {
+        Method::Post => browser.post("/oauth/start/acme", path, ""),
+        _ => browser.get(path),
+    }
+}
+
+#[test]
+fn every_page_of_the_administration_is_for_the_admins_of_its_workspace() {
+    let mut tried = 0;
+    for line in routes_for_admins() {
+        let fixture = Fixture::new();
+        let path = path_of(&fixture, line);
+        let elsewhere = fixture.other_workspace();
+        let mut member = TestBrowser::new(&fixture);
+        member.sign_in();
+        let (mut stranger, mut foreign) = (TestBrowser::new(&fixture), admin(&elsewhere));
+        let before = state(&fixture);
+        let refused = try_as(&mut member, line, &path);
+        assert_eq!(refused.status, 403, "{} as a member: {}", line.path, refused.body);
+        assert!(refused.body.contains("Only an admin may do this"), "{}", refused.body);
+        assert!([303, 401, 403].contains(&try_as(&mut stranger, line, &path).status), "{} signed out", line.path);
+        // An app is known everywhere, and a list is of the admin's own workspace.
+        let names_a_thing = line.path.contains('{') && !line.path.contains("{app}");
+        if names_a_thing {
+            assert_eq!(try_as(&mut foreign, line, &path).status, 404, "{} from another workspace", line.path);
+        }
+        assert_eq!(state(&fixture), before, "{} changed something", line.path);
+        let allowed = try_as(&mut admin(&fixture), line, &path);
+        assert!(![401, 403, 404, 500].contains(&allowed.status), "{}: {} {}", line.path, allowed.status, allowed.body);
+        tried += 1;
+    }
+    assert!(tried >= 20, "{tried}");
+}
+
+#[test]
+fn no_form_of_the_administration_is_taken_from_another_site_or_an_old_page() {
+    let fixture = Fixture::new();
+    for line in routes_for_admins().filter(|line| line.method == Method::Post) {
+        let path = path_of(&fixture, line);
+        let mut root = admin(&fixture);
+        let before = state(&fixture);
+        let old = root.send(crate::http::request(Method::Post, &path, b"csrf=wrong&name=x".to_vec()));
+        let mut elsewhere = crate::http::request(Method::Post, &path, b"name=x".to_vec());
+        elsewhere.headers = vec![("sec-fetch-site".into(), "cross-site".into())];
+        for refused in [old, root.send(elsewhere)] {
+            assert_eq!(refused.status, 403, "{}", line.path);
+        }
+        assert_eq!(state(&fixture), before, "{}", line.path);
+    }
+}
+
+#[test]
+fn only_admins_see_the_way_to_the_administration() {
+    let fixture = Fixture::new();
+    let mut member = TestBrowser::new(&fixture);
+    member.sign_in();
+    let page = member.get("/").body;
+    assert!(!page.contains("/settings") && !page.contains("/activity"));
+    let page = admin(&fixture).get("/").body;
+    assert!(page.contains("href=\"/settings/apps\"") && page.contains("href=\"/activity\""));
+    assert_eq!(admin(&fixture).get("/settings").header("location"), Some("/settings/apps"));
+}
+
+#[test]
+fn a_page_costs_one_round_trip_beside_the_session_where_it_can() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let mut count = |path: &str| {
+        root.get(path);
+        fixture.world.db.reset_counts();
+        root.get(path);
+        fixture.world.db.round_trips.get()
+    };
+    // It reads the session and nothing else.
+    let session = count("/settings");
+    for (path, more) in [
+        ("/settings/keys", 1),
+        ("/settings/people", 1),
+        ("/activity", 1),
+        ("/settings/sessions", 2),
+        ("/settings/apps", 2),
+        ("/settings/links", 3),
+    ] {
+        assert_eq!(count(path) - session, more, "{path}");
+    }
+}
+
+// ---- API keys ----
+
+#[test]
+fn an_admin_creates_a_key_that_is_shown_once_and_works() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let mut root = admin(&fixture);
+    let fields = "name=Engine&scope=resolve&scope=connections%3Aread&apps=acme&days=30";
+    let made = root.post("/settings/keys", "/settings/keys", fields);
+    assert_ok(&made, 201);
+    let key = text_of(&made, "key-text");
+    assert!(key.starts_with("cx_"), "{key}");
+    assert!(text_of(&made, "command-text").contains(&format!("/v1/connections/{id}/resolve")));
+    let resolve = |key: &str| call(&fixture, key, Method::Post, &format!("/v1/connections/{id}/resolve"), &json!({})).0;
+    assert_eq!(resolve(&key), 200);
+    let (_, keys) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/keys", &Value::Null);
+    let stored = keys["data"].as_array().unwrap().iter().find(|one| one["name"] == "Engine").unwrap();
+    assert_eq!(stored["scopes"], json!(["resolve", "connections:read"]));
+    assert_eq!((&stored["apps"], &stored["made_by"]), (&json!(["acme"]), &Value::Null));
+    assert_eq!(stored["expires_at"], json!(fixture.world.now().plus(30 * 86_400)));
+
+    let key_page = format!("/settings/keys/{}", stored["id"].as_str().unwrap());
+    for page in ["/settings/keys", &key_page, "/activity"] {
+        let shown = root.get(page);
+        assert_ok(&shown, 200);
+        assert!(shown.body.contains("Engine") && !shown.body.contains(&key), "{page}");
+    }
+    let rotated = root.post(&key_page, &format!("{key_page}/rotate"), "overlap=0");
+    assert_ok(&rotated, 200);
+    let newest = text_of(&rotated, "key-text");
+    assert_eq!((resolve(&newest), resolve(&key)), (200, 401));
+    let revoked = root.post(&key_page, &format!("{key_page}/revoke"), "");
+    assert_eq!((revoked.status, resolve(&newest)), (303, 401));
+    assert!(root.get("/settings/keys").body.contains("“<bdi>Engine</bdi>” is revoked"));
+    let (_, events) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/events?actor=user:root", &Value::Null);
+    let types: Vec<_> = events["data"].as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap()).collect();
+    assert_eq!(types[..3], ["key_revoked", "key_rotated", "key_created"], "{types:?}");
+}
+
+#[test]
+fn a_refused_key_keeps_what_was_entered_and_says_what_is_wrong_at_the_field() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let refused = root.post("/settings/keys", "/settings/keys", "name=&scope=resolve&apps=not%20an%21app");
+    assert_ok(&refused, 422);
+    assert!(refused.body.contains("is no app&#39;s id") || refused.body.contains("is no app's id"), "{}", refused.body);
+    assert!(refused.body.contains("value=\"not an!app\""), "{}", refused.body);
+    let unnamed = root.post("/settings/keys", "/settings/keys", "name=&scope=resolve");
+    assert_ok(&unnamed, 422);
+    assert!(
+        unnamed.body.contains("id=\"name-error\"") && unnamed.body.contains("Enter a name of up to 100 characters.")
+    );
+    let nothing = root.post("/settings/keys", "/settings/keys", "name=x");
+    assert!(nothing.body.contains("Choose at least one."));
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM api_keys"), 1);
+}
+
+#[test]
+fn the_page_of_a_key_says_what_would_end_with_it() {
+    let fixture = Fixture::new();
+    let key = crate::http::make_key(&fixture, |key| key.scopes = vec![connections::caller::KeyScope::Links]);
+    for _ in 0..2 {
+        assert_eq!(call(&fixture, &key, Method::Post, "/v1/links", &json!({ "app": "acme" })).0, 201);
+    }
+    let id = format!("key_{}", key.split('_').nth(1).unwrap());
+    let mut root = admin(&fixture);
+    let page = root.get(&format!("/settings/keys/{id}")).body;
+    assert!(page.contains("2 connect links") && page.contains("name=\"end\""), "{page}");
+    root.post(&format!("/settings/keys/{id}"), &format!("/settings/keys/{id}/revoke"), "end=yes");
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM connect_links WHERE status = 'ended'"), 2);
+}
+
+// ---- people ----
+
+#[test]
+fn an_admin_invites_somebody_with_a_link_that_is_shown_once() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let fields = "user_id=grace%40example.com&user_name=Grace&role=admin";
+    let made = root.post("/settings/people", "/settings/people", fields);
+    assert_ok(&made, 201);
+    let url = text_of(&made, "link-text");
+    let path = url.strip_prefix("https://c.example.com").unwrap();
+    assert!(root.get("/settings/sessions").body.contains("Grace"));
+    let mut grace = TestBrowser::new(&fixture);
+    assert_eq!(grace.press(path).status, 303);
+    assert_ok(&grace.get("/settings/people"), 200);
+    assert!(!root.get("/settings/people").body.contains(path));
+    let (_, events) = call(
+        &fixture,
+        &first_key(&fixture),
+        Method::Get,
+        "/v1/events?type=sign_in_link_created&actor=user:root",
+        &Value::Null,
+    );
+    assert_eq!(events["data"].as_array().unwrap().len(), 1);
+    for id in ["oidc%3Ahttps%3A%2F%2Fidp%3Ax", ""] {
+        let refused = root.post("/settings/people", "/settings/people", &format!("user_id={id}&role=member"));
+        assert_ok(&refused, 422);
+        assert!(refused.body.contains("id=\"user_id-error\""), "{}", refused.body);
+    }
+}
+
+#[test]
+fn a_person_is_removed_with_the_transfer_of_their_connections() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    fixture.world.db.tamper("UPDATE connections SET user_id = 'ann', is_shared = 0");
+    let mut ann = TestBrowser::new(&fixture);
+    ann.sign_in();
+    let mut root = admin(&fixture);
+    let page = root.get("/settings/people/ann").body;
+    assert!(page.contains(id.as_str()) && page.contains("<option value=\"root\">"), "{page}");
+    let wrong = root.post("/settings/people/ann", "/settings/people/ann/remove", "transfer_to=nobody");
+    assert_ok(&wrong, 422);
+    let gone = root.post("/settings/people/ann", "/settings/people/ann/remove", "transfer_to=root");
+    assert_eq!(gone.status, 303);
+    assert_eq!(fixture.world.db.query_value("SELECT user_id FROM connections"), json!("root"));
+    assert_ne!(ann.get("/").status, 200, "signed out");
+    assert!(root.get("/settings/people").body.contains("is removed from the workspace"));
+}
+
+#[test]
+fn the_last_admin_stays_unless_the_admin_insists() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let page = "/settings/people/root";
+    for (form, fields) in [("role", "role=member"), ("remove", "")] {
+        let refused = root.post(page, &format!("{page}/{form}"), fields);
+        assert_ok(&refused, 409);
+        assert!(refused.body.contains("is the only admin") && !refused.body.contains("leave_without_admin"));
+    }
+    let refused = root.post(page, &format!("{page}/remove"), "");
+    assert!(refused.body.contains("name=\"without_admin\""));
+    TestBrowser::new(&fixture).sign_in_as(&json!({ "user": { "id": "eve" }, "role": "admin" }));
+    let done = root.post(page, &format!("{page}/role"), "role=member");
+    assert_eq!((done.status, done.header("location")), (303, Some("/")));
+    assert_eq!(root.get("/settings/people").status, 403, "at once");
+}
+
+#[test]
+fn an_admin_ends_sessions_and_sign_in_links() {
+    let fixture = Fixture::new();
+    let mut ann = TestBrowser::new(&fixture);
+    ann.sign_in();
+    let key = first_key(&fixture);
+    let (_, link) = call(&fixture, &key, Method::Post, "/v1/sign-in-links", &json!({ "user": { "id": "bob" } }));
+    let (_, list) = call(&fixture, &key, Method::Get, "/v1/sessions?user=ann", &Value::Null);
+    let mut root = admin(&fixture);
+    let session = list["data"][0]["id"].as_str().unwrap();
+    let page = root.get("/settings/sessions").body;
+    assert!(page.contains(session) && page.contains("This browser") && page.contains("bob"), "{page}");
+    root.post("/settings/sessions", &format!("/settings/sessions/{session}/end"), "");
+    assert_ne!(ann.get("/").status, 200);
+    let id = link["id"].as_str().unwrap();
+    root.post("/settings/sessions", &format!("/settings/sign-in-links/{id}/delete"), "");
+    assert_eq!(TestBrowser::new(&fixture).press(&crate::http::link_path(&link)).status, 410);
+}
+
+// ---- connect links ----
+
+#[test]
+fn an_admin_makes_and_ends_a_connect_link() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let made = root.post("/settings/links", "/settings/links", "app=acme&user_id=gwen&user_name=Gwen&expires_in=86400");
+    assert_ok(&made, 201);
+    let path = text_of(&made, "link-text").strip_prefix("https://c.example.com").unwrap().to_owned();
+    assert_ok(&TestBrowser::new(&fixture).get(&path), 200);
+    let page = root.get("/settings/links").body;
+    assert!(page.contains("Gwen") && page.contains("Acme") && !page.contains(&path), "{page}");
+    let (_, links) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/links", &Value::Null);
+    let link = &links["data"][0];
+    assert_eq!((&link["user"]["id"], &link["shared"]), (&json!("gwen"), &json!(false)));
+    let end = format!("/settings/links/{}/end", link["id"].as_str().unwrap());
+    root.post("/settings/links", &end, "");
+    assert_eq!(TestBrowser::new(&fixture).get(&path).status, 410);
+    let refused = root.post("/settings/links", "/settings/links", "app=acme&expires_in=3600");
+    assert_ok(&refused, 422);
+    assert!(refused.body.contains("id=\"user_id-error\""), "neither shared nor somebody's");
+    let (_, events) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/events?actor=user:root", &Value::Null);
+    let types: Vec<_> = events["data"].as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap()).collect();
+    assert_eq!(types[..2], ["link_ended", "link_created"]);
+}
+
+// ---- OAuth clients ----
+
+#[test]
+fn an_admin_sets_a_client_up_tests_it_and_deletes_it() {
+    let fixture = Fixture::new();
+    fixture.world.db.tamper("DELETE FROM oauth_clients");
+    let mut root = admin(&fixture);
+    let page = "/settings/apps/acme";
+    let empty = root.get(page);
+    assert_ok(&empty, 200);
+    let uri = text_of(&empty, "redirect-uri-text");
+    assert!(uri.starts_with("https://c.example.com/oauth/callback/cli_"), "{uri}");
+    assert!(!empty.body.contains("Delete the client"));
+    assert!(root.get("/settings/apps").body.contains("Needs set-up"));
+
+    let secret = "hunter2-of-the-client";
+    let refused = root.post(page, &format!("{page}/client"), &format!("client_id=&client_secret={secret}&scopes=read"));
+    assert_ok(&refused, 422);
+    assert!(refused.body.contains("id=\"client_id-error\"") && !refused.body.contains(secret), "{}", refused.body);
+    assert!(refused.body.contains("read"), "what is no secret is kept");
+
+    let fields = format!("client_id=acme-client&client_secret={secret}&secret_expires_at=2099-01-01&scopes=read+write");
+    let saved = root.post(page, &format!("{page}/client"), &fields);
+    assert_eq!((saved.status, saved.header("location")), (303, Some(page)));
+    let shown = root.get(page);
+    assert!(shown.body.contains("acme-client") && !shown.body.contains(secret));
+    assert_eq!(text_of(&shown, "redirect-uri-text"), uri, "as it was said before");
+    let (_, client) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/apps/acme/client", &Value::Null);
+    assert_eq!(client["secret_expires_at"], "2099-01-01T00:00:00Z");
+    assert_eq!((&client["scopes"], &client["has_secret"]), (&json!(["read", "write"]), &json!(true)));
+
+    fixture.world.acme.script_always("/token", Some(Reply::status(401, r#"{"error":"invalid_client"}"#)));
+    let tested = root.post(page, &format!("{page}/client/test"), "");
+    assert_ok(&tested, 200);
+    assert!(
+        tested.body.contains("Acme refuses this client") && tested.body.contains("invalid_client"),
+        "{}",
+        tested.body
+    );
+    assert!(root.get("/settings/apps").body.contains("Refused by the app"));
+    fixture.world.advance_clock(60);
+    fixture.world.acme.script_always("/token", Some(Reply::status(400, r#"{"error":"invalid_grant"}"#)));
+    let tested = root.post(page, &format!("{page}/client/test"), "");
+    assert!(tested.body.contains("Acme accepts this client"), "{}", tested.body);
+
+    let look = root.get(&format!("{page}/client/delete"));
+    assert!(look.body.contains("No connection uses it."), "{}", look.body);
+    let deleted = root.post(&format!("{page}/client/delete"), &format!("{page}/client/delete"), "");
+    assert_eq!(deleted.status, 303);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM oauth_clients"), 0);
+}
+
+#[test]
+fn a_client_in_use_is_not_deleted_and_the_page_says_by_what_it_is_used() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let mut root = admin(&fixture);
+    let page = "/settings/apps/acme/client/delete";
+    let look = root.get(page).body;
+    assert!(look.contains(id.as_str()) && look.contains("One connection uses it"), "{look}");
+    let refused = root.post("/settings/apps/acme", page, "");
+    assert_ok(&refused, 409);
+    assert!(!refused.body.contains("PUT"), "it speaks to a person");
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM oauth_clients"), 1);
+}
+
+#[test]
+fn an_app_without_a_consent_needs_no_client() {
+    let fixture = Fixture::new();
+    let page = admin(&fixture).get("/settings/apps/telegram");
+    assert_ok(&page, 200);
+    assert!(page.body.contains("Telegram needs no OAuth client"));
+    assert_eq!(admin(&fixture).get("/settings/apps/unknown").status, 404);
+}
+
+// ---- activity ----
+
+#[test]
+fn the_activity_page_shows_the_lines_of_the_api_and_exports_the_same() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let key = first_key(&fixture);
+    call(&fixture, &key, Method::Patch, &format!("/v1/connections/{id}"), &json!({ "name": "=cmd|x" }));
+    let mut root = admin(&fixture);
+    let page = root.get("/activity");
+    assert_ok(&page, 200);
+    for words in ["Connected", "Edited", "=cmd|x", "Signed in"] {
+        assert!(page.body.contains(words), "{words}: {}", page.body);
+    }
+    let only = root.get(&format!("/activity?type=edited&connection={id}")).body;
+    assert!(only.contains("<bdi>Edited</bdi>") && !only.contains("<bdi>Signed in</bdi>"));
+    assert!(only.contains(&format!("/activity/export?type=edited&amp;connection={id}&amp;format=csv")), "{only}");
+
+    let csv = root.get("/activity/export?format=csv&type=edited");
+    assert_ok(&csv, 200);
+    assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert!(csv.header("content-disposition").unwrap().starts_with("attachment; filename=\"activity-2"));
+    let mut request = crate::http::request(Method::Get, "/v1/events?type=edited", vec![]);
+    request
+        .headers
+        .extend([("authorization".to_owned(), format!("Bearer {key}")), ("accept".to_owned(), "text/csv".to_owned())]);
+    let api = fixture.world.run(async { connections::http::handle(&fixture.world.context(), &request).await });
+    assert_eq!(csv.body, api.body, "the same rows");
+    let json = root.get("/activity/export?format=json&type=edited");
+    assert_eq!(json.body.lines().count(), 1);
+    for wrong in ["/activity/export?format=csv&type=x", "/activity/export?format=xml", "/activity?from=yesterday"] {
+        assert_ok(&root.get(wrong), 422);
+    }
+}
+
+#[test]
+fn the_activity_page_goes_on_where_it_ended() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let key = first_key(&fixture);
+    for number in 0..60 {
+        let body = json!({ "name": format!("name {number}") });
+        call(&fixture, &key, Method::Patch, &format!("/v1/connections/{id}"), &body);
+    }
+    let mut root = admin(&fixture);
+    let first = root.get("/activity?type=edited").body;
+    let next = first.split("href=\"/activity?type=edited&amp;cursor=").nth(1).expect("a next page");
+    let next = next.split('"').next().unwrap();
+    let second = root.get(&format!("/activity?type=edited&cursor={next}")).body;
+    assert_eq!(first.matches("<bdi>Edited</bdi>").count(), 50);
+    assert_eq!(second.matches("<bdi>Edited</bdi>").count(), 10);
+    assert!(second.contains("First page") && first.contains(">Older<") && !second.contains(">Older<"));
+}
