@@ -13,7 +13,7 @@ use crate::connect::client_setup::is_auth_method_ready;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::WorkspaceId;
-use crate::ports::Ports;
+use crate::ports::{Database, DatabaseError, Ports, Rows, Statement};
 use crate::registry;
 use crate::store::clients::{self, WorkspaceClients};
 use crate::store::{Page, apps, cut_page};
@@ -38,9 +38,22 @@ pub struct AppList {
 
 /// All apps that a workspace knows.
 pub async fn load_app_list<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<AppList> {
-    let clients = clients::list(context.db(), workspace).await?;
+    read_app_list(context, &context.db().batch(app_list_statements(workspace).into()).await?)
+}
+
+/// The statements whose answers are read by [`read_app_list`], for one that asks for more in the same round trip.
+pub fn app_list_statements(workspace: &WorkspaceId) -> [Statement; 2] {
+    [clients::list_statement(workspace), apps::list_statement(workspace)]
+}
+
+/// All apps that a workspace knows, from the first answers of a batch.
+pub fn read_app_list<P: Ports>(context: &Context<P>, answers: &[Rows]) -> Result<AppList> {
+    let [clients, custom, ..] = answers else {
+        return Err(DatabaseError::Unavailable("a batch answered too little".into()).into());
+    };
+    let clients = clients::read_list(clients)?;
     let mut all = Vec::new();
-    for row in apps::list(context.db(), workspace).await? {
+    for row in apps::read_list(custom)? {
         // A definition that this version cannot read is left out.
         match registry::parse_app_revision(context, &row.id, row.revision, Some(&row.definition)) {
             Ok(app) => all.push(ListedApp::Custom(app)),

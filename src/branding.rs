@@ -95,6 +95,7 @@ impl Accent {
 
     /// The colour of text on this one: white or black, whichever can be read better. One of the two always has the contrast
     /// that is needed.
+    #[must_use]
     pub fn text_colour(self) -> Self {
         if self.contrast(Self::WHITE) >= self.contrast(Self::BLACK) { Self::WHITE } else { Self::BLACK }
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::app::AuthMethod;
+use crate::app_list::{self, AppList};
+use crate::attention::AttentionCode;
 use crate::audit::{Actor, EventType};
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
 use crate::connection::{Connection, ConnectionStatus};
@@ -42,6 +44,46 @@ pub async fn list_connections<P: Ports>(
     filter: &ConnectionFilter,
 ) -> Result<Page<ListedConnection>> {
     Ok(connections::list(context.db(), workspace, filter, context.now()).await?)
+}
+
+/// What the Connections page shows.
+#[derive(Debug)]
+pub struct ConnectionsPage {
+    /// Defaults that need a person. They concern the most steps.
+    pub broken_defaults: Vec<ListedConnection>,
+    /// The connections of this page, newest first.
+    pub connections: Page<ListedConnection>,
+    /// What can be connected.
+    pub apps: AppList,
+}
+
+/// Reads a page of connections with what is shown beside them, in one round trip; in one more, where defaults need a
+/// reconnect. Only the first page of a list without a search has those, at most `most_broken`.
+pub async fn load_connections_page<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    filter: &ConnectionFilter,
+    user: Option<&str>,
+    most_broken: i64,
+) -> Result<ConnectionsPage> {
+    let (db, now) = (context.db(), context.now());
+    let is_first = filter.after.is_none() && filter.text.is_none();
+    let broken = is_first.then(|| connections::broken_defaults(workspace, user));
+    let also = app_list::app_list_statements(workspace).into_iter().chain(broken).collect();
+    let (page, answers) = connections::list_with(db, workspace, filter, now, also).await?;
+    let broken = answers.get(2).map_or(Ok(vec![]), connections::read_broken_defaults)?;
+    let broken_defaults = if broken.is_empty() {
+        vec![]
+    } else {
+        let broken = ConnectionFilter {
+            connections: Some(broken),
+            attention: Some(AttentionCode::DefaultUnusable.as_str().to_owned()),
+            limit: most_broken,
+            ..filter.clone()
+        };
+        connections::list(db, workspace, &broken, now).await?.data
+    };
+    Ok(ConnectionsPage { broken_defaults, connections: page, apps: app_list::read_app_list(context, &answers)? })
 }
 
 /// The steps that used a connection, by workflow and step, after a pair of both.

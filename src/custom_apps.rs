@@ -170,5 +170,8 @@ pub async fn remove_custom_app<P: Ports>(
     let event = app_event(context, workspace, EventType::AppDeleted, actor, id, None)?;
     let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::First);
     let removed = apps::remove(&db, workspace, id, context.now()).await;
-    if condition.explain(context, removed).await? { Ok(()) } else { Err(app_not_found()) }
+    if !condition.explain(context, removed).await? {
+        return Err(app_not_found());
+    }
+    Ok(apps::clear_definitions_changed(context.db(), workspace, id).await?)
 }

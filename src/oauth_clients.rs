@@ -224,7 +224,7 @@ pub async fn delete_client<P: Ports>(
     let (deleted, detail) = (EventType::ClientDeleted, Some(client.client_id.as_str()));
     let event = context.event_statement_about(&client.workspace, deleted, actor, subject, detail)?;
     let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::First);
-    let deleted = clients::delete(&db, &client.workspace, &client.id).await;
+    let deleted = clients::delete(&db, &client.workspace, &client.id, context.now()).await;
     if condition.explain(context, deleted).await? {
         return Ok(());
     }

@@ -117,7 +117,6 @@ pub async fn load_workspace<P: Ports>(context: &Context<P>, id: &WorkspaceId) ->
 
 /// What is to be changed of a workspace. What is none stays as it is.
 #[derive(Debug, Clone, Default)]
-#[expect(clippy::option_option, reason = "absent, null and an object are three different wishes")]
 pub struct WorkspacePatch {
     /// Its name.
     pub name: Option<String>,
@@ -129,7 +128,6 @@ pub struct WorkspacePatch {
 
 /// What is to be changed of the branding. What is none stays as it is, and an inner `None` is removed.
 #[derive(Debug, Clone, Default)]
-#[expect(clippy::option_option, reason = "absent, null and a text are three different wishes")]
 pub struct BrandingPatch {
     /// The product's name.
     pub name: Option<Option<String>>,

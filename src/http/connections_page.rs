@@ -13,13 +13,13 @@ use super::page_frame::page_context;
 use super::settings_view::{build_settings, workflow_href};
 use super::{Call, Response, input, problem};
 use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
-use crate::app_list::{self, AppList, ListedApp};
+use crate::app_list::{AppList, ListedApp};
 use crate::attention;
 use crate::audit::{Actor, EventType};
 use crate::authorize::{self, Caller, RequiredRole};
 use crate::connect::client_setup::is_auth_method_ready;
 use crate::connection::{Connection, ConnectionStatus};
-use crate::connections::{self, ConnectionDetails};
+use crate::connections::{self, ConnectionDetails, ConnectionsPage};
 use crate::context::Context;
 use crate::disconnect;
 use crate::error::{Error, ErrorCode, Result};
@@ -55,15 +55,13 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
         ..Caller::User(session, RequiredRole::Member).connection_filter()
     };
     let apps_search = input::query_param(call.request, "apps");
-    let (found, broken) = futures_util::future::join(
-        connections::list_connections(context, &session.workspace, &filter),
-        list_broken_defaults(context, session, &filter),
-    )
-    .await;
-    let mut found = put_first(broken?, found?);
+    let user = session.user().map(|user| user.id.as_str());
+    let ConnectionsPage { broken_defaults, connections: found, apps } =
+        connections::load_connections_page(context, &session.workspace, &filter, user, BROKEN_DEFAULTS_SHOWN).await?;
+    let AppList { apps: known, clients } = apps;
+    let mut found = put_first(broken_defaults, found);
     let caller = Caller::User(session, RequiredRole::Member);
     found.data.iter_mut().for_each(|listed| caller.hide_unseen(listed));
-    let AppList { apps: known, clients } = app_list::load_app_list(context, &session.workspace).await?;
     let name_of =
         |id: &str| known.iter().find(|one| one.id() == id).map_or_else(|| id.to_owned(), |one| one.name().to_owned());
     let view = page::ConnectionListView {
@@ -100,24 +98,6 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
         search,
     };
     Ok(Response::html(200, page::connection_list(&page_context(context, call.request, Some(session)), &view)))
-}
-
-/// Defaults that need a person, of those that the person sees: they concern the most steps, so the first page begins with
-/// them.
-async fn list_broken_defaults<P: Ports>(
-    context: &Context<P>,
-    session: &Session,
-    of: &ConnectionFilter,
-) -> Result<Vec<ListedConnection>> {
-    if of.after.is_some() || of.text.is_some() {
-        return Ok(vec![]);
-    }
-    let filter = ConnectionFilter {
-        attention: Some(attention::AttentionCode::DefaultUnusable.as_str().to_owned()),
-        limit: BROKEN_DEFAULTS_SHOWN,
-        ..of.clone()
-    };
-    Ok(connections::list_connections(context, &session.workspace, &filter).await?.data)
 }
 
 /// The page with these at its beginning, and not again below.

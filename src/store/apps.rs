@@ -1,9 +1,9 @@
 //! Rows of `apps`: a workspace's custom apps, a row per revision.
 
-use super::{Columns, FromRow, StoreResult, query_all, query_first, run_statement};
+use super::{Columns, FromRow, StoreResult, query_all, query_first, read_all, run_statement};
 use crate::app::{AppId, ROLLOUT_DELAY};
 use crate::ids::WorkspaceId;
-use crate::ports::{Database, DatabaseError, Statement};
+use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::retention::{PRUNED_REVISIONS, RETIRED_REVISION_AGE, REVISIONS_KEPT};
 use crate::sql;
 use crate::time::Timestamp;
@@ -36,9 +36,13 @@ const REVISIONS: &str =
     "SELECT * FROM apps WHERE workspace_id = ?1 AND id = ?2 AND created_at <= ?3 ORDER BY revision DESC LIMIT ?4";
 const LATEST: &str = "SELECT coalesce(max(revision), 0) AS revision FROM apps WHERE workspace_id = ?1 AND id = ?2";
 const LIST: &str = "SELECT * FROM apps WHERE workspace_id = ?1 AND is_current = 1 ORDER BY id";
-/// A removed app changes no connection any more.
-const CLEAR_DEFINITION_CHANGED: &str = "UPDATE connections SET definition_update_blocked = NULL
-    WHERE workspace_id = ?1 AND app = ?2 AND app_revision > 0 AND definition_update_blocked IS NOT NULL";
+/// A removed app changes no connection any more. So many connections at a time.
+const CLEAR_DEFINITION_CHANGED: &str = "UPDATE connections SET definition_update_blocked = NULL WHERE id IN
+    (SELECT id FROM connections WHERE workspace_id = ?1 AND app = ?2 AND definition_update_blocked IS NOT NULL LIMIT ?3)
+    AND app_revision > 0";
+const CLEARED_AT_ONCE: i64 = 500;
+/// Steps of one request, at most. A mark that is left says what was true, and does no harm.
+const MAX_CLEAR_STEPS: usize = 20;
 
 /// One revision of a custom app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +89,17 @@ pub async fn list_revisions(
 
 /// All custom apps of a workspace (at most a few hundred, because their number is limited).
 pub async fn list(db: &impl Database, workspace: &WorkspaceId) -> StoreResult<Vec<AppRow>> {
-    query_all(db, sql!(LIST, workspace)).await
+    read_list(&run_statement(db, list_statement(workspace)).await?)
+}
+
+/// The statement that selects them, for a batch.
+pub fn list_statement(workspace: &WorkspaceId) -> Statement {
+    sql!(LIST, workspace)
+}
+
+/// Reads them.
+pub fn read_list(rows: &Rows) -> StoreResult<Vec<AppRow>> {
+    read_all(rows)
 }
 
 /// The highest revision that an app ever had. 0 for none.
@@ -123,5 +137,15 @@ fn retire(workspace: &WorkspaceId, id: &AppId, before: i64, now: Timestamp) -> S
 
 /// The statement that removes the mark of connections with an earlier definition.
 fn clear_definition_changed(workspace: &WorkspaceId, id: &AppId) -> Statement {
-    sql!(CLEAR_DEFINITION_CHANGED, workspace, id)
+    sql!(CLEAR_DEFINITION_CHANGED, workspace, id, CLEARED_AT_ONCE)
+}
+
+/// Removes the marks that [`remove`] has left, because it removes those of a few hundred connections.
+pub async fn clear_definitions_changed(db: &impl Database, workspace: &WorkspaceId, id: &AppId) -> StoreResult<()> {
+    for _ in 0..MAX_CLEAR_STEPS {
+        if run_statement(db, clear_definition_changed(workspace, id)).await?.changes == 0 {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ const INSERT_ALL: &str = "INSERT INTO cache_deletes (id, cache_key, created_at, 
 const INSERT_IF_CHANGED: &str = "INSERT INTO cache_deletes (id, cache_key, created_at, next_attempt_at)
     SELECT ?1, ?2, ?3, ?4 WHERE changes() > 0";
 const REVOKED_KEYS: &str = "INSERT INTO cache_deletes (id, cache_key, created_at, next_attempt_at)
-    SELECT 'revoked/' || id, 'key/' || id, ?3, ?3 FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 ORDER BY revoked_at LIMIT ?2
+    SELECT 'revoked/' || id, 'key/' || id, ?3, ?3 FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 AND is_ending IS NULL ORDER BY revoked_at LIMIT ?2
     ON CONFLICT (id) DO NOTHING";
 /// Leased as they are read. A failed one goes to the end of the queue.
 const LEASE: &str = "UPDATE cache_deletes SET next_attempt_at = ?2 WHERE id IN

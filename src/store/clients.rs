@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first};
+use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, read_all, run_statement};
 use crate::client::{Client, ClientProblem, FAILURES_WITHOUT_BACKOFF};
 use crate::destinations::Destinations;
 use crate::ids::{ClientId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Statement};
+use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -61,14 +61,14 @@ const SET_DESTINATIONS: &str = "UPDATE oauth_clients SET destinations = ?3 WHERE
 const DELETE: &str = "DELETE FROM oauth_clients WHERE workspace_id = ?1 AND id = ?2
     AND NOT EXISTS (SELECT 1 FROM connections WHERE oauth_client = ?2) AND NOT EXISTS (SELECT 1 FROM revocations WHERE oauth_client = ?2)";
 /// Pending grants and open flows were started with this client: another client's secret is useless for them, even under
-/// the same id.
+/// the same id. Those that have expired are useless by themselves.
 const END_FLOWS: &str =
     "UPDATE flows SET status = 'failed', error = 'client_refused', sealed_grant = NULL, sealed_verifier = NULL
-    WHERE workspace_id = ?1 AND oauth_client = ?2 AND status IN ('pending', 'undecided', 'awaiting_confirmation')
+    WHERE +workspace_id = ?1 AND oauth_client = ?2 AND status IN ('pending', 'undecided', 'awaiting_confirmation') AND expires_at > ?3
     AND NOT EXISTS (SELECT 1 FROM oauth_clients WHERE id = ?2)";
 /// The same for links whose grant was to be confirmed.
 const END_LINKS: &str = "UPDATE connect_links SET status = 'used', result_connection_id = NULL WHERE workspace_id = ?1 AND status = 'awaiting_confirmation'
-    AND id IN (SELECT link_id FROM flows WHERE workspace_id = ?1 AND oauth_client = ?2 AND status = 'awaiting_confirmation')
+    AND id IN (SELECT link_id FROM flows WHERE +workspace_id = ?1 AND oauth_client = ?2 AND status = 'awaiting_confirmation' AND expires_at > ?3)
     AND NOT EXISTS (SELECT 1 FROM oauth_clients WHERE id = ?2)";
 const MARK_MISCONFIGURED: &str = "UPDATE oauth_clients SET misconfigured_at = coalesce(misconfigured_at, ?3), misconfigured_error = ?4, failures = failures + 1, backoff_until = ?5
     WHERE workspace_id = ?1 AND id = ?2 AND updated_at = ?6";
@@ -204,13 +204,23 @@ impl WorkspaceClients {
 
 /// The registrations of a workspace's clients.
 pub async fn list(db: &impl Database, workspace: &WorkspaceId) -> StoreResult<WorkspaceClients> {
-    query_all(db, sql!(LIST, workspace)).await.map(WorkspaceClients)
+    read_list(&run_statement(db, list_statement(workspace)).await?)
+}
+
+/// The statement that selects them, for a batch.
+pub fn list_statement(workspace: &WorkspaceId) -> Statement {
+    sql!(LIST, workspace)
+}
+
+/// Reads them.
+pub fn read_list(rows: &Rows) -> StoreResult<WorkspaceClients> {
+    read_all(rows).map(WorkspaceClients)
 }
 
 /// Deletes a client that no connection uses, and ends the flows that use it. Returns whether it did.
-pub async fn delete(db: &impl Database, workspace: &WorkspaceId, id: &ClientId) -> StoreResult<bool> {
-    let end = [DELETE, END_LINKS, END_FLOWS];
-    let done = db.batch(end.map(|one| sql!(one, workspace, id)).into()).await?;
+pub async fn delete(db: &impl Database, workspace: &WorkspaceId, id: &ClientId, now: Timestamp) -> StoreResult<bool> {
+    let end = [END_LINKS, END_FLOWS].map(|one| sql!(one, workspace, id, now));
+    let done = db.batch([sql!(DELETE, workspace, id)].into_iter().chain(end).collect()).await?;
     Ok(done.first().is_some_and(|rows| rows.changes > 0))
 }
 

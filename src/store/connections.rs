@@ -21,12 +21,15 @@ use crate::time::Timestamp;
 use crate::workspace::User;
 
 pub use chosen::{AskedItem, ResolveItems, list_among, list_candidates, load_for_resolve_items};
-pub use listed::{ConnectionFilter, EXAMINED_AT_ONCE, ListedConnection, MOST_EXAMINED, list};
+pub use listed::{
+    ConnectionFilter, EXAMINED_AT_ONCE, ListedConnection, MOST_EXAMINED, broken_defaults, list, list_with,
+    read_broken_defaults,
+};
 
 /// The live connections of the client `?2` whose definition is the workspace's own.
 macro_rules! custom_grants {
     () => {
-        "c.oauth_client = ?2 AND +c.workspace_id = ?1 AND c.app_revision > 0 AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect'"
+        "c.oauth_client = ?2 AND +c.workspace_id = ?1 AND c.app_revision > 0 AND c.deleted_at IS NULL"
     };
 }
 const GET: &str = concat!(
@@ -112,10 +115,12 @@ const IS_GRANT_IN_USE: &str = concat!(
     custom_grants!(),
     ") FROM used WHERE used.app IS NOT NULL)
       SELECT 1 FROM used CROSS JOIN apps a ON a.workspace_id = ?1 AND a.id = used.app AND a.revision > 1
-      WHERE EXISTS (SELECT 1 FROM connections c WHERE c.app = used.app AND c.connected_at <= a.created_at
-        AND (c.connected_at < a.created_at OR c.app_revision < a.revision) AND ",
-    custom_grants!(),
-    ")) AS n"
+      WHERE ",
+    any_working!(
+        concat!("c.app = used.app AND c.connected_at <= a.created_at AND ", custom_grants!()),
+        " AND (connected_at < a.created_at OR app_revision < a.revision)"
+    ),
+    ") AS n"
 );
 const COUNT_GRANTS: &str =
     "SELECT coalesce(sum(generation), 0) AS n FROM (SELECT generation FROM connections WHERE oauth_client = ?2

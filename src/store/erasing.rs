@@ -38,7 +38,7 @@ const ERASE_CREDENTIALS: &str = "UPDATE connections SET sealed_credential = NULL
 const ERASE: &str = "DELETE FROM connections WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = connections.id) RETURNING id";
 const ERASE_REVOKED_KEYS: &str = "DELETE FROM api_keys WHERE id IN
-    (SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 ORDER BY revoked_at LIMIT ?2)";
+    (SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 AND is_ending IS NULL ORDER BY revoked_at LIMIT ?2)";
 const CLIENTS: &str = "SELECT * FROM oauth_clients WHERE id IN (SELECT value FROM json_each(?1))";
 const DEFINITIONS: &str = "SELECT a.workspace_id, a.id, a.revision, a.definition FROM json_each(?1) j
     JOIN apps a ON a.workspace_id = json_extract(j.value, '$[0]') AND a.id = json_extract(j.value, '$[1]') AND a.revision = json_extract(j.value, '$[2]')";

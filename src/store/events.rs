@@ -35,12 +35,14 @@ const INSERT_READ: &str = concat!(
     "SELECT k.workspace_id, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT app FROM connections WHERE id = ?2),
       (SELECT name FROM connections WHERE id = ?2), k.name, ?13, ?8, ?9, ?10, ?11, ?12 FROM api_keys k WHERE k.id = ?1"
 );
-/// Once in a while for each key, in all instances of the program together.
+/// Once in a while for each key, in all instances of the program together: as far as the last thousand lines of its
+/// workspace that are about no connection tell.
 const INSERT_REFUSAL: &str = concat!(
     insert_columns!(),
     "SELECT k.workspace_id, '', ?2, ?3, ?4, ?5, NULL, NULL, NULL, NULL, k.id, NULL, NULL, ?6, ?7, ?8
-    FROM api_keys k WHERE k.id = ?1 AND NOT EXISTS (SELECT 1 FROM events e
-      WHERE e.workspace_id = k.workspace_id AND e.connection_id = '' AND e.occurred_at > ?9 AND e.type = ?4 AND e.target = k.id)"
+    FROM api_keys k WHERE k.id = ?1 AND NOT EXISTS (SELECT 1 FROM (SELECT e.type, e.target FROM events e
+      WHERE e.workspace_id = k.workspace_id AND e.connection_id = '' AND e.occurred_at > ?9 ORDER BY e.occurred_at DESC LIMIT 1000) bounded
+      WHERE type = ?4 AND target = k.id)"
 );
 const SET_DETAIL: &str =
     "UPDATE events SET detail = ?5 WHERE workspace_id = ?1 AND connection_id = ?2 AND occurred_at = ?3 AND id = ?4";

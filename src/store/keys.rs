@@ -25,8 +25,10 @@ const LIST: &str = concat!(
     ORDER BY id LIMIT ?3"
 );
 const NAMES: &str = "SELECT id, name FROM api_keys WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND revoked_at IS NULL";
-const REVOKE: &str = "UPDATE api_keys SET revoked_at = ?3 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
-const ERASE: &str = "DELETE FROM api_keys WHERE id = ?1 AND revoked_at IS NOT NULL";
+const REVOKE: &str =
+    "UPDATE api_keys SET revoked_at = ?3, is_ending = ?4 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
+/// The row of one whose things still end says so.
+const ERASE: &str = "DELETE FROM api_keys WHERE id = ?1 AND revoked_at IS NOT NULL AND is_ending IS NULL";
 /// Of two concurrent rotations one changes the row. Otherwise the other would remove the first one's new secret.
 const ROTATE: &str = "UPDATE api_keys SET secret_hash = ?4, previous_secret_hash = CASE WHEN ?5 > ?6 THEN ?3 END,
       previous_secret_expires_at = CASE WHEN ?5 > ?6 THEN ?5 END
@@ -35,30 +37,72 @@ const ROTATE: &str = "UPDATE api_keys SET secret_hash = ?4, previous_secret_hash
 /// Keys that a revoked key made, as its answer names them, at most.
 const MAX_MADE_KEYS: i64 = 200;
 const MADE_KEYS: &str = "SELECT id FROM api_keys WHERE workspace_id = ?1 AND created_by_key = ?2 AND revoked_at IS NULL ORDER BY id LIMIT ?3";
-const COUNT_LINKS: &str = "SELECT count(*) AS n FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2
-    AND (status = 'awaiting_confirmation' OR status = 'open' AND expires_at > ?3)";
+/// Things of one kind that end with the answer of a revocation, and with each scheduled run after it.
+const ENDED_AT_ONCE: i64 = 500;
+/// Things of one kind that the answer counts, at most.
+const MAX_COUNTED: i64 = 10_000;
+const COUNT_LINKS: &str = "SELECT count(*) AS n FROM (SELECT status, expires_at FROM connect_links WHERE +workspace_id = ?1 AND created_by_key = ?2
+    AND status IN ('open', 'awaiting_confirmation') LIMIT ?4) WHERE status = 'awaiting_confirmation' OR expires_at > ?3";
 const COUNT_SIGN_IN_LINKS: &str =
-    "SELECT count(*) AS n FROM sign_in_links WHERE workspace_id = ?1 AND created_by_key = ?2
-    AND used_at IS NULL AND expires_at > ?3";
+    "SELECT count(*) AS n FROM (SELECT used_at, expires_at FROM sign_in_links WHERE +workspace_id = ?1 AND created_by_key = ?2
+    LIMIT ?4) WHERE used_at IS NULL AND expires_at > ?3";
 const COUNT_SESSIONS: &str =
-    "SELECT count(*) AS n FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2 AND expires_at > ?3";
-const END_FLOWS: &str = end_flows!(
-    "?3",
-    "+workspace_id = ?1 AND session_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2)"
+    "SELECT count(*) AS n FROM (SELECT expires_at FROM sessions WHERE +workspace_id = ?1 AND created_by_key = ?2
+    LIMIT ?4) WHERE expires_at > ?3";
+/// The key `?1`, or one whose things still end.
+macro_rules! ending_key {
+    () => {
+        "coalesce(?1, (SELECT id FROM api_keys WHERE is_ending = 1 LIMIT 1))"
+    };
+}
+/// The next links that can still be used or confirmed: the same in all statements of a step.
+macro_rules! next_links {
+    ($columns:literal) => {
+        concat!(
+            "(SELECT ",
+            $columns,
+            " FROM connect_links WHERE created_by_key = ",
+            ending_key!(),
+            " AND status IN ('open', 'awaiting_confirmation') LIMIT ?3)"
+        )
+    };
+}
+macro_rules! next_sessions {
+    () => {
+        concat!("(SELECT token_hash FROM sessions WHERE created_by_key = ", ending_key!(), " LIMIT ?3)")
+    };
+}
+/// One step. Pending grants have no owner from now on: the scheduled run revokes them at the app. The plus keeps `SQLite`
+/// from reading all unconfirmed connections.
+const END: [&str; 6] = [
+    end_flows!("?2", concat!("session_hash IN ", next_sessions!())),
+    concat!(
+        "UPDATE flows SET expires_at = ?2 WHERE expires_at > ?2 AND id IN (SELECT flow_id FROM ",
+        next_links!("flow_id, status"),
+        " WHERE status = 'awaiting_confirmation')"
+    ),
+    concat!(
+        "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
+    WHERE +status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN (SELECT result_connection_id FROM ",
+        next_links!("result_connection_id, flow_id, status"),
+        " WHERE status = 'awaiting_confirmation' AND flow_id IS NULL)"
+    ),
+    concat!("UPDATE connect_links SET status = 'ended', used_at = ?2 WHERE id IN ", next_links!("id")),
+    concat!(
+        "DELETE FROM sign_in_links WHERE token_hash IN (SELECT token_hash FROM sign_in_links WHERE created_by_key = ",
+        ending_key!(),
+        " LIMIT ?3)"
+    ),
+    concat!("DELETE FROM sessions WHERE token_hash IN ", next_sessions!()),
+];
+/// Nothing is left of what it made.
+const END_DONE: &str = concat!(
+    "UPDATE api_keys SET is_ending = NULL WHERE is_ending = 1 AND id = ",
+    ending_key!(),
+    " AND NOT EXISTS (SELECT 1 FROM connect_links l WHERE l.created_by_key = api_keys.id AND l.status IN ('open', 'awaiting_confirmation'))
+      AND NOT EXISTS (SELECT 1 FROM sign_in_links s WHERE s.created_by_key = api_keys.id)
+      AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.created_by_key = api_keys.id)"
 );
-const END_WAITING_REPAIRS: &str = "UPDATE flows SET expires_at = ?3 WHERE workspace_id = ?1 AND expires_at > ?3
-    AND id IN (SELECT flow_id FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2 AND status = 'awaiting_confirmation')";
-/// The plus keeps `SQLite` from reading all connections of the workspace.
-const END_UNCONFIRMED: &str =
-    "UPDATE connections SET deleted_at = ?3, generation = generation + 1, next_check_at = NULL
-    WHERE +workspace_id = ?1 AND status = 'awaiting_confirmation' AND deleted_at IS NULL AND id IN
-      (SELECT result_connection_id FROM connect_links WHERE workspace_id = ?1 AND created_by_key = ?2 AND status = 'awaiting_confirmation'
-        AND flow_id IS NULL)";
-const END_LINKS: &str =
-    "UPDATE connect_links SET status = 'ended', used_at = ?3 WHERE workspace_id = ?1 AND created_by_key = ?2
-    AND status IN ('open', 'awaiting_confirmation')";
-const END_SIGN_IN_LINKS: &str = "DELETE FROM sign_in_links WHERE workspace_id = ?1 AND created_by_key = ?2";
-const END_SESSIONS: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND created_by_key = ?2";
 
 impl FromRow for ApiKey {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
@@ -147,11 +191,11 @@ pub async fn list(
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "EndedWithKey"))]
 pub struct EndedWithKey {
-    /// Links that could still be used or confirmed.
+    /// Links that could still be used or confirmed. 10,000 means that many or more.
     pub links: i64,
-    /// Sign-in links that could still be used.
+    /// Sign-in links that could still be used. 10,000 means that many or more.
     pub sign_in_links: i64,
-    /// Sessions that were opened through either.
+    /// Sessions that were opened through either. 10,000 means that many or more.
     pub sessions: i64,
 }
 
@@ -163,7 +207,7 @@ pub async fn count_made_items(
     now: Timestamp,
 ) -> StoreResult<EndedWithKey> {
     let counts = [COUNT_LINKS, COUNT_SIGN_IN_LINKS, COUNT_SESSIONS];
-    let answers = db.batch(counts.map(|sql| sql!(sql, workspace, id, now)).into()).await?;
+    let answers = db.batch(counts.map(|sql| sql!(sql, workspace, id, now, MAX_COUNTED)).into()).await?;
     let count = |at: usize| answers.get(at).map_or(Ok(0), read_count);
     Ok(EndedWithKey { links: count(0)?, sign_in_links: count(1)?, sessions: count(2)? })
 }
@@ -177,8 +221,14 @@ pub struct RevokedKey {
     pub made_keys: Vec<ApiKeyId>,
 }
 
+/// The statements that end the next things that a revoked key made: of this key, or of one that has some left.
+pub fn end_made(by: Option<&ApiKeyId>, now: Timestamp) -> impl Iterator<Item = Statement> {
+    END.into_iter().map(move |sql| sql!(sql, by, now, ENDED_AT_ONCE)).chain([sql!(END_DONE, by)])
+}
+
 /// Revokes a key and, with `end`, ends what it created, in one transaction, together with the record that its cache
-/// entry must be deleted. None: there is no such key.
+/// entry must be deleted. Of much that it created the first things end now and the others in scheduled runs; until then
+/// nothing works that says that the key made it. None: there is no such key.
 pub async fn revoke(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -188,14 +238,13 @@ pub async fn revoke(
     now: Timestamp,
 ) -> StoreResult<Option<RevokedKey>> {
     let noted = usize::from(note.is_some());
-    let mut statements = vec![sql!(REVOKE, workspace, id, now)];
+    let mut statements = vec![sql!(REVOKE, workspace, id, now, end.then_some(1_i64))];
     statements.extend(note);
     statements.push(sql!(MADE_KEYS, workspace, id, MAX_MADE_KEYS));
     if end {
         let counts = [COUNT_LINKS, COUNT_SIGN_IN_LINKS, COUNT_SESSIONS];
-        let ends = [END_FLOWS, END_WAITING_REPAIRS, END_UNCONFIRMED, END_LINKS];
-        statements.extend(counts.into_iter().chain(ends).map(|sql| sql!(sql, workspace, id, now)));
-        statements.extend([END_SIGN_IN_LINKS, END_SESSIONS].map(|sql| sql!(sql, workspace, id)));
+        statements.extend(counts.map(|sql| sql!(sql, workspace, id, now, MAX_COUNTED)));
+        statements.extend(end_made(Some(id), now));
     }
     let answers = db.batch(statements).await?;
     let too_little = || DatabaseError::Unavailable("a batch answered too little".into());

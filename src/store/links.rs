@@ -3,8 +3,7 @@
 use super::authorizations::FlowOutcome;
 use super::connections::{read_settings, read_user};
 use super::{
-    Columns, FromRow, Page, StoreResult, cut_page, format_cursor, json_text, keys, query_all, query_first,
-    run_statement,
+    Columns, FromRow, Page, StoreResult, cut_page, format_cursor, json_text, keys, query_first, read_all, run_statement,
 };
 use crate::app::{AppId, AuthMethodId};
 use crate::caller::CreatorKey;
@@ -60,8 +59,9 @@ macro_rules! session_before {
     };
 }
 
-const BY_TOKEN: &str = concat!(select_links!(), " WHERE token_hash = ?1");
-const GET: &str = concat!(select_links!(), " WHERE workspace_id = ?1 AND id = ?2");
+const BY_TOKEN: &str = concat!(select_links!(), " WHERE token_hash = ?1 AND ", is_not_ending!("connect_links"));
+const GET: &str =
+    concat!(select_links!(), " WHERE workspace_id = ?1 AND id = ?2 AND ", is_not_ending!("connect_links"));
 /// What another browser started ends when this one starts: a link has one session at a time.
 const END_FLOWS_BEFORE: &str = concat!(
     "UPDATE flows SET status = 'failed', error = ?5, sealed_verifier = NULL, expires_at = min(expires_at, ?4)
@@ -84,12 +84,28 @@ const MARK_CONFIRMED: &str =
 /// Used without a result.
 const MARK_USED_WITHOUT_RESULT: &str = "UPDATE connect_links SET status = 'used', result_connection_id = NULL WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation'";
 
+/// Links that one request looks at, at most, if it has to look at each of them. The next page continues behind them.
+const MOST_EXAMINED: i64 = 1_000;
+/// The last link that a request looks at.
+macro_rules! last_examined {
+    ($if:literal) => {
+        concat!(
+            "SELECT created_at, id FROM connect_links WHERE ",
+            $if,
+            "workspace_id = ?1 AND (created_at, id) < (?2, ?3) ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?4"
+        )
+    };
+}
+const LAST_EXAMINED: &str = last_examined!("");
 /// An open link with an open question is listed as such, whatever its expiry. Otherwise an expired one is listed as
 /// expired. An allow-list of connections selects the links that name one of them.
 const LIST: &str = concat!(
     select_links!(),
     " WHERE workspace_id = ?1 AND (created_at, id) < (?2, ?3)
-      AND (?4 IS NULL OR app = ?4)
+      AND (created_at, id) >= (SELECT created_at, id FROM (",
+    last_examined!("?14 AND "),
+    ") UNION ALL SELECT 0, '' LIMIT 1)
+      AND (?13 IS NULL OR app = ?13)
       AND (?5 IS NULL OR connection_id = ?5 OR result_connection_id = ?5)
       AND (?6 IS NULL OR ?6 = CASE WHEN status <> 'open' THEN status
         WHEN coalesce(",
@@ -469,7 +485,21 @@ pub struct LinkFilter {
     pub limit: i64,
 }
 
-/// Links, newest first. A cursor is `seconds.id` of the last row.
+impl LinkFilter {
+    /// Whether links may have to be looked at that are not listed.
+    fn is_set(&self) -> bool {
+        self.app.is_some()
+            || self.connection.is_some()
+            || self.status.is_some()
+            || self.made_by.is_some()
+            || self.apps.is_some()
+            || self.connections.is_some()
+            || self.environment.is_some()
+    }
+}
+
+/// Links, newest first. A cursor is `seconds.id` of the last row. A page of a filtered list can be short, or empty, and have
+/// a next page.
 pub async fn list(
     db: &impl Database,
     workspace: &WorkspaceId,
@@ -482,7 +512,7 @@ pub async fn list(
         workspace,
         at,
         id,
-        filter.app.as_ref(),
+        MOST_EXAMINED - 1,
         filter.connection.as_ref(),
         filter.status.map(LinkState::as_str),
         now,
@@ -490,10 +520,19 @@ pub async fn list(
         filter.apps.as_ref().map(json_text),
         filter.connections.as_ref().map(json_text),
         filter.limit + 1,
-        filter.environment.map(Environment::as_str)
+        filter.environment.map(Environment::as_str),
+        filter.app.as_ref(),
+        filter.is_set()
     );
-    let rows = query_all(db, statement).await?;
-    Ok(cut_page(rows, filter.limit, |link: &Link| format_cursor(link.created_at, &link.id)))
+    let last = filter.is_set().then(|| sql!(LAST_EXAMINED, workspace, at, id, MOST_EXAMINED - 1));
+    let answers = db.batch([statement].into_iter().chain(last).collect()).await?;
+    let rows = answers.first().map_or(Ok(vec![]), read_all)?;
+    let page = cut_page(rows, filter.limit, |link: &Link| format_cursor(link.created_at, &link.id));
+    let last = answers.get(1).and_then(|rows| rows.rows.first()).map(|row| {
+        let row = Columns(row);
+        Ok(format_cursor(row.time("created_at")?, row.text("id")?))
+    });
+    Ok(Page { next: page.next.or(last.transpose()?), ..page })
 }
 
 /// Ends a link without a result, with its session and pending grants, in one transaction. Returns whether there was

@@ -8,6 +8,7 @@ use super::clients;
 use super::definition_moves::{self, DefinitionMove};
 use super::disconnect_jobs::{self, DisconnectJob};
 use super::erasing::{self, DisconnectedConnection, STATUS_ROWS_COUNTED};
+use super::keys;
 use super::{Columns, FromRow, StoreResult, read_count, read_first, run_statement};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Rows, Statement};
@@ -72,7 +73,8 @@ const END_UNCONFIRMED: &str = "UPDATE connections SET deleted_at = ?1, generatio
     (SELECT id FROM connections WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?2 LIMIT ?3)";
 const EXPIRED_FLOWS: &str =
     "SELECT * FROM flows WHERE expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2";
-const REVOKED_KEYS: &str = "SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 LIMIT 1";
+const REVOKED_KEYS: &str =
+    "SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 AND is_ending IS NULL LIMIT 1";
 const KEY_CHECKS: &str = "SELECT key_id, sealed_constant FROM encryption_key_checks";
 const INSERT_KEY_CHECK: &str = "INSERT INTO encryption_key_checks (key_id, sealed_constant, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (key_id) DO NOTHING";
 const RECORD_RUN_START: &str = "INSERT INTO scheduled_runs (name, started_at) VALUES ('tick', ?1)
@@ -114,7 +116,8 @@ pub const SEALED_ROWS_COUNTED: i64 = 5_000;
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
 /// Deletes what has expired, and of the audit log what is older than so many days, at most so many lines. Returns how many
-/// rows. Also wakes the next connections whose client was entered again.
+/// rows. Also wakes the next connections whose client was entered again, and ends the next
+/// things that a revoked key made.
 pub async fn purge(db: &impl Database, now: Timestamp, (days, events): (i64, i64)) -> StoreResult<u64> {
     let purge = |(sql, age): &(&'static str, i64)| sql!(*sql, now.plus(-age), PURGED_ROWS);
     let mut statements: Vec<_> = PURGES.iter().map(purge).collect();
@@ -123,6 +126,7 @@ pub async fn purge(db: &impl Database, now: Timestamp, (days, events): (i64, i64
     statements.push(sql!(ERASE_REFUSED_CREDENTIALS, now, refused_before, PURGED_ROWS));
     let purges = statements.len();
     statements.extend(clients::wake_connections(None, now));
+    statements.extend(keys::end_made(None, now));
     Ok(db.batch(statements).await?.iter().take(purges).map(|rows| rows.changes).sum())
 }
 

@@ -15,22 +15,50 @@ macro_rules! no_live_lease {
     };
 }
 
+/// One of these connections does not need a reconnect, as far as the first 100 tell: where there are more, another
+/// one may. So at worst a grant is kept that could be revoked, and never the other way round.
+/// The status is in no index, because each refresh would write its entry.
+macro_rules! any_working {
+    ($which:expr) => {
+        any_working!($which, "")
+    };
+    ($which:expr, $and:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM (SELECT c.status, c.connected_at, c.app_revision FROM connections c WHERE ",
+            $which,
+            " LIMIT 100) WHERE status <> 'needs_reconnect'",
+            $and,
+            ")
+      OR EXISTS (SELECT 1 FROM connections c WHERE ",
+            $which,
+            " LIMIT 1 OFFSET 100)"
+        )
+    };
+}
+
 /// A connection shares client and account, so that revoking the grant of one ends the other. An unknown account may be
 /// the same one. One look-up for each case, and each stops at its first row. The plus keeps `SQLite` from reading the
 /// workspace instead.
 macro_rules! live_grant {
     ($workspace:literal, $client:literal, $account:literal) => {
         concat!(
-            "EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = ", $client, " AND c.account_id = ", $account,
-            live_grant!(@of $workspace),
-            " OR EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = ", $client, " AND c.account_id IS NULL",
-            live_grant!(@of $workspace),
-            " OR ", $account, " IS NULL AND EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = ", $client,
-            live_grant!(@of $workspace)
+            any_working!(live_grant!(@of $workspace, $client, concat!(" AND c.account_id = ", $account))),
+            " OR ",
+            any_working!(live_grant!(@of $workspace, $client, " AND c.account_id IS NULL")),
+            " OR ", $account, " IS NULL AND (",
+            any_working!(live_grant!(@of $workspace, $client, "")),
+            ")"
         )
     };
-    (@of $workspace:literal) => {
-        concat!("\n      AND +c.workspace_id = ", $workspace, " AND c.deleted_at IS NULL AND c.status <> 'needs_reconnect')")
+    (@of $workspace:literal, $client:literal, $account:expr) => {
+        concat!("c.oauth_client = ", $client, $account, " AND +c.workspace_id = ", $workspace, " AND c.deleted_at IS NULL")
+    };
+}
+
+/// Nothing says that what a revoked key made ends: it counts as ended before a scheduled run has come to it.
+macro_rules! is_not_ending {
+    ($table:literal) => {
+        concat!("NOT EXISTS (SELECT 1 FROM api_keys e WHERE e.id = ", $table, ".created_by_key AND e.is_ending = 1)")
     };
 }
 
@@ -54,7 +82,7 @@ macro_rules! is_not_denied {
 /// Ends flows whose browser has lost its session: grants that wait are revoked at their apps by the scheduled run, and what is
 /// still to come from an app is not stored. Also where that has taken longer than the flow's time.
 macro_rules! end_flows {
-    ($now:literal, $of:literal) => {
+    ($now:literal, $of:expr) => {
         concat!(
             "UPDATE flows SET expires_at = min(expires_at, ",
             $now,

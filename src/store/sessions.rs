@@ -19,11 +19,14 @@ const INSERT: &str =
     "INSERT INTO sessions (token_hash, workspace_id, session_type, user_id, user_name, link_id, created_at, expires_at, role, created_by_key)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 /// A person has at most 100 sessions. The oldest are deleted when one begins.
-const TRIM: &str = "DELETE FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 AND token_hash NOT IN
-    (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 ORDER BY created_at DESC, token_hash LIMIT ?4)";
+const TRIM: &str = "DELETE FROM sessions WHERE token_hash IN
+    (SELECT token_hash FROM sessions WHERE workspace_id = ?1 AND user_id = ?2 AND token_hash <> ?3 ORDER BY created_at DESC LIMIT 1000 OFFSET ?4)";
 /// Those of a deleted workspace are refused before they are deleted.
-const GET: &str = "SELECT * FROM sessions WHERE token_hash = ?1 AND expires_at > ?2
-    AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = sessions.workspace_id AND w.deleted_at IS NOT NULL)";
+const GET: &str = concat!(
+    "SELECT * FROM sessions WHERE token_hash = ?1 AND expires_at > ?2
+    AND NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.id = sessions.workspace_id AND w.deleted_at IS NOT NULL) AND ",
+    is_not_ending!("sessions")
+);
 const UNEXPIRED_HASHES: &str =
     "SELECT token_hash FROM sessions WHERE token_hash IN (SELECT value FROM json_each(?1)) AND expires_at > ?2";
 const DELETE: &str = "DELETE FROM sessions WHERE token_hash = ?1";
@@ -56,9 +59,14 @@ const INSERT_SIGN_IN: &str =
 const INSERT_USED_SIGN_IN: &str =
     "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at, role, created_at, used_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)";
-const GET_SIGN_IN: &str = "SELECT * FROM sign_in_links WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
-const USE_SIGN_IN: &str =
-    "UPDATE sign_in_links SET used_at = ?2 WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL";
+const GET_SIGN_IN: &str = concat!(
+    "SELECT * FROM sign_in_links WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL AND ",
+    is_not_ending!("sign_in_links")
+);
+const USE_SIGN_IN: &str = concat!(
+    "UPDATE sign_in_links SET used_at = ?2 WHERE token_hash = ?1 AND expires_at > ?2 AND used_at IS NULL AND ",
+    is_not_ending!("sign_in_links")
+);
 const SIGN_IN_BY_ID: &str = concat!(
     "SELECT * FROM sign_in_links WHERE token_hash >= ?2 AND token_hash < ?2 || '~' AND +workspace_id = ?1 AND expires_at > ?3 AND ",
     is_a_link!()

@@ -427,6 +427,68 @@ fn revoking_a_key_ends_what_it_created() {
     assert_eq!(TestBrowser::new(&fixture).get(&open_link).status, 200);
 }
 
+/// Copies the rows that a key made, before the others in the order of their index.
+fn copy_made_rows(fixture: &Fixture, table: &str, unique: &[&str], key: &str, copies: i64) {
+    let db = &fixture.world.db;
+    let columns = db.query_value(&format!("SELECT group_concat(name, ' ') FROM pragma_table_info('{table}')"));
+    let columns: Vec<_> = columns.as_str().unwrap().split(' ').map(str::to_owned).collect();
+    let value = |name: &String| {
+        let before = if unique.contains(&name.as_str()) { "'!' || n.i || " } else { "" };
+        format!("{before}t.{name}")
+    };
+    let values: Vec<_> = columns.iter().map(value).collect();
+    db.tamper(&format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {copies})
+        INSERT INTO {table} ({}) SELECT {} FROM n, (SELECT * FROM {table} WHERE created_by_key = '{key}' LIMIT 1) t",
+        columns.join(", "),
+        values.join(", ")
+    ));
+}
+
+#[test]
+fn what_a_revoked_key_made_ends_in_steps_and_works_no_more_from_the_first_one_on() {
+    let fixture = Fixture::new();
+    let mut made = make_with_key(&fixture);
+    let open = make_with_key(&fixture);
+    let id = made.id.clone();
+    copy_made_rows(&fixture, "sessions", &["token_hash"], &id, 700);
+    copy_made_rows(&fixture, "sign_in_links", &["token_hash"], &id, 1_200);
+    copy_made_rows(&fixture, "connect_links", &["id", "token_hash", "session_hash"], &id, 600);
+    let left = || {
+        ["sessions", "sign_in_links", "connect_links"].map(|table| {
+            let unfinished = if table == "connect_links" { "AND status = 'open'" } else { "" };
+            let sql = format!("SELECT count(*) FROM {table} WHERE created_by_key = '{id}' {unfinished}");
+            fixture.world.db.query_number(&sql)
+        })
+    };
+    let before = left();
+    let (_, answer) = call(&fixture, &first_key(&fixture), Method::Delete, &format!("/v1/keys/{id}"), &Value::Null);
+    assert_eq!(answer["ended"]["sessions"], json!(before[0]));
+    assert_eq!(answer["ended"]["links"], json!(before[2]));
+    assert_eq!(left(), before.map(|rows| rows - 500));
+    let key_rows = || fixture.world.db.query_number(&format!("SELECT count(*) FROM api_keys WHERE id = '{id}'"));
+    assert_eq!(key_rows(), 1);
+
+    assert_eq!(made.person.get(WORKSPACE_PAGE).status, 401);
+    for path in [&made.open_link, &made.used_link, &made.sign_in] {
+        assert!([404, 410].contains(&TestBrowser::new(&fixture).press(path).status), "{path}");
+    }
+    let mut steps = 0;
+    while left() != [0, 0, 0] {
+        fixture.run_scheduled();
+        steps += 1;
+    }
+    assert_eq!(steps, 2);
+    let MadeByKey { open_link, .. } = open;
+    assert_eq!(TestBrowser::new(&fixture).get(&open_link).status, 200, "another key's");
+    for path in [&made.open_link, &made.sign_in] {
+        assert_eq!(TestBrowser::new(&fixture).press(path).status, 410, "{path}");
+    }
+    fixture.world.advance_clock(7_200);
+    fixture.run_scheduled();
+    assert_eq!(key_rows(), 0);
+}
+
 #[test]
 fn revoking_a_key_keeps_what_it_created_on_request() {
     let fixture = Fixture::new();

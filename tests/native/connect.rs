@@ -163,7 +163,11 @@ fn a_client_that_is_deleted_during_a_flow_ends_the_flow() {
     fixture.world.run(fixture.world.runtime.sleep(7000));
     fixture.world.run(async {
         let context = fixture.world.context();
-        assert!(connections::store::clients::delete(context.db(), &fixture.workspace, &fixture.client).await.unwrap());
+        assert!(
+            connections::store::clients::delete(context.db(), &fixture.workspace, &fixture.client, context.now())
+                .await
+                .unwrap()
+        );
     });
     let landing = fixture.world.run(coming);
     assert_eq!(flow_outcome(&fixture, &landing), failed_outcome("client_refused"));

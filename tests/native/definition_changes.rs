@@ -416,10 +416,7 @@ fn the_statements_of_a_move_use_indexes() {
             "app_revision > 0 AND deleted_at IS NULL ORDER BY",
             "connections_by_revision (workspace_id=? AND app=? AND (app_revision,id)>(?,?)",
         ),
-        (
-            "definition_update_blocked IS NOT NULL",
-            "connections_by_revision (workspace_id=? AND app=? AND app_revision>?)",
-        ),
+        ("definition_update_blocked IS NOT NULL", "connections_with_blocked_update (workspace_id=? AND app=?)"),
         ("SET rollout_due_at = ?2", "apps_rollout_due (rollout_due_at>? AND rollout_due_at<?)"),
     ] {
         let sql = seen

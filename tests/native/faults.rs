@@ -527,7 +527,7 @@ fn the_search_for_duplicates_uses_the_account_index() {
     }
     let seen = fixture.world.db.statements_run.borrow().clone();
     let lists: Vec<_> = seen.iter().filter(|sql| sql.contains("AS duplicate")).collect();
-    assert_eq!(lists.len(), 3);
+    assert_eq!(lists.len(), 2);
     for sql in lists {
         let plan = fixture.world.db.explain_query_plan(sql);
         let of_duplicates: Vec<_> = plan.iter().filter(|line| line.contains(" d ")).collect();

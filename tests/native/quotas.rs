@@ -418,7 +418,10 @@ fn quota_statements_use_the_intended_index() {
             &["sqlite_autoindex_apps_1 (workspace_id=? AND id=?)"],
         ),
         ("SELECT connection_count AS n FROM workspaces", &["SEARCH workspaces USING PRIMARY KEY (id=?)"]),
-        ("DELETE FROM sessions WHERE workspace_id", &["sessions_by_user (workspace_id=? AND user_id=?)"]),
+        (
+            "DELETE FROM sessions WHERE token_hash IN\n",
+            &["PRIMARY KEY (token_hash=?)", "sessions_by_user (workspace_id=? AND user_id=?)"],
+        ),
         ("DELETE FROM uses WHERE connection_id = ?1\n", &["PRIMARY KEY (connection_id=?)"]),
         ("DELETE FROM client_tests WHERE oauth_client", &["PRIMARY KEY (oauth_client=?)"]),
         ("DELETE FROM client_tests WHERE (oauth_client, input_hash)", &["client_tests_by_age (started_at<?)"]),

@@ -5,11 +5,13 @@
 
 use connections::app::AppId;
 use connections::connection::{ChosenBy, ConnectionStatus};
+use connections::http::Method;
 use connections::ids::ConnectionId;
 use connections::store::connections::{ConnectionFilter, MOST_EXAMINED};
 use connections::store::{self, Page};
 use connections::time::Timestamp;
 
+use crate::http::{TestBrowser, call, first_key};
 use crate::support::Fixture;
 
 /// The id of a copied connection: the same number, the same id.
@@ -242,6 +244,85 @@ fn no_list_costs_more_while_most_connections_are_denied() {
 }
 
 #[test]
+fn no_filtered_list_costs_more_while_most_connections_are_denied() {
+    let denied = [
+        ("app", "CASE WHEN n.number % 100 THEN 'denied' ELSE 'acme' END"),
+        ("user_id", "'ann'"),
+        ("status", "'needs_reconnect'"),
+    ];
+    let [small, large] = SIZES.map(|size| workspace_with(size, &denied));
+    for fixture in [&small, &large] {
+        fixture.world.db.tamper(&format!(
+            "INSERT INTO denied_apps (workspace_id, app, oauth_client, made_until) VALUES ('{}', 'denied', '', 9000000000)",
+            fixture.workspace
+        ));
+    }
+    let live = large.world.db.query_number("SELECT count(*) FROM connections WHERE app = 'acme' AND user_id = 'ann'");
+    let all = ConnectionFilter { limit: 50, ..ConnectionFilter::default() };
+    let ann = || Some("ann".to_owned());
+    for (what, filter, expected) in [
+        ("app", ConnectionFilter { app: AppId::parse("denied"), ..all.clone() }, 0),
+        ("user", ConnectionFilter { user: ann(), ..all.clone() }, live),
+        ("a person's page", ConnectionFilter { visible_to: ann(), ..all.clone() }, live),
+        ("status", ConnectionFilter { status: Some(ConnectionStatus::NeedsReconnect), ..all.clone() }, live - 1),
+    ] {
+        assert_flat(what, [&small, &large].map(|fixture| cost_of_list(fixture, &filter).0));
+        let most = large.world.db.most_vm_steps.get();
+        assert!(most < MOST_OPERATIONS, "{what}: a statement of {most} operations holds the database");
+        let (found, pages) = list_all(&large, &filter);
+        assert_eq!(i64::try_from(found.len()).unwrap(), expected, "{what}");
+        assert!(pages <= 4, "{what}: {pages} pages");
+    }
+}
+
+#[test]
+fn pages_and_lists_take_one_round_trip_beside_the_authentication() {
+    let fixture = workspace_with(200, &[]).in_one_isolate();
+    let mut ann = TestBrowser::new(&fixture);
+    ann.sign_in_as(&serde_json::json!({ "user": { "id": "user7" }, "role": "admin" }));
+    let mut member = TestBrowser::new(&fixture);
+    member.sign_in_as(&serde_json::json!({ "user": { "id": "user8" } }));
+    let key = first_key(&fixture);
+    let db = &fixture.world.db;
+    let page = |browser: &mut TestBrowser<'_>, path: &str| {
+        browser.get(path);
+        db.reset_counts();
+        assert_eq!(browser.get(path).status, 200);
+        (db.round_trips.get(), db.statements.get())
+    };
+    for browser in [&mut ann, &mut member] {
+        assert_eq!(page(browser, "/"), (2, 5), "session; list, broken defaults, clients, apps");
+    }
+    for query in ["", "user=user7", "app=acme", "status=needs_reconnect", "ids=con_000000000000000000000009"] {
+        let path = format!("/v1/connections?{query}");
+        call(&fixture, &key, Method::Get, &path, &serde_json::Value::Null);
+        db.reset_counts();
+        assert_eq!(call(&fixture, &key, Method::Get, &path, &serde_json::Value::Null).0, 200);
+        assert_eq!((db.round_trips.get(), db.statements.get()), (2, 2), "{query}: key; list");
+    }
+    db.tamper(&format!(
+        "INSERT INTO app_defaults (workspace_id, app, user_id, environment, connection_id, set_at)
+        SELECT workspace_id, app, '', '', id, 1 FROM connections WHERE id = '{}'",
+        numbered_id(190)
+    ));
+    db.tamper(&format!(
+        "UPDATE connections SET status = 'needs_reconnect', is_shared = 1 WHERE id = '{}'",
+        numbered_id(190)
+    ));
+    // The admin's search looks at two pieces, and the member's at one.
+    for (browser, of_a_search) in [(&mut ann, 4), (&mut member, 3)] {
+        assert_eq!(page(browser, "/"), (3, 6), "and the broken default");
+        let body = browser.get("/").body;
+        assert!(body.contains(numbered_id(190).as_str()));
+        assert_eq!(
+            page(browser, "/?q=nothing").0,
+            of_a_search,
+            "session; the end of a piece with the rest; the pieces"
+        );
+    }
+}
+
+#[test]
 fn a_list_of_many_named_connections_is_in_order_and_holds_no_neighbour_up() {
     let fixture = workspace_with(1_000, &[]);
     let ids: Vec<_> = (1..=1_000).rev().map(numbered_id).collect();
@@ -435,9 +516,10 @@ fn costs_of_lookups(fixture: &Fixture) -> Vec<(&'static str, i64)> {
 fn no_connect_and_no_disconnect_costs_more_in_a_larger_workspace() {
     let one_account = [("account_id", "'one'"), ("user_id", "NULL"), ("name", "'Acme'")];
     let no_account = [("account_id", "NULL"), ("account_label", "NULL")];
-    // Not those that need a reconnect: with the status in its index, each refresh would write two rows more.
+    let broken = [("status", "'needs_reconnect'"), ("account_id", "'one'")];
+    let broken_of_nobody = [("status", "'needs_reconnect'"), ("account_id", "NULL"), ("account_label", "NULL")];
     let ended = [("deleted_at", "1"), ("account_id", "NULL")];
-    for differences in [&[][..], &one_account, &no_account, &ended] {
+    for differences in [&[][..], &one_account, &no_account, &broken, &broken_of_nobody, &ended] {
         let [small, large] = SIZES.map(|size| {
             let fixture = workspace_with(size, differences);
             // The first connection is never the answer.

@@ -235,7 +235,7 @@ fn resources_that_a_key_created_are_found_by_an_index() {
         ),
         ("SELECT * FROM sessions", "'~'", "PRIMARY KEY (token_hash>? AND token_hash<?)"),
         ("SELECT * FROM sign_in_links", "'~'", "PRIMARY KEY (token_hash>? AND token_hash<?)"),
-        ("UPDATE connect_links", "created_by_key", "connect_links_by_creator (created_by_key=?)"),
+        ("UPDATE connect_links", "created_by_key", "connect_links_unfinished (created_by_key=?)"),
         ("DELETE FROM sign_in_links", "created_by_key", "sign_in_links_by_creator (created_by_key=?)"),
         ("DELETE FROM sessions", "created_by_key", "sessions_by_creator (created_by_key=?)"),
         ("UPDATE flows", "FROM sessions", "flows_by_session (session_hash=?)"),
@@ -397,7 +397,7 @@ fn statements_without_a_test_of_their_own_are_valid() {
         assert_eq!(store::workspaces::get(db, workspace).await.unwrap().unwrap().name, "N");
         assert_eq!(store::apps::list(db, workspace).await.unwrap().len(), 1);
         assert!(store::clients::list(db, workspace).await.unwrap().current("acme").is_some());
-        assert!(!store::clients::delete(db, workspace, &fixture.client).await.unwrap(), "a connection uses it");
+        assert!(!store::clients::delete(db, workspace, &fixture.client, now).await.unwrap(), "a connection uses it");
         let events = store::events::list(db, workspace, &id, (now.plus(1), 0), 10).await.unwrap();
         assert_eq!(events.data[0].r#type, "connected");
         assert!(store::uses::list(db, workspace, &id, ("", ""), 10).await.unwrap().data.is_empty());
@@ -448,7 +448,9 @@ fn statements_without_a_test_of_their_own_are_valid() {
     fixture.disconnect(&id).unwrap();
     fixture.world.run(async {
         let context = fixture.world.context();
-        assert!(store::clients::delete(context.db(), &fixture.workspace, &fixture.client).await.unwrap());
+        assert!(
+            store::clients::delete(context.db(), &fixture.workspace, &fixture.client, context.now()).await.unwrap()
+        );
         let context = fixture.world.context();
         assert!(context.db().batch(vec![]).await.unwrap().is_empty());
     });

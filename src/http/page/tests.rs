@@ -349,6 +349,7 @@ fn client_page_view(words: &str) -> ClientPageView {
 }
 
 /// The pages of the administration.
+#[expect(clippy::too_many_lines, reason = "one entry for each page")]
 fn settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     let text = words.to_owned();
     let states = [

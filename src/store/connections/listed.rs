@@ -11,7 +11,7 @@ use crate::connection::{Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILU
 use crate::environment::Environment;
 use crate::gather::Gather as _;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Row, Statement};
+use crate::ports::{Database, DatabaseError, Row, Rows, Statement};
 use crate::sql;
 use crate::store::replacements::RelatedConnection;
 use crate::store::uses::{CHANGE_SETTLED, CHANGE_SHOWN, StepChange};
@@ -48,31 +48,39 @@ macro_rules! uses_that_changed {
         )
     };
 }
-/// Steps get the connection `c` by default: its own, or one that it answers for.
+/// Steps get the connection by default: its own, or one that it answers for.
 macro_rules! serves_default {
-    () => {
-        "(EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.connection_id = c.id)
-        OR EXISTS (SELECT 1 FROM replacements r CROSS JOIN app_defaults a ON a.connection_id = r.connection_id WHERE r.replaced_by = c.id))"
+    ($connection:literal) => {
+        concat!(
+            "(EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = ", $connection,
+            ".id) AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.connection_id = ", $connection,
+            ".id)
+        OR EXISTS (SELECT 1 FROM replacements r CROSS JOIN app_defaults a ON a.connection_id = r.connection_id WHERE r.replaced_by = ",
+            $connection, ".id))"
+        )
     };
 }
 /// One row per connection with what the page and the API show. A filter that is NULL selects everything. The first
 /// condition decides which index is used: what it names is found without a scan of the whole workspace. The next page
-/// is found by a bound that is always present, because otherwise `SQLite` would not use it.
+/// is found by a bound that is always present, because otherwise `SQLite` would not use it. With `?32` those that are
+/// disconnected and not erased yet, and those that are denied, are among the rows: any number of them may follow each other.
 macro_rules! listed {
     ($first:literal) => {
-        listed!(listed_columns!(), concat!("c.deleted_at IS NULL AND ", is_not_denied!("c"), " AND "), $first)
+        listed!(listed_columns!(), $first)
     };
-    ($columns:expr, $live:expr, $first:literal) => {
+    ($columns:expr, $first:literal) => {
         concat!(
             "SELECT ",
             $columns,
-            ", k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.is_current AS client_current, k.secret_expires_at AS client_secret_expires_at,
+            ", CASE WHEN ?32 THEN NOT ",
+            is_not_denied!("c"),
+            " ELSE 0 END AS is_denied, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.is_current AS client_current, k.secret_expires_at AS client_secret_expires_at,
       coalesce(c.used_by_workflows, (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id)) AS workflows,
       coalesce(c.used_by_steps, (SELECT count(*) FROM uses u WHERE u.connection_id = c.id)) AS steps,
       EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
         AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate,
       EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AS is_default, ",
-            serves_default!(),
+            serves_default!("c"),
             " AS serves_default,
       (SELECT ", related_connection!("b"), " FROM replacements r CROSS JOIN connections b ON b.id = r.replaced_by WHERE r.connection_id = c.id) AS answering,
       (SELECT json_group_array(json(one)) FROM (SELECT ", related_connection!("o"), " AS one FROM replacements r
@@ -81,8 +89,9 @@ macro_rules! listed {
             uses_that_changed!(),
             " LIMIT ?31)) END AS step_changes
     FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
-    WHERE ",
-            $live,
+    WHERE (?32 OR c.deleted_at IS NULL AND ",
+            is_not_denied!("c"),
+            ") AND ",
             $first,
             "
       AND (?3 IS NULL OR c.app = ?3)
@@ -115,7 +124,7 @@ macro_rules! listed {
         WHEN 'nothing_shared' THEN c.status = 'connected' AND c.no_resources_message IS NOT NULL
         WHEN 'definition_changed' THEN c.definition_update_blocked IS NOT NULL
         WHEN 'default_unusable' THEN c.status = 'needs_reconnect' AND ",
-            serves_default!(),
+            serves_default!("c"),
             "
         WHEN 'step_changed_connection' THEN c.step_changed_at > ?28 AND EXISTS (SELECT 1 FROM ",
             uses_that_changed!(),
@@ -155,11 +164,7 @@ macro_rules! last_read {
 }
 
 /// With its whole credential: a connection that is looked at alone may be used.
-const FIND: &str = newest_first!(listed!(
-    "c.*",
-    concat!("c.deleted_at IS NULL AND ", is_not_denied!("c"), " AND "),
-    "c.workspace_id = ?1 AND c.id = ?2"
-));
+const FIND: &str = newest_first!(listed!("c.*", "c.workspace_id = ?1 AND c.id = ?2"));
 /// The plus keeps `SQLite` from reading a whole workspace in order of time.
 const AMONG: &str =
     newest_first!(listed!("+c.workspace_id = ?1 AND ?2 IS NULL AND c.id IN (SELECT value FROM json_each(?9))"));
@@ -167,25 +172,26 @@ const AMONG: &str =
 const POSITIONS: &str = "SELECT created_at, id FROM connections c WHERE +c.workspace_id = ?1 AND c.deleted_at IS NULL
       AND c.id IN (SELECT value FROM json_each(?2)) AND (c.created_at, c.id) < (?3, ?4)";
 const LIST: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL"));
-/// Those that are disconnected and not erased yet, and those that are denied, too: any number of them may follow each other.
-const LIST_WITH_ENDED: &str = newest_first!(listed!(
-    concat!(listed_columns!(), ", NOT ", is_not_denied!("c"), " AS is_denied"),
-    "",
-    "c.workspace_id = ?1 AND ?2 IS NULL"
-));
-const OF_USER: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?5"));
-const OF_NOBODY: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id IS NULL"));
+const OF_USER: &str =
+    newest_first!(listed!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.user_id = ?5"));
+const OF_NOBODY: &str =
+    newest_first!(listed!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.user_id IS NULL"));
 /// A person's own connections and those that others share, each found in order by the index, and merged.
 const SEEN_BY: &str = newest_first!(
-    listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.user_id = ?8"),
+    listed!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.user_id = ?8"),
     " UNION ALL ",
-    listed!("c.workspace_id = ?1 AND ?2 IS NULL AND coalesce(c.is_shared, c.user_id IS NULL) AND c.user_id IS NOT ?8")
+    listed!(
+        "c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND coalesce(c.is_shared, c.user_id IS NULL) AND c.user_id IS NOT ?8"
+    )
 );
-const WITH_STATUS: &str =
-    newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.status = ?4 AND c.status <> 'connected'"));
-const OF_APP: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.app = ?3"));
-const WITH_OTHER_SCOPES: &str =
-    newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL AND c.scopes_granted <> c.scopes_requested"));
+const WITH_STATUS: &str = newest_first!(listed!(
+    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.status = ?4 AND c.status <> 'connected'"
+));
+const OF_APP: &str =
+    newest_first!(listed!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.app = ?3"));
+const WITH_OTHER_SCOPES: &str = newest_first!(listed!(
+    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.scopes_granted <> c.scopes_requested"
+));
 
 const LAST_OF_LIST: &str = last_read!("c.workspace_id = ?1 AND ?5 IS NULL");
 const LAST_OF_USER: &str = last_read!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?5");
@@ -202,6 +208,18 @@ const LAST_WITH_OTHER_SCOPES: &str = last_read!(
     "c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.scopes_granted <> c.scopes_requested AND ?5 IS NULL"
 );
 
+/// Defaults that need a reconnect: the person's own, and of all connections that need one the newest. The connections that
+/// answer for others are found by what is listed of them.
+const BROKEN_DEFAULTS: &str = concat!(
+    "SELECT o.connection_id AS id FROM app_defaults o CROSS JOIN connections b ON b.id = o.connection_id
+      AND b.status = 'needs_reconnect' AND b.deleted_at IS NULL WHERE o.workspace_id = ?1 AND o.user_id = ?2 AND o.user_id <> ''
+    UNION ALL SELECT bounded.id FROM (SELECT id FROM connections WHERE workspace_id = ?1 AND deleted_at IS NULL
+      AND status = 'needs_reconnect' AND status <> 'connected' ORDER BY created_at DESC, id DESC LIMIT ?3) bounded
+    WHERE ",
+    serves_default!("bounded"),
+    " LIMIT ?4"
+);
+
 /// The connections that a workflow used, up to a limit.
 const OF_WORKFLOW: &str = "SELECT connection_id FROM uses WHERE workspace_id = ?1 AND workflow = ?2 LIMIT ?3";
 
@@ -214,6 +232,8 @@ pub const EXAMINED_AT_ONCE: i64 = 200;
 const NAMED_AT_ONCE: usize = 80;
 /// Uses of a workflow that are looked up to find its connections. Where there are more, the list is read in order.
 const MOST_USES_OF_WORKFLOW: i64 = 1_000;
+/// Connections that need a reconnect and are looked at for defaults among them.
+const BROKEN_EXAMINED: i64 = 500;
 
 /// Connections that one answers for, as far as they are shown.
 const REPLACED_SHOWN: i64 = 20;
@@ -340,11 +360,11 @@ struct ListPlan<'a> {
 /// How far a statement reads.
 #[derive(Clone, Copy)]
 enum Reach<'a> {
-    /// Only to the last row that it lists.
+    /// To few rows, because they are named.
     Listed,
-    /// The same, and connections that are disconnected or denied are among those rows. Where they are, the rest of the page
-    /// is read by the other statement in pieces.
-    ListedOrEnded(&'static str, LastRead<'a>),
+    /// To the last row that it lists, and connections that are disconnected or denied are among those rows. Where they are,
+    /// the rest of the page is read in pieces.
+    ListedOrEnded(LastRead<'a>),
     /// To the last row of a piece.
     Piece(LastRead<'a>),
     /// Only these, in pieces.
@@ -356,7 +376,7 @@ type LastRead<'a> = (&'static str, Option<&'a str>);
 
 impl<'a> Reach<'a> {
     fn piece_if(is_piece: bool, last_read: LastRead<'a>) -> Self {
-        if is_piece { Self::Piece(last_read) } else { Self::Listed }
+        if is_piece { Self::Piece(last_read) } else { Self::ListedOrEnded(last_read) }
     }
 }
 
@@ -416,9 +436,7 @@ impl ConnectionFilter {
             }
             Self { app: Some(app), .. } => by_index(OF_APP, LAST_OF_APP, app.as_str()),
             Self { .. } if set.contains(&true) => ListPlan { select: LIST, reach: Reach::Piece((LAST_OF_LIST, None)) },
-            Self { .. } => {
-                ListPlan { select: LIST_WITH_ENDED, reach: Reach::ListedOrEnded(LIST, (LAST_OF_LIST, None)) }
-            }
+            Self { .. } => ListPlan { select: LIST, reach: Reach::ListedOrEnded((LAST_OF_LIST, None)) },
         }
     }
 }
@@ -456,6 +474,9 @@ struct ListReader<'a> {
     among: Option<String>,
     found: Vec<Row>,
     examined: i64,
+    /// What is read together with the first statement, and the answers to it.
+    also: Vec<Statement>,
+    answered: Vec<Rows>,
 }
 
 impl ListReader<'_> {
@@ -465,6 +486,16 @@ impl ListReader<'_> {
 
     /// The statement that lists what is behind one row, up to another.
     fn statement(&self, select: &'static str, after: Option<&Position>, to: Option<&Position>) -> Statement {
+        self.statement_of(select, after, to, false)
+    }
+
+    fn statement_of(
+        &self,
+        select: &'static str,
+        after: Option<&Position>,
+        to: Option<&Position>,
+        with_ended: bool,
+    ) -> Statement {
         let Self { workspace, filter, now, .. } = self;
         let (read_to_time, read_to_id) = to.map_or((0, ""), |Position(at, id)| (*at, id.as_str()));
         sql!(
@@ -499,8 +530,18 @@ impl ListReader<'_> {
             now.plus(-CHANGE_SHOWN),
             CHANGE_SETTLED,
             REPLACED_SHOWN,
-            STEP_CHANGES_SHOWN
+            STEP_CHANGES_SHOWN,
+            with_ended
         )
+    }
+
+    /// Runs the first statement of the list, and in the same round trip what else is to be read.
+    async fn run_first(&mut self, db: &impl Database, first: Statement) -> StoreResult<Rows> {
+        let also = std::mem::take(&mut self.also);
+        let mut answers = db.batch([first].into_iter().chain(also).collect()).await?.into_iter();
+        let found = answers.next().ok_or_else(|| DatabaseError::Unavailable("a batch answered nothing".into()))?;
+        self.answered.extend(answers);
+        Ok(found)
     }
 
     /// Takes rows until the page is full. Returns whether more were found than fit.
@@ -516,23 +557,25 @@ impl ListReader<'_> {
         self.found.last().map(|row| Ok(Position::of(row)?.cursor())).transpose()
     }
 
-    /// Reads by a statement that reads only what it lists.
+    /// Reads connections that are named.
     async fn read_listed(&mut self, db: &impl Database, select: &'static str) -> StoreResult<Option<String>> {
         let after = self.start();
-        let answer = run_statement(db, self.statement(select, after.as_ref(), None)).await?;
+        let statement = self.statement(select, after.as_ref(), None);
+        let answer = self.run_first(db, statement).await?;
         if self.take(answer.rows) { self.cursor() } else { Ok(None) }
     }
 
-    /// The same, where some of the rows may be disconnected or denied: then the rest is read in pieces.
+    /// Reads by a statement that reads only what it lists. Where rows of it are disconnected or denied, the rest is read in
+    /// pieces.
     async fn read_listed_or_ended(
         &mut self,
         db: &impl Database,
         select: &'static str,
-        live: &'static str,
         last_read: LastRead<'_>,
     ) -> StoreResult<Option<String>> {
         let after = self.start();
-        let answer = run_statement(db, self.statement(select, after.as_ref(), None)).await?;
+        let statement = self.statement_of(select, after.as_ref(), None, true);
+        let answer = self.run_first(db, statement).await?;
         let read = i64::try_from(answer.rows.len()).unwrap_or(i64::MAX);
         let last = answer.rows.last().map(Position::of).transpose()?.filter(|_| read > self.filter.limit);
         let is_live = |row: &Row| {
@@ -545,7 +588,7 @@ impl ListReader<'_> {
         }
         let Some(last) = last else { return Ok(None) };
         self.examined = read;
-        self.read_pieces(db, live, Some(last), last_read).await
+        self.read_pieces(db, select, Some(last), last_read).await
     }
 
     /// Reads piece by piece, until the page is full or the request has looked at enough.
@@ -556,7 +599,7 @@ impl ListReader<'_> {
         mut after: Option<Position>,
         last_read: LastRead<'_>,
     ) -> StoreResult<Option<String>> {
-        let first = run_statement(db, last_read_statement(self.workspace, after.as_ref(), last_read)).await?;
+        let first = self.run_first(db, last_read_statement(self.workspace, after.as_ref(), last_read)).await?;
         let mut to = first.rows.first().map(Position::of).transpose()?;
         loop {
             let mut statements = vec![self.statement(select, after.as_ref(), to.as_ref())];
@@ -586,7 +629,7 @@ impl ListReader<'_> {
         let (at, id) = after.as_ref().map_or((NEVER, ""), |Position(at, id)| (*at, id.as_str()));
         let mut positions = Vec::new();
         for piece in ids.chunks(NAMED_AT_ONCE) {
-            let found = run_statement(db, sql!(POSITIONS, self.workspace, json_text(piece), at, id)).await?;
+            let found = self.run_first(db, sql!(POSITIONS, self.workspace, json_text(piece), at, id)).await?;
             for row in &found.rows {
                 positions.push(Position::of(row)?);
             }
@@ -618,6 +661,17 @@ pub async fn list(
     filter: &ConnectionFilter,
     now: Timestamp,
 ) -> StoreResult<Page<ListedConnection>> {
+    Ok(list_with(db, workspace, filter, now, vec![]).await?.0)
+}
+
+/// The same, and the answers to other statements, which take no round trip of their own.
+pub async fn list_with(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    filter: &ConnectionFilter,
+    now: Timestamp,
+    also: Vec<Statement>,
+) -> StoreResult<(Page<ListedConnection>, Vec<Rows>)> {
     let mut filter = std::borrow::Cow::Borrowed(filter);
     if let (None, None, Some(workflow)) = (&filter.id, &filter.connections, &filter.workflow)
         && let Some(connections) = find_of_workflow(db, workspace, workflow).await?
@@ -629,11 +683,12 @@ pub async fn list(
         filter.to_mut().status = Some(ConnectionStatus::NeedsReconnect);
     }
     let among = filter.connections.as_ref().map(json_text);
-    let mut reader = ListReader { workspace, filter: &filter, now, among, found: Vec::new(), examined: 0 };
+    let mut reader =
+        ListReader { workspace, filter: &filter, now, among, found: vec![], examined: 0, also, answered: vec![] };
     let ListPlan { select, reach } = filter.plan();
     let next = match reach {
         Reach::Listed => reader.read_listed(db, select).await?,
-        Reach::ListedOrEnded(live, last_read) => reader.read_listed_or_ended(db, select, live, last_read).await?,
+        Reach::ListedOrEnded(last_read) => reader.read_listed_or_ended(db, select, last_read).await?,
         Reach::Named(ids) => reader.read_named(db, select, ids).await?,
         Reach::Piece(last_read) => {
             let after = reader.start();
@@ -650,5 +705,15 @@ pub async fn list(
             Err(_) => {}
         }
     }
-    Ok(Page { data, next })
+    Ok((Page { data, next }, reader.answered))
+}
+
+/// The statement that finds defaults that need a reconnect, with those of a person. What it finds the person may not see.
+pub fn broken_defaults(workspace: &WorkspaceId, user: Option<&str>) -> Statement {
+    sql!(BROKEN_DEFAULTS, workspace, user, BROKEN_EXAMINED, i64::try_from(NAMED_AT_ONCE).unwrap_or(1))
+}
+
+/// The connections that it found.
+pub fn read_broken_defaults(rows: &Rows) -> StoreResult<Vec<ConnectionId>> {
+    rows.rows.iter().map(|row| Columns(row).id("id")).collect()
 }

@@ -300,7 +300,7 @@ pub(crate) fn migrate(sqlite: &Connection, wanted: impl Fn(&str) -> bool) {
     }
 }
 
-fn open_migrated() -> Connection {
+pub(super) fn open_migrated() -> Connection {
     let sqlite = empty();
     migrate(&sqlite, |_| true);
     sqlite
