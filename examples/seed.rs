@@ -11,6 +11,7 @@ use std::io::{IsTerminal as _, Write as _};
 use connections::account::Account;
 use connections::app::{AppId, AuthMethodId, CredentialKind};
 use connections::audit::{Actor, EventType};
+use connections::branding::Branding;
 use connections::client::Client;
 use connections::connection::{Connection, ConnectionStatus};
 use connections::credential::Credential;
@@ -97,6 +98,7 @@ impl Seed {
                 id: id.clone(),
                 name,
                 allowed_origins,
+                branding: Branding::default(),
                 created_at: self.now,
             }))?;
             found.push(id);
