@@ -41,6 +41,8 @@ pub enum EventType {
     ChangesAcknowledged,
     /// It was disconnected, and its grant revoked or not.
     Disconnected,
+    /// Its disconnect was undone.
+    DisconnectUndone,
     /// An API key was made.
     KeyCreated,
     /// A key got a new secret.
@@ -91,7 +93,7 @@ pub enum EventType {
 
 impl EventType {
     /// All types.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
@@ -107,6 +109,7 @@ impl EventType {
         Self::ReplacementEnded,
         Self::ChangesAcknowledged,
         Self::Disconnected,
+        Self::DisconnectUndone,
         Self::KeyCreated,
         Self::KeyRotated,
         Self::KeyRevoked,
@@ -150,6 +153,7 @@ impl EventType {
             Self::ReplacementEnded => frozen::event::REPLACEMENT_ENDED,
             Self::ChangesAcknowledged => frozen::event::CHANGES_ACKNOWLEDGED,
             Self::Disconnected => frozen::event::DISCONNECTED,
+            Self::DisconnectUndone => frozen::event::DISCONNECT_UNDONE,
             Self::KeyCreated => frozen::event::KEY_CREATED,
             Self::KeyRotated => frozen::event::KEY_ROTATED,
             Self::KeyRevoked => frozen::event::KEY_REVOKED,

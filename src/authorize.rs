@@ -29,6 +29,7 @@ use crate::store;
 use crate::store::authorizations::Flow;
 use crate::store::connections::{self, ConnectionFilter, ListedConnection, RequestedConnection};
 use crate::store::disconnect_jobs::{self, DisconnectJob};
+use crate::store::disconnected::{self, DisconnectedForNow};
 use crate::store::links::{self, Link};
 use crate::store::people::{self, Person};
 use crate::store::replacements::RelatedConnection;
@@ -66,6 +67,8 @@ pub enum Resource {
     Client,
     /// A connection.
     Connection,
+    /// A connection that was disconnected on the page and may be brought back.
+    DisconnectedConnection,
     /// A link that asks somebody to connect.
     Link,
     /// A link that signs somebody in.
@@ -114,6 +117,8 @@ pub enum LoadedResource {
     App(AppId),
     /// A connection.
     Connection(Box<ListedConnection>),
+    /// One that may be brought back.
+    Disconnected(Box<DisconnectedForNow>),
     /// A link.
     Link(Box<Link>),
     /// A key.
@@ -292,6 +297,17 @@ async fn load_resource<P: Ports>(
         Resource::Connection => {
             let id = ConnectionId::parse(text).ok_or_else(Error::connection_not_found)?;
             LoadedResource::Connection(Box::new(load_connection(context, caller, &id).await?))
+        }
+        Resource::DisconnectedConnection => {
+            let id = ConnectionId::parse(text).ok_or_else(Error::connection_not_found)?;
+            match disconnected::get(context.db(), workspace, &id).await? {
+                Some(found) if caller.sees_connection(&found.connection) => {
+                    LoadedResource::Disconnected(Box::new(found))
+                }
+                Some(_) => return Err(Error::connection_not_found()),
+                // It is back already.
+                None => LoadedResource::Connection(Box::new(load_connection(context, caller, &id).await?)),
+            }
         }
         Resource::Link => {
             let missing = || Error::not_found("link");
@@ -576,6 +592,9 @@ fn check_user(session: &Session, needs: RequiredRole, subject: &LoadedResource) 
         (RequiredRole::Member, _) => true,
         (RequiredRole::OwnerOrAdmin, LoadedResource::Connection(listed)) => {
             session_may_change(session, &listed.connection)
+        }
+        (RequiredRole::OwnerOrAdmin, LoadedResource::Disconnected(ended)) => {
+            session_may_change(session, &ended.connection)
         }
         (RequiredRole::OwnerOrAdmin | RequiredRole::Admin, _) => session.role == Role::Admin,
     };

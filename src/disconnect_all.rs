@@ -71,7 +71,8 @@ pub async fn disconnect_all<P: Ports>(
         context.event_statement_about(&target.workspace, EventType::AppDisconnected, actor, subject, Some(&detail))?;
     let begin = disconnect_jobs::begin(&id, &target, reason, counts, context.now());
     let waiting = disconnect_jobs::end_waiting_grants(&target, context.now());
-    if !store::all_or_nothing(context.db(), begin, vec![event, waiting]).await? {
+    let undo = disconnect_jobs::end_undo(&target, context.now());
+    if !store::all_or_nothing(context.db(), begin, vec![event, waiting, undo]).await? {
         return Err(Error::not_found("workspace"));
     }
     let job = load_job(context, &target.workspace, &id).await?;

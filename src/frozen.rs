@@ -177,6 +177,8 @@ pub mod event {
     pub const CHANGES_ACKNOWLEDGED: &str = "changes_acknowledged";
     /// A connection was disconnected, and its grant revoked or not.
     pub const DISCONNECTED: &str = "disconnected";
+    /// A connection that was disconnected is back.
+    pub const DISCONNECT_UNDONE: &str = "disconnect_undone";
     /// An API key was made.
     pub const KEY_CREATED: &str = "key_created";
     /// A key got a new secret.
@@ -264,6 +266,7 @@ mod tests {
             event::DEFINITION_CHANGED,
             event::DEFAULT_CHANGED,
             event::DISCONNECTED,
+            event::DISCONNECT_UNDONE,
             event::KEY_CREATED,
             event::KEY_ROTATED,
             event::KEY_REVOKED,
@@ -303,6 +306,7 @@ mod tests {
                 "definition_changed",
                 "default_changed",
                 "disconnected",
+                "disconnect_undone",
                 "key_created",
                 "key_rotated",
                 "key_revoked",

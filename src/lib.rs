@@ -81,6 +81,7 @@ pub mod proxy;
 pub mod connect;
 pub mod replacements;
 pub mod disconnect;
+pub mod undo;
 pub mod disconnect_all;
 pub mod definition_moves;
 pub mod reseal;

@@ -10,6 +10,7 @@ use super::consent_page::grant_limit_warning;
 use super::notices::redirect_with_notice;
 use super::page::{self, ConnectionSummary, Notice, NoticeCode, StatusLabel, Tone};
 use super::page_frame::page_context;
+use super::recently_disconnected::list_recent;
 use super::settings_view::{build_settings, workflow_href};
 use super::{Call, Response, input, problem};
 use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
@@ -21,13 +22,11 @@ use crate::connect::client_setup::is_auth_method_ready;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::connections::{self, ConnectionDetails, ConnectionsPage};
 use crate::context::Context;
-use crate::disconnect;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::{Health, Ports, RefreshOutcome};
 use crate::preconditions::IfMatch;
-use crate::revocation::RevocationOutcome;
 use crate::store::Page;
 use crate::store::clients::WorkspaceClients;
 use crate::store::connections::{ConnectionFilter, ConnectionPatch, ListedConnection};
@@ -56,8 +55,12 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
     };
     let apps_search = input::query_param(call.request, "apps");
     let user = session.user().map(|user| user.id.as_str());
-    let ConnectionsPage { broken_defaults, connections: found, apps } =
-        connections::load_connections_page(context, &session.workspace, &filter, user, BROKEN_DEFAULTS_SHOWN).await?;
+    let (page, disconnected) = futures_util::future::join(
+        connections::load_connections_page(context, &session.workspace, &filter, user, BROKEN_DEFAULTS_SHOWN),
+        list_recent(context, session, &filter),
+    )
+    .await;
+    let ConnectionsPage { broken_defaults, connections: found, apps } = page?;
     let AppList { apps: known, clients } = apps;
     let mut found = put_first(broken_defaults, found);
     let caller = Caller::User(session, RequiredRole::Member);
@@ -91,6 +94,10 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
                 ready: one.is_connectable(&clients),
                 auth_method_without_client: auth_method_without_client(one, &clients),
             })
+            .collect(),
+        recently_disconnected: disconnected?
+            .into_iter()
+            .map(|one| page::RecentlyDisconnected { app_name: name_of(&one.app), ..one })
             .collect(),
         is_later_page: filter.after.is_some(),
         next_page_href: found.next.map(|cursor| next_page_url(&cursor, search.as_deref(), apps_search.as_deref())),
@@ -417,19 +424,4 @@ pub(super) async fn submit_check<P: Ports>(context: &Context<P>, call: &Call<'_>
         Health::Unknown => NoticeCode::CheckUnknown,
     };
     Ok(redirect_to_connection(context, call, id, done))
-}
-
-pub(super) async fn submit_disconnect<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    let connection = &call.path_connection()?.connection;
-    let actor = call.user_actor()?;
-    let (told, ..) = disconnect::disconnect(context, &connection.workspace, &connection.id, &actor).await?;
-    let code = match (told.revoked, told.retrying) {
-        (RevocationOutcome::Confirmed, _) => NoticeCode::Disconnected,
-        (RevocationOutcome::Unsupported, _) => NoticeCode::DisconnectedUnsupported,
-        (RevocationOutcome::KeptShared, _) => NoticeCode::DisconnectedShared,
-        (RevocationOutcome::Failed, true) => NoticeCode::DisconnectedRetrying,
-        (RevocationOutcome::Failed, false) => NoticeCode::DisconnectedUnconfirmed,
-    };
-    let notice = Notice { code, about: connection.name.clone() };
-    Ok(redirect_with_notice(context, call.request, "/", &notice))
 }

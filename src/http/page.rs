@@ -21,6 +21,7 @@ mod message;
 mod notice;
 mod popup;
 mod settings;
+mod recently_disconnected;
 mod setup;
 mod sign_in;
 mod text;
@@ -42,6 +43,7 @@ pub use manual::{ManualCredentialView, manual_credential};
 pub use message::{Message, message, refusal_message};
 pub use notice::{Notice, NoticeCode};
 pub use popup::{PopupOutcome, popup_outcome};
+pub use recently_disconnected::RecentlyDisconnected;
 pub use settings::{
     ActivityFilters, ActivityRow, ActivityView, AppRow, AppState, AppsView, Choice, ClientDeletionView, ClientForm,
     ClientPageView, ClientSummary, FormErrors, InviteForm, KeyForm, KeyRow, KeyView, KeysView, LinkForm, LinkRow,

@@ -16,8 +16,8 @@ use super::responses::{
 };
 use super::{
     Call, Method, Response, apps, brand, connection_settings, connections, connections_page, credentials, defaults,
-    events, flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people, provider_sign_in, proxy,
-    replacements, resolving, sessions, settings, setup, sign_in, workflows,
+    disconnecting, events, flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people,
+    provider_sign_in, proxy, replacements, resolving, sessions, settings, setup, sign_in, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -273,7 +273,9 @@ routes! {
     Post   "/connections/{connection}/check"              User(Member),              Use    Connection   => SubmitCheck = connections_page::submit_check;
     Get    "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => ShowReconnectPage = oauth::show_reconnect_page;
     Post   "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => SubmitReconnect = oauth::submit_reconnect;
-    Post   "/connections/{connection}/disconnect"         User(OwnerOrAdmin),        Change Connection   => SubmitDisconnect = connections_page::submit_disconnect;
+    Post   "/connections/{connection}/disconnect"         User(OwnerOrAdmin),        Change Connection   => SubmitDisconnect = disconnecting::submit_disconnect;
+    Post   "/connections/{connection}/undo-disconnect"    User(OwnerOrAdmin),        Change DisconnectedConnection => SubmitUndoDisconnect = disconnecting::submit_undo;
+    Post   "/connections/{connection}/revoke-now"         User(OwnerOrAdmin),        Change DisconnectedConnection => SubmitRevokeNow = disconnecting::submit_revoke_now;
     Get    "/apps/{app}/setup"                            User(Member),              Read   App          => ShowSetupPage = setup::show_setup_page;
 
     // The administration
@@ -473,7 +475,7 @@ mod tests {
                 Some("key") => &[Resource::Key],
                 Some("app") if line.action == Action::Create => &[Resource::Connection, Resource::Job],
                 Some("app") => &[Resource::App, Resource::Client],
-                Some("connection") => &[Resource::Connection],
+                Some("connection") => &[Resource::Connection, Resource::DisconnectedConnection],
                 Some("link") => &[Resource::Link],
                 Some("sign_in_link") => &[Resource::SignInLink],
                 Some("session") => &[Resource::Session],

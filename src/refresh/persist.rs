@@ -11,7 +11,7 @@ use crate::credential::Credential;
 use crate::error::Result;
 use crate::ports::{Clock, Database, DatabaseError, PendingWrites, Ports, RefreshOutcome};
 use crate::revocation;
-use crate::store::refreshes::{self, Renewal, WriteStatus};
+use crate::store::refreshes::{self, AttemptRef, Renewal, WriteStatus};
 use crate::store::{clients, connections};
 use crate::timeout::with_timeout;
 
@@ -140,7 +140,7 @@ async fn persist_with_retries<P: Ports>(context: &Context<P>, renewal: &Renewal)
             return Some(match fate {
                 WriteStatus::Applied => PersistOutcome::Stored,
                 WriteStatus::Superseded | WriteStatus::Pending => PersistOutcome::Superseded,
-                WriteStatus::GrantReplaced => PersistOutcome::GrantReplaced,
+                WriteStatus::Moved(_) | WriteStatus::GrantReplaced => PersistOutcome::GrantReplaced,
             });
         }
         bookkeeping = ClientUpdate::Afterwards;
@@ -159,9 +159,46 @@ enum ClientUpdate {
     Afterwards,
 }
 
+/// How often a write follows a connection that is disconnected and brought back all the time.
+const MOST_MOVES: usize = 3;
+
+/// The write, under the generation that the connection has by now: a disconnect that was undone has given it another one, and the
+/// tokens belong to it all the same.
+async fn persist_once<P: Ports>(
+    context: &Context<P>,
+    renewal: &Renewal,
+    bookkeeping: ClientUpdate,
+) -> std::result::Result<WriteStatus, DatabaseError> {
+    let mut fate = try_persist(context, renewal, bookkeeping).await?;
+    for _ in 0..MOST_MOVES {
+        let WriteStatus::Moved(generation) = fate else { return Ok(fate) };
+        let Some(moved) = move_to_generation(context, renewal, generation) else {
+            return Ok(WriteStatus::GrantReplaced);
+        };
+        fate = try_persist(context, &moved, bookkeeping).await?;
+    }
+    if matches!(fate, WriteStatus::Moved(_)) { Err(not_applied()) } else { Ok(fate) }
+}
+
+/// The same tokens, sealed for another generation. `None`: they can't be opened.
+fn move_to_generation<P: Ports>(context: &Context<P>, renewal: &Renewal, generation: i64) -> Option<Renewal> {
+    let AttemptRef { workspace, connection, .. } = &renewal.attempt;
+    let key_ring = &context.config.key_ring;
+    let before = Credential::seal_context(workspace, connection, renewal.attempt.generation);
+    let credential = Credential::open(key_ring, &before, &renewal.sealed).ok()?;
+    let after = Credential::seal_context(workspace, connection, generation);
+    let sealed = credential.seal(key_ring, context.ports.random(), &after).ok()?;
+    let attempt = AttemptRef { generation, ..renewal.attempt.clone() };
+    Some(Renewal { attempt, sealed, ..renewal.clone() })
+}
+
+fn not_applied() -> DatabaseError {
+    DatabaseError::Unavailable("a write was neither applied nor refused".into())
+}
+
 /// One attempt: the write, then, if it changed nothing, what the database has. `Waiting` cannot be the end: a database
 /// that still waits accepts the write.
-async fn persist_once<P: Ports>(
+async fn try_persist<P: Ports>(
     context: &Context<P>,
     renewal: &Renewal,
     bookkeeping: ClientUpdate,
@@ -182,7 +219,7 @@ async fn persist_once<P: Ports>(
         return Ok(WriteStatus::Applied);
     }
     match refreshes::read_write_status(context.db(), attempt).await? {
-        WriteStatus::Pending => Err(DatabaseError::Unavailable("a write was neither applied nor refused".into())),
+        WriteStatus::Pending => Err(not_applied()),
         fate => Ok(fate),
     }
 }

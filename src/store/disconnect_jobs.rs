@@ -236,6 +236,11 @@ pub fn end_waiting_grants(of: &JobTarget, now: Timestamp) -> Statement {
     sql!(END_WAITING_GRANTS, &of.workspace, &of.app, of.client_text(), now, MOST_WAITING_GRANTS)
 }
 
+/// The statement that ends the time in which disconnected connections of the app could be brought back.
+pub fn end_undo(of: &JobTarget, now: Timestamp) -> Statement {
+    super::disconnected::end_of_app(&of.workspace, &of.app, of.client_text(), now)
+}
+
 /// A job of a workspace.
 pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &JobId) -> StoreResult<Option<DisconnectJob>> {
     query_first(db, sql!(GET, workspace, id)).await

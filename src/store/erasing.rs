@@ -27,7 +27,8 @@ const NEWEST: &str =
     "SELECT c.id, c.workspace_id, c.app, c.app_revision, c.auth_method, c.reconnect_reason, c.sealed_credential IS NOT NULL AS sealed,
       (SELECT w.deleted_at IS NOT NULL FROM workspaces w WHERE w.id = c.workspace_id) AS workspace_deleted
     FROM connections c WHERE c.deleted_at IS NOT NULL AND c.deleted_at <= ?1 ORDER BY c.deleted_at DESC LIMIT ?2";
-const LEASE_CONNECTIONS: &str = "UPDATE connections SET deleted_at = ?2
+/// Nothing comes back that a run has taken.
+const LEASE_CONNECTIONS: &str = "UPDATE connections SET deleted_at = ?2, undo_until = NULL, undo_state = NULL
     WHERE id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NOT NULL AND deleted_at <= ?3 RETURNING *";
 const ERASE_USES: &str = "DELETE FROM uses WHERE (connection_id, workflow, step) IN
     (SELECT connection_id, workflow, step FROM uses WHERE connection_id IN (SELECT value FROM json_each(?1)) LIMIT ?2)";

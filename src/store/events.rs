@@ -91,7 +91,8 @@ pub struct Event {
     pub at: Timestamp,
     /// The type, such as `connected`, `reconnected`, `reused` (a new grant that it did not need), `account_switched`,
     /// `confirmed`, `edited`, `token_lost` (one of several tokens), `needs_reconnect`, `default_changed`, `replaced` and
-    /// `replacement_ended` (on both connections), `changes_acknowledged`, `disconnected`.
+    /// `replacement_ended` (on both connections), `changes_acknowledged`, `disconnected`,
+    /// `disconnect_undone`.
     pub r#type: String,
     /// Who did it: `user:…`, `key:…`, `link:…`, `embedder`, `refresh`, `check`.
     pub actor: String,

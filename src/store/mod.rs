@@ -38,7 +38,7 @@ macro_rules! any_working {
 
 /// A connection shares client and account, so that revoking the grant of one ends the other. An unknown account may be
 /// the same one. One look-up for each case, and each stops at its first row. The plus keeps `SQLite` from reading the
-/// workspace instead.
+/// workspace instead. One that was disconnected and may be brought back counts, too.
 macro_rules! live_grant {
     ($workspace:literal, $client:literal, $account:literal) => {
         concat!(
@@ -47,7 +47,8 @@ macro_rules! live_grant {
             any_working!(live_grant!(@of $workspace, $client, " AND c.account_id IS NULL")),
             " OR ", $account, " IS NULL AND (",
             any_working!(live_grant!(@of $workspace, $client, "")),
-            ")"
+            ") OR EXISTS (SELECT 1 FROM connections c WHERE c.oauth_client = ", $client, " AND c.undo_until IS NOT NULL AND (c.account_id = ", $account,
+            " OR c.account_id IS NULL OR ", $account, " IS NULL) AND +c.workspace_id = ", $workspace, " AND c.status <> 'needs_reconnect')"
         )
     };
     (@of $workspace:literal, $client:literal, $account:expr) => {
@@ -236,6 +237,7 @@ pub mod connections;
 pub mod defaults;
 pub mod definition_moves;
 pub mod disconnect_jobs;
+pub mod disconnected;
 pub mod erasing;
 pub mod events;
 pub mod idempotency;

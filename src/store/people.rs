@@ -284,6 +284,7 @@ pub async fn delete(
         sql!(END_LINK_SESSIONS, workspace, user),
         sql!(END_CONNECT_LINKS, workspace, user, now),
         sql!(END_DEFAULTS, workspace, user),
+        super::disconnected::end_of_user(workspace, user, now),
     ];
     all_or_nothing(db, must, then).await
 }

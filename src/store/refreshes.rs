@@ -42,18 +42,21 @@ const TAKE_LEASE: &str = concat!(
 );
 /// The new tokens. `attempt_id = mine` is true while nobody took the lease over. `version = redeemed` is true while
 /// nobody stored anything newer, even if a lease was taken over in the meantime: that lease stays, because its attempt
-/// is still running and has the newer response if there is one.
+/// is still running and has the newer response if there is one. A connection that was disconnected and may be brought back
+/// keeps its sealed credential under the generation before, so it takes the tokens, too.
 const PERSIST_RENEWAL: &str = "UPDATE connections SET sealed_credential = ?6, version = version + 1, last_attempt_id = ?5,
       lease_expires_at = CASE WHEN lease_attempt_id = ?5 THEN NULL ELSE lease_expires_at END,
       lease_token_hash = CASE WHEN lease_attempt_id = ?5 THEN NULL ELSE lease_token_hash END,
       lease_attempt_id = nullif(lease_attempt_id, ?5), ambiguous_token_hash = NULL, ambiguous_since = NULL,
       expires_at = ?7, refreshable = ?18, refreshed_at = ?8, refresh_expires_at = ?9, refresh_idle_until = coalesce(?17, refresh_idle_until), scopes_granted = coalesce(?10, scopes_granted),
       status = CASE status WHEN 'needs_reconnect' THEN 'connected' ELSE status END, reconnect_reason = NULL,
-      failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = ?16,
+      failures = ?11, next_attempt_at = ?12, last_error = ?13, checked_at = ?14, check_evidence = ?15, next_check_at = CASE WHEN deleted_at IS NULL THEN ?16 END,
       variables = coalesce(?19, variables), destinations = coalesce(destinations, ?20),
       refresh_refused_since = CASE WHEN ?11 = 0 THEN NULL ELSE refresh_refused_since END, refresh_refused_code = CASE WHEN ?11 = 0 THEN NULL ELSE refresh_refused_code END
-    WHERE workspace_id = ?1 AND id = ?2 AND generation = ?3 AND deleted_at IS NULL AND (lease_attempt_id = ?5 OR version = ?4)";
-const WRITE_STATUS: &str = "SELECT last_attempt_id, generation, version FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+    WHERE workspace_id = ?1 AND id = ?2 AND generation - (deleted_at IS NOT NULL) = ?3 AND (deleted_at IS NULL OR undo_until IS NOT NULL) AND (lease_attempt_id = ?5 OR version = ?4)";
+/// The generation is the one that the credential is sealed under.
+const WRITE_STATUS: &str = "SELECT last_attempt_id, lease_attempt_id, generation - (deleted_at IS NOT NULL) AS generation, version FROM connections
+    WHERE workspace_id = ?1 AND id = ?2 AND (deleted_at IS NULL OR undo_until IS NOT NULL)";
 /// A failure is written only for its own attempt and the version it used, and releases the lease only if `?6` says so.
 const RECORD_FAILURE: &str = "UPDATE connections SET failures = failures + 1, next_attempt_at = ?5, last_error = ?7, checked_at = ?8, check_evidence = ?9,
       next_check_at = CASE WHEN next_check_at IS NULL THEN NULL ELSE ?10 END, ambiguous_token_hash = coalesce(?11, ambiguous_token_hash),
@@ -289,6 +292,8 @@ pub enum WriteStatus {
     Applied,
     /// The database still waits for it.
     Pending,
+    /// The database waits for it under this generation: the connection was disconnected and brought back in the meantime.
+    Moved(i64),
     /// The database has something newer of the same grant.
     Superseded,
     /// Reconnected or disconnected: the database has another grant, or none.
@@ -300,13 +305,20 @@ pub async fn read_write_status(db: &impl Database, attempt: &AttemptRef) -> Stor
     let rows = run_statement(db, sql!(WRITE_STATUS, &attempt.workspace, &attempt.connection)).await?;
     let Some(row) = rows.rows.first() else { return Ok(WriteStatus::GrantReplaced) };
     let row = Columns(row);
-    if row.integer("generation")? != attempt.generation {
-        return Ok(WriteStatus::GrantReplaced);
+    let is_mine = |column| Ok::<_, DatabaseError>(row.optional_text(column)?.as_deref() == Some(attempt.id.as_str()));
+    let (generation, is_unchanged) = (row.integer("generation")?, row.integer("version")? == attempt.version);
+    if generation != attempt.generation {
+        // A reconnect forgets the attempts before it, and changes the version. An undo does neither.
+        return Ok(match (is_mine("last_attempt_id")?, is_unchanged || is_mine("lease_attempt_id")?) {
+            (true, _) => WriteStatus::Applied,
+            (false, true) => WriteStatus::Moved(generation),
+            (false, false) => WriteStatus::GrantReplaced,
+        });
     }
-    if row.optional_text("last_attempt_id")?.as_deref() == Some(attempt.id.as_str()) {
+    if is_mine("last_attempt_id")? {
         return Ok(WriteStatus::Applied);
     }
-    Ok(if row.integer("version")? == attempt.version { WriteStatus::Pending } else { WriteStatus::Superseded })
+    Ok(if is_unchanged { WriteStatus::Pending } else { WriteStatus::Superseded })
 }
 
 /// How a failure is recorded.
@@ -478,7 +490,26 @@ pub async fn mark_deleted(
     now: Timestamp,
     then: Vec<Statement>,
 ) -> StoreResult<(Option<Connection>, Vec<Rows>)> {
-    let answers = db.batch([sql!(MARK_DELETED, workspace, id, now)].into_iter().chain(then).collect()).await?;
+    run_mark(db, sql!(MARK_DELETED, workspace, id, now), then).await
+}
+
+/// The same for one that may be brought back until a time.
+pub async fn mark_deleted_for_now(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    id: &ConnectionId,
+    undo_until: Timestamp,
+    then: Vec<Statement>,
+) -> StoreResult<(Option<Connection>, Vec<Rows>)> {
+    run_mark(db, super::disconnected::mark(workspace, id, undo_until), then).await
+}
+
+async fn run_mark(
+    db: &impl Database,
+    mark: Statement,
+    then: Vec<Statement>,
+) -> StoreResult<(Option<Connection>, Vec<Rows>)> {
+    let answers = db.batch([mark].into_iter().chain(then).collect()).await?;
     let mut answers = answers.into_iter();
     let ended = answers.next().map_or(Ok(None), |rows| read_first(&rows))?;
     Ok((ended, answers.collect()))

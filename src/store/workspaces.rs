@@ -123,9 +123,10 @@ pub async fn mark_deleted(db: &impl Database, id: &WorkspaceId, now: Timestamp) 
     const MARK: &str = "UPDATE workspaces SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
     let mut statements = vec![sql!(MARK, id, now), erasing::end_connections(id, CONNECTIONS_ENDED_AT_ONCE, now)];
     statements.extend(erasing::end_access(id, ENDED_AT_ONCE, now));
+    statements.push(super::disconnected::end_of_workspace(id, now));
     let answers = db.batch(statements).await?;
     let existed = answers.first().is_some_and(|rows| rows.changes > 0);
-    let mut is_left = has_more(answers.get(2..).unwrap_or_default());
+    let mut is_left = has_more(answers.get(2..answers.len().saturating_sub(1)).unwrap_or_default());
     for _ in 1..MOST_BATCHES {
         if !existed || !is_left {
             break;

@@ -64,6 +64,8 @@ test("a person signs in, connects, checks, renames and disconnects without brows
 
   await page.getByRole("link", { name: /Disconnect/ }).click();
   await page.getByRole("button", { name: /Disconnect/ }).click();
+  await page.getByText("is disconnected. We revoke its access").waitFor();
+  await page.locator("#notice").getByRole("button", { name: "Revoke now" }).click();
   await page.getByText("The app confirmed that the access is revoked.").waitFor();
   assert.equal(await page.getByText("Ops <b>account</b>").count(), 0);
   assert.deepEqual(complaints.filter((text) => !/404/.test(text)), []);

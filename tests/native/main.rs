@@ -57,6 +57,7 @@ mod settings;
 mod shards;
 mod signed_assertions;
 mod sql;
+mod undo;
 mod upgrade;
 mod vault;
 mod workflows;

@@ -27,7 +27,8 @@ struct RemovedSafeguard {
 
 const TAKE_LEASE: &str = "lease_token_hash = ?7";
 const PERSIST_SQL: &str = "last_attempt_id = ?5";
-const APPLIED: &str = "SELECT last_attempt_id, generation, version FROM";
+const APPLIED: &str =
+    "SELECT last_attempt_id, lease_attempt_id, generation - (deleted_at IS NOT NULL) AS generation, version FROM";
 const NEEDS_RECONNECT: &str = "ELSE 'needs_reconnect' END, reconnect_reason = ?6";
 const FAIL: &str = "ambiguous_token_hash = coalesce(?11, ambiguous_token_hash)";
 const RECONNECT: &str = "UPDATE connections SET app_revision = ?4";
@@ -138,7 +139,7 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
         theme: Theme::LateAnswer,
         statement_edits: &[StatementEdit {
             statement_part: PERSIST_SQL,
-            find: "AND generation = ?3 AND deleted_at IS NULL AND (lease_attempt_id = ?5 OR version = ?4)",
+            find: "AND generation - (deleted_at IS NOT NULL) = ?3 AND (deleted_at IS NULL OR undo_until IS NOT NULL) AND (lease_attempt_id = ?5 OR version = ?4)",
             replacement: "AND ?3 > 0 AND ?4 > 0",
         }],
         prepare: prepare_nothing,

@@ -52,12 +52,12 @@ suite("Gmail and Google Sheets", () => {
     assert.deepEqual([mail.account, mail.app, table.app], [table.account, "gmail", "google-sheets"]);
     assert.ok(table.scopes.granted.includes(google("spreadsheets")) && !mail.scopes.requested.includes(google("spreadsheets")));
 
-    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${gmail}`), { revoked: "kept_shared", retrying: false });
+    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${gmail}`), { revoked: "kept_shared", retrying: false, undo_until: null });
     const { request } = await fixture.resolve(sheets);
     assert.match(request.base_url, /^https:\/\/sheets\.googleapis\.com\//);
     const there = { ...request, base_url: simulated(request.base_url) };
     assert.ok((await callAppApi(there, { path: "spreadsheets/budget" })).works);
-    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${sheets}`), { revoked: "confirmed", retrying: false });
+    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${sheets}`), { revoked: "confirmed", retrying: false, undo_until: null });
   });
 
   test("lose the client together", async () => {

@@ -113,7 +113,7 @@ suite("Slack with a bot and a user token", () => {
 
   test("are both revoked by a disconnect", async () => {
     const answer = await fixture.resolve(id);
-    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
+    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false, undo_until: null });
     assert.equal((await callAppApi(answer.request, API.slack)).works, false);
   });
 });
@@ -136,7 +136,7 @@ suite("Slack installed for a whole organisation", () => {
 
     const { request } = await fixture.resolve(id);
     assert.equal((await callAppApi(request, API.slack)).body.is_enterprise_install, true);
-    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
+    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false, undo_until: null });
     assert.equal((await callAppApi(request, API.slack)).works, false);
     slack.accounts.delete("grid");
   });
@@ -308,7 +308,7 @@ suite("a connection that changes its auth method", () => {
     const { auth_method: way, credential, generation } = await fixture.getConnection(id);
     assert.deepEqual([way, credential.type, credential.refreshable, generation], ["oauth2", "oauth2", true, 3]);
     assert.equal((await works()).type, "oauth2");
-    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false });
+    assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${id}`), { revoked: "confirmed", retrying: false, undo_until: null });
   });
 });
 
@@ -341,7 +341,7 @@ suite("expiry that only the app knows", () => {
     await fixture.advanceTime(slack, id, 12 * HOUR + 1);
     const { result, asked } = await recordRequests(slack, () => fixture.requestOk("DELETE", `/v1/connections/${id}`));
     assert.deepEqual(asked, ["POST slack.com/api/auth.revoke", "POST slack.com/api/oauth.v2.access", "POST slack.com/api/auth.revoke"]);
-    assert.deepEqual(result, { revoked: "confirmed", retrying: false });
+    assert.deepEqual(result, { revoked: "confirmed", retrying: false, undo_until: null });
     const fresh = slack.secrets("access").at(-1);
     assert.equal(slack.findToken("access", fresh).state, "ended");
   });

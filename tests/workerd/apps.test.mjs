@@ -276,14 +276,14 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       const second = /con_[\w-]+/.exec(await fixture.answerQuestion(another, "both", /already connected/))[0];
       assert.notEqual(second, id);
       const first = await fixture.requestOk("DELETE", `/v1/connections/${second}`);
-      assert.deepEqual(first, { revoked: revoked === "confirmed" ? "kept_shared" : revoked, retrying: false });
+      assert.deepEqual(first, { revoked: revoked === "confirmed" ? "kept_shared" : revoked, retrying: false, undo_until: null });
       if (life.way !== "connect") await works();
     });
 
     test("a disconnect revokes the grant at the app, and the connection cannot be resolved", async () => {
       const last = await fixture.resolve(id);
       const { result, asked } = await recordRequests(sim, () => fixture.requestOk("DELETE", `/v1/connections/${id}`));
-      assert.deepEqual([result, asked], [{ revoked, retrying: false }, life.asked]);
+      assert.deepEqual([result, asked], [{ revoked, retrying: false, undo_until: null }, life.asked]);
       if (revoked === "confirmed") assert.equal((await callAppApi(last.request, life.api)).works, false);
       assert.deepEqual(listLiveTokens(sim, "eve").filter((kind) => !left.includes(kind)), [], "what lives on at the app");
       assert.equal((await fixture.resolveRefused(id)).code, "connection_not_found");
@@ -481,7 +481,7 @@ for (const [name, life] of Object.entries(ENTERED)) {
       const again = await fixture.submitCredential(path, { [field]: life.createCredential(sim, "grace") });
       assert.match(await fixture.answerQuestion(again.location, "reuse", /already connected/), new RegExp(`^/connections/${second}`));
       await works(second);
-      assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${second}`), { revoked: "unsupported", retrying: false });
+      assert.deepEqual(await fixture.requestOk("DELETE", `/v1/connections/${second}`), { revoked: "unsupported", retrying: false, undo_until: null });
     });
 
     test("a new key of the same account replaces the old one, and one of another account only on request", async () => {
@@ -523,7 +523,7 @@ for (const [name, life] of Object.entries(ENTERED)) {
       // It was the only shared connection of its app, so it was the default.
       const { ended_defaults: ended, ...disconnected } = result;
       assert.deepEqual(ended.defaults, [{ app, user: null, environment: ended.defaults[0].environment }]);
-      assert.deepEqual([disconnected, asked], [{ revoked: "unsupported", retrying: false }, []]);
+      assert.deepEqual([disconnected, asked], [{ revoked: "unsupported", retrying: false, undo_until: null }, []]);
       assert.equal((await fixture.resolveRefused(id)).code, "connection_not_found");
       assert.deepEqual(await fixture.listConnections(app), []);
     });

@@ -70,13 +70,27 @@ suite("the lifecycle of a connection", () => {
     assert.deepEqual(data.map(({ step }) => step).sort(), ["fetch", "step 0", "step 1", "step 2", "step 3"]);
   });
 
-  test("a disconnect on the page asks for confirmation, revokes at the app, and erases the connection", async () => {
+  test("a disconnect on the page asks for confirmation and can be undone", async () => {
+    const disconnect = () => ada.submit(`/connections/${id}?disconnect=1`, {}, { to: `/connections/${id}/disconnect` });
+    const { body } = await installation.resolve(id);
+    assert.equal((await disconnect()).location, "/");
+    assert.equal((await installation.resolve(id)).status, 404);
+    const { location } = await ada.submit("/", {}, { to: `/connections/${id}/undo-disconnect` });
+    assert.equal(location, `/connections/${id}`);
+    const again = await installation.resolve(id);
+    assert.equal(again.body.credential.access_token, body.credential.access_token);
+    assert.equal((await profile(installation, again.body.request.headers)).status, 200, "the app knows nothing of it");
+  });
+
+  test("the end of the wait after a disconnect revokes at the app, and erases the connection", async () => {
     const { body } = await installation.resolve(id);
     const page = await ada.get(`/connections/${id}?disconnect=1`);
     assert.match(page.text, /Disconnect “ ?Acme/);
     const { location } = await ada.submit(`/connections/${id}?disconnect=1`, {}, { to: `/connections/${id}/disconnect` });
     assert.equal(location, "/");
-    assert.match((await ada.get(location)).text, /The app confirmed that the access is revoked/);
+    assert.match((await ada.get(location)).text, /Acme.* is disconnected/s);
+    const ended = await ada.submit("/", {}, { to: `/connections/${id}/revoke-now` });
+    assert.match((await ada.get(ended.location)).text, /The app confirmed that the access is revoked/);
 
     assert.equal((await profile(installation, body.request.headers)).status, 401, "the token is dead at the app");
     const refused = await installation.resolve(id);
@@ -88,7 +102,7 @@ suite("the lifecycle of a connection", () => {
   test("a disconnect by API returns the result of the revocation at the app", async () => {
     const again = await ada.connect("acme", { login: "ada" });
     const { body } = await installation.resolve(again);
-    assert.deepEqual(await installation.requestOk("DELETE", `/v1/connections/${again}`), { revoked: "confirmed", retrying: false });
+    assert.deepEqual(await installation.requestOk("DELETE", `/v1/connections/${again}`), { revoked: "confirmed", retrying: false, undo_until: null });
     assert.equal((await profile(installation, body.request.headers)).status, 401);
     assert.equal((await installation.requestApi("DELETE", `/v1/connections/${again}`)).status, 404);
   });
@@ -98,7 +112,7 @@ suite("the lifecycle of a connection", () => {
       await ada.connect("acme", { login: "twin" }),
       await (await Person.createSignedIn(installation, { id: "eve" })).connect("acme", { login: "twin" }),
     ];
-    assert.deepEqual(await installation.requestOk("DELETE", `/v1/connections/${one}`), { revoked: "kept_shared", retrying: false });
+    assert.deepEqual(await installation.requestOk("DELETE", `/v1/connections/${one}`), { revoked: "kept_shared", retrying: false, undo_until: null });
     assert.equal((await profile(installation, (await installation.resolve(two)).body.request.headers)).status, 200);
     assert.equal((await installation.requestOk("DELETE", `/v1/connections/${two}`)).revoked, "confirmed");
   });

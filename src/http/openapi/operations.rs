@@ -706,6 +706,18 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         }
         Handler::SubmitDisconnect => operation(PAGE, "Form: disconnect")
             .form(form::csrf())
+            .about("The connection is gone at once. Its grant is revoked after five minutes: until then it can be brought back.")
+            .answers(303, "To the list, which offers to undo it.")
+            .refuses(403, FORM_OR_ADMIN)
+            .refuses(404, "`connection_not_found`."),
+        Handler::SubmitUndoDisconnect => operation(PAGE, "Form: bring a disconnected connection back")
+            .form(form::csrf())
+            .answers(303, "To the connection, or to the list if it is too late.")
+            .refuses(403, FORM_OR_ADMIN)
+            .refuses(404, "`connection_not_found`.")
+            .refuses(503, "`misconfigured`: its credential can't be decrypted now. Nothing was changed."),
+        Handler::SubmitRevokeNow => operation(PAGE, "Form: revoke the grant of a disconnected connection at once")
+            .form(form::csrf())
             .answers(303, "To the list, with what happened to the grant.")
             .refuses(403, FORM_OR_ADMIN)
             .refuses(404, "`connection_not_found`."),

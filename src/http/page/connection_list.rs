@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::frame::{account_label, app_logo, head, link, quoted_text, relative_time_or_never, status_badge, user_text};
 use super::layout::section_page;
+use super::recently_disconnected::{RecentlyDisconnected, recently_disconnected_section};
 use super::{ConnectionSummary, PageContext, Section, Tone};
 
 /// Apps that are shown without a search.
@@ -44,12 +45,15 @@ pub struct ConnectionListView {
     pub next_page_href: Option<String>,
     /// Whether this is not the first page.
     pub is_later_page: bool,
+    /// What can be brought back.
+    pub recently_disconnected: Vec<RecentlyDisconnected>,
 }
 
 /// The Connections page.
 pub fn connection_list(shell: &PageContext, view: &ConnectionListView) -> Markup {
     let body = html! {
         (head(&html! { (shell.text.list.title) }, &html! {}))
+        (recently_disconnected_section(shell, &view.recently_disconnected))
         @if view.connections.is_empty() && view.search.is_none() {
             (no_connections())
         } @else {

@@ -5,6 +5,7 @@
 use maud::{Markup, html};
 
 use super::frame::{icon, tone_class, tone_icon, user_text};
+use super::recently_disconnected::undo_forms;
 use super::text::fill;
 use super::{PageContext, Tone};
 
@@ -42,6 +43,12 @@ macro_rules! notices {
 notices! {
     Connected "connected" Good connected;
     ConnectedUnknown "connected-unknown" Good connected_unknown;
+    DisconnectedForNow "disconnected-for-now" Info disconnected_for_now;
+    Undone "undone" Good undone;
+    UndoneWithoutDefault "undone-without-default" Waiting undone_without_default;
+    UndoneWithoutReplacement "undone-without-replacement" Waiting undone_without_replacement;
+    UndoneWithoutBoth "undone-without-both" Waiting undone_without_both;
+    UndoTooLate "undo-too-late" Bad undo_too_late;
     Disconnected "disconnected" Good disconnected;
     DisconnectedUnsupported "disconnected-unsupported" Good disconnected_unsupported;
     DisconnectedShared "disconnected-shared" Good disconnected_shared;
@@ -79,13 +86,30 @@ pub struct Notice {
     pub about: String,
 }
 
+impl Notice {
+    /// A disconnect that can be undone.
+    pub fn disconnected_for_now(id: &str, name: &str) -> Self {
+        Self { code: NoticeCode::DisconnectedForNow, about: format!("{id} {name}") }
+    }
+
+    /// The id of the connection that can be brought back, and what the sentence is about.
+    fn parts(&self) -> (Option<&str>, &str) {
+        match (self.code, self.about.split_once(' ')) {
+            (NoticeCode::DisconnectedForNow, Some((id, name))) => (Some(id), name),
+            _ => (None, self.about.as_str()),
+        }
+    }
+}
+
 /// The notice. A screen reader reads it, and the keyboard continues after it.
 pub(super) fn notice_section(shell: &PageContext) -> Markup {
     html! {
         @if let Some(notice) = &shell.notice {
             @let tone = notice.code.tone();
+            @let (undo, about) = notice.parts();
             (banner(tone, &html! {
-                p { (fill(notice.code.text(shell), &[("account", user_text(&notice.about)), ("name", user_text(&notice.about))])) }
+                p { (fill(notice.code.text(shell), &[("account", user_text(about)), ("name", user_text(about))])) }
+                @if let Some(id) = undo { (undo_forms(shell, id, None)) }
             }))
         }
     }

@@ -53,6 +53,14 @@ fn connection_list_view(words: &str) -> ConnectionListView {
         search: Some(words.to_owned()),
         next_page_href: Some(format!("/?cursor={words}")),
         is_later_page: false,
+        recently_disconnected: vec![RecentlyDisconnected {
+            id: words.to_owned(),
+            app: words.to_owned(),
+            app_name: words.to_owned(),
+            name: words.to_owned(),
+            account_label: Some(words.to_owned()),
+            undo_until: noon(),
+        }],
     }
 }
 
@@ -584,6 +592,10 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
         connection_list(&shell, &ConnectionListView { connections: Vec::new(), ..connection_list_view(words) }),
         connection_list(&shell, &ConnectionListView::default()),
         connection_list(&shell, &searched),
+        connection_list(
+            &PageContext { notice: Some(Notice::disconnected_for_now("con_1", words)), ..shell.clone() },
+            &ConnectionListView::default(),
+        ),
         connection(&shell, &connection_view(words)),
         connection(&shell, &old_news),
         connection(&shell, &exchanged),

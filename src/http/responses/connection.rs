@@ -194,6 +194,8 @@ impl UpdatedConnectionResponse {
 pub(crate) struct DisconnectedResponse {
     #[serde(flatten)]
     disconnected: Flat<DisconnectResult>,
+    /// Null: what a program disconnects cannot be brought back. A person has five minutes on the page.
+    undo_until: Option<Timestamp>,
     /// Only if it was a default. Steps that name the app get the next one: the user's, the workspace's, or the only
     /// connection that is left.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,6 +209,7 @@ impl DisconnectedResponse {
     pub(crate) fn of(disconnected: DisconnectResult, copies: CacheRemovalStatus, ended: ReplacedDefaults) -> Self {
         Self {
             disconnected: Flat(disconnected),
+            undo_until: None,
             ended_defaults: EndedDefaultsResponse::of(ended),
             cache_entries: super::kept_copies(Some(copies)),
         }

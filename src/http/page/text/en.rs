@@ -45,6 +45,12 @@ super::texts! {
     notice {
         connected = "Connected as {account}.";
         connected_unknown = "Connected.";
+        disconnected_for_now = "{name} is disconnected. We revoke its access at the app in 5 minutes.";
+        undone = "It is connected again. Nothing was lost.";
+        undone_without_default = "It is connected again. Another connection has become a default in the meantime, and stays one.";
+        undone_without_replacement = "It is connected again, and answers for itself: the connection that answered for it doesn't fit any more.";
+        undone_without_both = "It is connected again. Another connection has become a default in the meantime, and the one that answered for it doesn't fit any more.";
+        undo_too_late = "It is too late: this connection is gone. Connect the account again.";
         disconnected = "Disconnected. The app confirmed that the access is revoked.";
         disconnected_unsupported = "Disconnected and erased here. This app has no way to revoke access. To be sure, remove it in the app's own settings.";
         disconnected_shared = "Disconnected and erased here. The access was kept at the app, because another connection uses it.";
@@ -92,6 +98,14 @@ super::texts! {
     connection {
         back = "All connections";
         id = "Connection id";
+    }
+    /// What was disconnected and can be brought back.
+    undo {
+        title = "Recently disconnected";
+        about = "Workflows can't use these connections now. You can bring each one back as it was.";
+        revoked_at = "revoked {time}";
+        undo = "Undo";
+        revoke_now = "Revoke now";
     }
     /// What needs attention.
     review {
