@@ -60,7 +60,13 @@ pub async fn sign_in<P: Ports>(context: &Context<P>, token: &str) -> Result<Opti
 
 async fn verify<P: Ports>(context: &Context<P>, token: &str) -> std::result::Result<VerifiedIdentity, IdTokenError> {
     let access = context.config.access.as_ref().ok_or(IdTokenError::NotChecked)?;
-    let expected = Expected { issuer: &access.issuer, audience: &access.audience, nonce: None, now: context.now() };
+    let expected = Expected {
+        issuer: &access.issuer,
+        audience: &access.audience,
+        nonce: None,
+        any_party: false,
+        now: context.now(),
+    };
     let token = SignedToken::parse(token)?;
     token.check_claims(&expected)?;
     let keys = public_keys::load(context, &access.keys_url, |keys| token.find_key(keys).is_some()).await;

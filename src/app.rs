@@ -7,6 +7,7 @@
 //! definition was read, and passes it again when its placeholders are filled.
 
 mod discovery;
+mod event_text;
 mod events;
 mod field;
 mod manual_input;
@@ -24,9 +25,10 @@ use serde::{Deserialize, Serialize};
 use crate::egress::EgressUrl;
 
 pub use discovery::{DiscoveryDocument, DiscoveryError, discovery_urls, read_discovery_document};
+pub use event_text::{AccountInEvent, AccountMatch, EventText, EventValues, MAX_VALUES, NamedAccount};
 pub use events::{
-    AppEvents, HmacSignature, JwtSignature, SharedSecret, SignatureEncoding, SignatureHeaderParts, TimestampFormat,
-    WebhookSignature,
+    AppEvents, ChallengeAnswer, ChallengeMethod, EventChallenge, EventCondition, HmacSignature, JwtSignature,
+    SecretEncoding, SharedSecret, SignatureEncoding, SignatureHeaderParts, TimestampFormat, WebhookSignature,
 };
 pub use field::{
     CredentialField, FieldProblem, Pattern, PrefixMark, ValueFormat, Variable, VariableSource, field_path, read_fields,

@@ -63,6 +63,8 @@ pub enum EventType {
     AppDisconnected,
     /// An OAuth client was put, or got a new secret.
     ClientChanged,
+    /// What an app's events are verified with was set or removed.
+    EventSecretChanged,
     /// An OAuth client was deleted.
     ClientDeleted,
     /// A connect link was made.
@@ -120,6 +122,7 @@ impl EventType {
         Self::AppDeleted,
         Self::AppDisconnected,
         Self::ClientChanged,
+        Self::EventSecretChanged,
         Self::ClientDeleted,
         Self::LinkCreated,
         Self::LinkEnded,
@@ -164,6 +167,7 @@ impl EventType {
             Self::AppDeleted => frozen::event::APP_DELETED,
             Self::AppDisconnected => frozen::event::APP_DISCONNECTED,
             Self::ClientChanged => frozen::event::CLIENT_CHANGED,
+            Self::EventSecretChanged => frozen::event::EVENT_SECRET_CHANGED,
             Self::ClientDeleted => frozen::event::CLIENT_DELETED,
             Self::LinkCreated => frozen::event::LINK_CREATED,
             Self::LinkEnded => frozen::event::LINK_ENDED,

@@ -78,6 +78,12 @@ pub fn apps_sharing_client(id: &str) -> impl Iterator<Item = &str> {
     std::iter::once(id).chain(others.map(|entry| entry.id))
 }
 
+/// The apps whose OAuth client is registered under a name: those of a client family, or the one app.
+pub fn apps_of_registration(registration: &str) -> impl Iterator<Item = &'static str> {
+    let is_of = move |entry: &&CatalogueEntry| entry.family.unwrap_or(entry.id) == registration;
+    entries().filter(is_of).map(|entry| entry.id)
+}
+
 /// Reads a custom app's definition. In addition to the rules of [`read_new_definition`], it must not use a name under
 /// which an OAuth client of the catalogue is registered: that client's secret would be sent to the addresses of the
 /// definition.

@@ -18,6 +18,9 @@ pub const SECRET_EXPIRY_WARNING: i64 = 30 * 86_400;
 /// Failures of the app in a row that may be chance: after so many, the next one holds off every connection of the client.
 pub const FAILURES_WITHOUT_BACKOFF: i64 = 2;
 
+/// Stands for the authorization server of a client that only receives events.
+pub const EVENTS_ONLY: &str = "events";
+
 /// An OAuth client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -31,6 +34,8 @@ pub struct Client {
     pub client_id: String,
     /// The sealed secret. None for public clients.
     pub sealed_secret: Option<String>,
+    /// What the app's events are verified with, sealed. None if it is not set.
+    pub sealed_event_secret: Option<String>,
     /// Scopes to request instead of the app's defaults.
     pub scopes: Option<Vec<String>>,
     /// The id in the redirect URI. Clients of one workspace, registration and authorization server share it, so that a
@@ -65,6 +70,36 @@ impl Client {
     /// The place of its sealed secret.
     pub fn seal_context<'a>(workspace: &'a WorkspaceId, id: &'a ClientId) -> SealContext<'a> {
         SealContext::of(frozen::CLIENT_SECRET, workspace.as_str(), id.as_str(), 0)
+    }
+
+    /// The place of what the app's events are verified with.
+    pub fn event_secret_context<'a>(workspace: &'a WorkspaceId, id: &'a ClientId) -> SealContext<'a> {
+        SealContext::of(frozen::EVENT_SECRET, workspace.as_str(), id.as_str(), 0)
+    }
+
+    /// What the app's events are verified with: the secrets that are set, else the client's own where the app signs with it.
+    ///
+    /// # Errors
+    /// It cannot be decrypted with the key ring.
+    pub fn event_secrets(&self, key_ring: &KeyRing, is_client_secret: bool) -> Result<Vec<Secret>, OpenError> {
+        if let Some(sealed) = &self.sealed_event_secret {
+            let opened = key_ring.open(&Self::event_secret_context(&self.workspace, &self.id), sealed)?;
+            return Ok(opened.expose().lines().map(Secret::new).collect());
+        }
+        match (is_client_secret, self.secret(key_ring)?) {
+            (true, ClientSecret::SharedSecret(secret)) => Ok(vec![secret]),
+            _ => Ok(vec![]),
+        }
+    }
+
+    /// The text to seal of secrets that events are verified with. None of them has a line end.
+    pub fn event_secret_text(secrets: &[Secret]) -> Secret {
+        Secret::new(secrets.iter().map(Secret::expose).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Whether it only receives events: the app's connections need no OAuth client.
+    pub fn is_for_events_only(&self) -> bool {
+        self.authorization_server.as_deref() == Some(EVENTS_ONLY)
     }
 
     /// The secret part, for requests to the app.

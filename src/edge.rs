@@ -9,6 +9,7 @@ mod fetch;
 mod glue;
 mod kv;
 mod limiter;
+mod metrics;
 mod promises;
 mod queue;
 mod refresher;
@@ -37,6 +38,7 @@ use d1::D1;
 use fetch::FetchClient;
 use kv::Kv;
 use limiter::RateLimiterBindings;
+use metrics::AnalyticsEngine;
 use queue::QueueBinding;
 use refresher::{PendingWritesBinding, RefresherBinding};
 use signer::WebCrypto;
@@ -51,6 +53,7 @@ struct WorkerBindings {
     cache: Kv,
     limiter: RateLimiterBindings,
     queue: QueueBinding,
+    metrics: AnalyticsEngine,
 }
 
 /// The ports over Workers.
@@ -78,6 +81,7 @@ impl Ports for WorkerPorts {
     type PendingWrites = PendingWritesBinding;
     type RateLimiter = RateLimiterBindings;
     type RunQueue = QueueBinding;
+    type Metrics = AnalyticsEngine;
 
     fn database(&self, shard: Shard) -> Option<Rc<Self::Database>> {
         self.environment.databases.get(usize::from(shard.number())).cloned()
@@ -112,6 +116,9 @@ impl Ports for WorkerPorts {
     fn run_queue(&self) -> &QueueBinding {
         &self.environment.queue
     }
+    fn metrics(&self) -> &AnalyticsEngine {
+        &self.environment.metrics
+    }
     fn isolate_cache(&self) -> &IsolateCache {
         &self.isolate_cache
     }
@@ -132,7 +139,8 @@ fn load_environment(env: &Env) -> Result<Rc<WorkerBindings>> {
     let config = Rc::new(Config::parse(&read_variables(env))?);
     let databases = bind_databases(env, &config)?;
     let (cache, limiter, queue) = (Kv::bind(env), RateLimiterBindings::bind(env), QueueBinding::bind(env));
-    let environment = Rc::new(WorkerBindings { config, databases, cache, limiter, queue });
+    let metrics = AnalyticsEngine::bind(env);
+    let environment = Rc::new(WorkerBindings { config, databases, cache, limiter, queue, metrics });
     ENVIRONMENT.set(Some(environment.clone()));
     Ok(environment)
 }

@@ -30,6 +30,8 @@ const fn sealed(table: &'static str, field: &'static str) -> SealedField {
 pub const CREDENTIAL: SealedField = sealed("connections", "sealed_credential");
 /// `oauth_clients.sealed_secret`
 pub const CLIENT_SECRET: SealedField = sealed("clients", "sealed_secret");
+/// `oauth_clients.sealed_event_secret`
+pub const EVENT_SECRET: SealedField = sealed("oauth_clients", "sealed_event_secret");
 /// `revocations.sealed_tokens`
 pub const REVOKED_TOKENS: SealedField = sealed("revocations", "sealed_tokens");
 /// `flows.sealed_verifier`
@@ -199,6 +201,8 @@ pub mod event {
     pub const APP_DISCONNECTED: &str = "app_disconnected";
     /// An OAuth client was put, or got a new secret.
     pub const CLIENT_CHANGED: &str = "client_changed";
+    /// What an app's events are verified with was set or removed.
+    pub const EVENT_SECRET_CHANGED: &str = "event_secret_changed";
     /// An OAuth client was deleted.
     pub const CLIENT_DELETED: &str = "client_deleted";
     /// A connect link was made.
@@ -239,6 +243,7 @@ mod tests {
         let sealed = [
             (CREDENTIAL, "connections", "sealed_credential"),
             (CLIENT_SECRET, "clients", "sealed_secret"),
+            (EVENT_SECRET, "oauth_clients", "sealed_event_secret"),
             (REVOKED_TOKENS, "revocations", "sealed_tokens"),
             (PKCE_VERIFIER, "authorizations", "sealed_verifier"),
             (PENDING_GRANT, "authorizations", "sealed_grant"),
@@ -277,6 +282,7 @@ mod tests {
             event::APP_DELETED,
             event::APP_DISCONNECTED,
             event::CLIENT_CHANGED,
+            event::EVENT_SECRET_CHANGED,
             event::CLIENT_DELETED,
             event::LINK_CREATED,
             event::LINK_ENDED,
@@ -317,6 +323,7 @@ mod tests {
                 "app_deleted",
                 "app_disconnected",
                 "client_changed",
+                "event_secret_changed",
                 "client_deleted",
                 "link_created",
                 "link_ended",

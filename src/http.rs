@@ -19,6 +19,7 @@ mod disconnecting;
 mod etags;
 mod events;
 mod flows;
+mod hooks;
 mod idempotency;
 mod identity;
 mod input;
@@ -174,7 +175,8 @@ pub struct Request {
     pub path: String,
     /// The query, without `?`.
     pub query: String,
-    /// Headers, names in lower case: those of [`READ_HEADERS`] that were sent; all of a request that passes through.
+    /// Headers, names in lower case: those of [`READ_HEADERS`] that were sent; all of a request that passes
+    /// through, and if [`Request::needs_all_headers`].
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
@@ -187,6 +189,11 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         debug_assert!(READ_HEADERS.contains(&name), "{name} is not among the headers that are read");
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether all headers of a request to this path are read: which one has a signature is known from the app's definition.
+    pub fn needs_all_headers(path: &str) -> bool {
+        path.starts_with(hooks::PATH_PREFIX)
     }
 
     /// Where it came from, for the events of what it changes.
@@ -535,7 +542,14 @@ async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call
         (RequiredAuth::User(needs), _, Some(session)) => Caller::User(session, needs),
         (RequiredAuth::Key(_), None, _) => return Err(unauthorized()),
         (RequiredAuth::User(_), _, None) => return Err(browser_session::not_signed_in_error()),
-        (RequiredAuth::Public | RequiredAuth::Operator | RequiredAuth::KeyInHandler(_) | RequiredAuth::Browser, ..) => {
+        (
+            RequiredAuth::Public
+            | RequiredAuth::Operator
+            | RequiredAuth::KeyInHandler(_)
+            | RequiredAuth::Browser
+            | RequiredAuth::App,
+            ..,
+        ) => {
             return Ok(LoadedResource::None);
         }
     };
@@ -546,6 +560,7 @@ async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call
 async fn authenticate_call<P: Ports>(context: &Context<P>, auth: RequiredAuth, call: &mut Call<'_>) -> Result<()> {
     match auth {
         RequiredAuth::Public | RequiredAuth::KeyInHandler(_) => Ok(()),
+        RequiredAuth::App => limits::count_app_event(context, call.request).await,
         RequiredAuth::Operator => match call.request.bearer_token() {
             Some(text) if context.config.is_admin_key(text) => Ok(()),
             _ => Err(Error::new(

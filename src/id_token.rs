@@ -68,6 +68,8 @@ pub struct Expected<'a> {
     pub audience: &'a str,
     /// The nonce of the request. None: there was no request.
     pub nonce: Option<&'a str>,
+    /// Whether it may name any party that it was given to: who that was is decided by another claim.
+    pub any_party: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -145,7 +147,7 @@ impl<'a> SignedToken<'a> {
         if text("iss") != Some(expected.issuer) {
             return Err(IdTokenError::Issuer);
         }
-        self.check_audience(expected.audience)?;
+        self.check_audience(expected.audience, expected.any_party)?;
         let time = |name: &str| self.claims.get(name).map(|value| value.as_f64().ok_or(IdTokenError::Malformed));
         let required = |name: &str| time(name).unwrap_or(Err(IdTokenError::Malformed));
         let now = seconds(expected.now);
@@ -167,13 +169,13 @@ impl<'a> SignedToken<'a> {
     }
 
     /// A token for several needs to say which of them it was given to.
-    fn check_audience(&self, audience: &str) -> Result<(), IdTokenError> {
+    fn check_audience(&self, audience: &str, any_party: bool) -> Result<(), IdTokenError> {
         let (is_for_us, is_for_others) = match self.claims.get("aud") {
             Some(Value::String(one)) => (one == audience, false),
             Some(Value::Array(all)) => (all.iter().any(|one| one == audience), all.iter().any(|one| one != audience)),
             _ => (false, true),
         };
-        let party = self.claims.get("azp");
+        let party = self.claims.get("azp").filter(|_| !any_party);
         if is_for_us && party.map_or(!is_for_others, |party| party == audience) {
             Ok(())
         } else {

@@ -567,7 +567,7 @@ async fn verify<P: Ports>(
     nonce: &str,
 ) -> std::result::Result<VerifiedIdentity, SignInError> {
     let (issuer, audience) = (provider.issuer.as_str(), provider.client_id.as_str());
-    let expected = Expected { issuer, audience, nonce: Some(nonce), now: context.now() };
+    let expected = Expected { issuer, audience, nonce: Some(nonce), any_party: false, now: context.now() };
     let verified = async {
         let token = SignedToken::parse(token)?;
         token.check_claims(&expected)?;

@@ -43,6 +43,7 @@ pub mod caller;
 pub mod account;
 pub mod token;
 pub mod id_token;
+pub mod event_request;
 pub mod credential;
 pub mod client;
 pub mod connection;
@@ -62,6 +63,7 @@ pub mod maintenance;
 pub mod context;
 
 // Shared steps: what several use cases take.
+pub mod metrics;
 pub mod attention;
 pub mod quotas;
 pub mod preconditions;
@@ -76,6 +78,7 @@ mod public_keys;
 pub mod defaults;
 mod on_demand_check;
 pub mod resolve;
+pub mod app_events;
 pub mod refresh;
 pub mod proxy;
 pub mod connect;

@@ -15,6 +15,7 @@ use crate::connect::client_setup::{self, NewClient, NewSecret};
 use crate::connect::start::validate_scopes;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
+use crate::event_request::{MAX_SECRET_LENGTH, MAX_SECRETS, secret_problem};
 use crate::ids::WorkspaceId;
 use crate::ports::Ports;
 use crate::preconditions::{Condition, IfMatch, ReadState};
@@ -50,6 +51,66 @@ pub fn require_oauth2_method(app: &App, named: Option<&AuthMethodId>) -> Result<
     })
 }
 
+/// The auth method of an app that sends events and whose connections need no OAuth client: what its events are verified with
+/// is kept with a client all the same.
+pub fn events_only_method(app: &App) -> Option<Rc<AuthMethod>> {
+    app.events.as_ref().filter(|_| app.oauth2_method().is_none()).and_then(|_| app.auth_method(None))
+}
+
+/// The refusal of what only an OAuth client has.
+pub fn needs_no_client_error(auth_method: &AuthMethod) -> Error {
+    let detail = format!(
+        "{} needs no OAuth client. The credential is entered when connecting. To receive its events, send event_secret alone (PUT).",
+        auth_method.app_name
+    );
+    Error::new(ErrorCode::Conflict, detail)
+}
+
+/// The secrets that an app's events are verified with, as one text to seal.
+///
+/// # Errors
+/// The app sends no events, or a secret can't be one for its signature.
+pub fn read_event_secrets(app: &App, secrets: &[Secret]) -> Result<Secret> {
+    let wrong = |problem: &str| Error::invalid_field("event_secret", problem);
+    let events = app.events.as_ref().ok_or_else(|| {
+        wrong("is of no use: the app's definition does not describe its events. Leave it out, or add `events` to a definition of your own.")
+    })?;
+    if secrets.is_empty() {
+        return Err(wrong("is an empty list. Send null to remove what is set."));
+    }
+    if secrets.len() > MAX_SECRETS {
+        return Err(wrong(&format!("has over {MAX_SECRETS} secrets.")));
+    }
+    for secret in secrets {
+        if secret.expose().len() > MAX_SECRET_LENGTH {
+            return Err(wrong(&format!("is over {MAX_SECRET_LENGTH} bytes.")));
+        }
+        require_visible_ascii("event_secret", secret.expose(), "Copy it again from the app.")?;
+        if let Some(problem) = secret_problem(&events.signature, secret) {
+            return Err(wrong(problem));
+        }
+    }
+    Ok(Client::event_secret_text(secrets))
+}
+
+/// Puts a client that only receives events.
+///
+/// # Errors
+/// Those of `If-Match`, or another change came first.
+pub async fn put_events_client<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    auth_method: &AuthMethod,
+    event_secret: NewSecret,
+    actor: &Actor,
+    if_match: &IfMatch,
+) -> Result<Client> {
+    let current = clients::get_current(context.db(), workspace, auth_method.registration()).await?;
+    let condition = if_match.condition(current.as_ref().map(ReadState::of_client))?;
+    client_setup::put_events_client_if(context, workspace, auth_method, (current, event_secret), actor, &condition)
+        .await
+}
+
 /// All clients of a workspace.
 pub async fn list_clients<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<WorkspaceClients> {
     Ok(clients::list(context.db(), workspace).await?)
@@ -73,6 +134,8 @@ pub async fn load_current_client<P: Ports>(
 pub struct EnteredClient {
     /// The app's id of it.
     pub client_id: String,
+    /// What becomes of what the app's events are verified with, as [`read_event_secrets`] makes it.
+    pub event_secret: NewSecret,
     /// What becomes of its secret: a text with a PEM block is a private key.
     pub secret: NewSecret,
     /// How the app names the private key.
@@ -192,6 +255,7 @@ impl EnteredClient {
             kept_or_removed => kept_or_removed,
         };
         NewClient {
+            event_secret: self.event_secret,
             secret,
             client_id: self.client_id,
             variables: self.variables,

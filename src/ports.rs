@@ -49,6 +49,8 @@ pub trait Ports {
     type RateLimiter: RateLimiter;
     /// What starts runs in invocations of their own.
     type RunQueue: RunQueue;
+    /// Where data points are written.
+    type Metrics: Metrics;
 
     /// The database of a shard, if it is bound.
     fn database(&self, shard: Shard) -> Option<Rc<Self::Database>>;
@@ -72,6 +74,8 @@ pub trait Ports {
     fn rate_limiter(&self) -> &Self::RateLimiter;
     /// What starts runs in invocations of their own.
     fn run_queue(&self) -> &Self::RunQueue;
+    /// Where data points are written.
+    fn metrics(&self) -> &Self::Metrics;
     /// What this instance of the program remembers.
     fn isolate_cache(&self) -> &IsolateCache;
 }
@@ -593,6 +597,24 @@ pub enum Health {
 }
 
 impl RefreshOutcome {
+    /// Its text in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refreshed => "refreshed",
+            Self::StillValid => "satisfied",
+            Self::Healthy => "healthy",
+            Self::NeedsReconnect => "dead",
+            Self::ClientMisconfigured => "client_misconfigured",
+            Self::ConfigurationRefused => "unusable",
+            Self::Unknown => "unknown",
+            Self::Unavailable { .. } => "unavailable",
+            Self::InProgress { .. } => "in_progress",
+            Self::DatabaseUnavailable => "database_down",
+            Self::NotFound => "gone",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
     /// What it says of the connection's health.
     pub fn health(&self) -> Health {
         match self {
@@ -649,6 +671,61 @@ pub trait RunQueue {
     async fn send(&self, runs: &[QueuedRun]) -> Result<(), QueueError>;
 }
 
+/// What a data point is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricEvent {
+    /// A credential was handed out, or refused.
+    Resolve,
+    /// An app was asked for a token.
+    Refresh,
+    /// An app was asked whether a credential works.
+    Check,
+    /// An app refused or failed.
+    Failure,
+    /// An app has sent an event.
+    AppEvent,
+}
+
+impl MetricEvent {
+    /// Its name in the data set.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Refresh => "refresh",
+            Self::Check => "check",
+            Self::Failure => "failure",
+            Self::AppEvent => "app_event",
+        }
+    }
+}
+
+/// A data point. It names a workspace and an app, and no connection and no account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsPoint {
+    /// What it is about.
+    pub event: MetricEvent,
+    /// The workspace: the index, by which points are sampled.
+    pub workspace: WorkspaceId,
+    /// The app's id.
+    pub app: String,
+    /// How it ended.
+    pub outcome: String,
+    /// The code of a refusal or failure.
+    pub code: String,
+    /// How long it took; 0 if that is not measured.
+    pub milliseconds: i64,
+}
+
+/// Where data points are written. Nothing waits for it, and nothing fails with it.
+pub trait Metrics {
+    /// Whether there is one.
+    fn is_bound(&self) -> bool;
+    /// The time, in milliseconds. On Workers it moves only while a request waits for something.
+    fn milliseconds(&self) -> i64;
+    /// Writes a point.
+    fn write(&self, point: &MetricsPoint);
+}
+
 /// A limit on how often something may happen in a minute. wrangler.toml has the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RateLimit {
@@ -660,11 +737,14 @@ pub enum RateLimit {
     CostlyCalls,
     /// Requests that pass through to an app, by connection.
     ProxiedRequests,
+    /// Events that apps send, by the sender's address.
+    AppEvents,
 }
 
 impl RateLimit {
     /// All limits.
-    pub const ALL: [Self; 4] = [Self::FailedAuthentication, Self::Calls, Self::CostlyCalls, Self::ProxiedRequests];
+    pub const ALL: [Self; 5] =
+        [Self::FailedAuthentication, Self::Calls, Self::CostlyCalls, Self::ProxiedRequests, Self::AppEvents];
     /// Seconds that one instance of the program refuses a key that makes too many calls.
     pub const KEY_PAUSE: i64 = 10;
 
@@ -675,6 +755,7 @@ impl RateLimit {
             Self::Calls => "calls",
             Self::CostlyCalls => "costly-calls",
             Self::ProxiedRequests => "proxied-requests",
+            Self::AppEvents => "app-events",
         }
     }
 
@@ -685,6 +766,7 @@ impl RateLimit {
             Self::Calls => "CALL_LIMIT",
             Self::CostlyCalls => "COSTLY_CALL_LIMIT",
             Self::ProxiedRequests => "PROXIED_REQUEST_LIMIT",
+            Self::AppEvents => "APP_EVENT_LIMIT",
         }
     }
 
@@ -695,6 +777,7 @@ impl RateLimit {
             Self::Calls => 12_000,
             Self::CostlyCalls => 600,
             Self::ProxiedRequests => 6_000,
+            Self::AppEvents => 3_000,
         }
     }
 
@@ -702,7 +785,7 @@ impl RateLimit {
     /// of its time.
     pub fn sampling(self) -> i64 {
         match self {
-            Self::FailedAuthentication | Self::CostlyCalls | Self::ProxiedRequests => 1,
+            Self::FailedAuthentication | Self::CostlyCalls | Self::ProxiedRequests | Self::AppEvents => 1,
             Self::Calls => 100,
         }
     }
@@ -791,6 +874,7 @@ mod tests {
         ];
         for (outcome, text) in texts {
             assert_eq!(serde_json::to_value(&outcome).unwrap(), text);
+            assert_eq!(text["outcome"], outcome.as_str());
             assert_eq!(serde_json::from_value::<RefreshOutcome>(text).unwrap(), outcome);
         }
     }

@@ -32,7 +32,8 @@ use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::error::{Error, Result};
 use crate::ids::{AttemptId, ConnectionId};
-use crate::ports::{Clock, DatabaseError, Ports, RefreshOutcome, RefreshReason};
+use crate::metrics;
+use crate::ports::{Clock, DatabaseError, MetricEvent, Ports, RefreshOutcome, RefreshReason};
 use crate::registry;
 use crate::store::refreshes::{self, AttemptRef, LoadedConnection};
 use crate::time::Timestamp;
@@ -99,6 +100,7 @@ async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: Ref
         Ok(None) => return RunStep::Done(RefreshOutcome::NotFound),
         Err(error) => return RunStep::Done(log_database_failure(context, id, &error)),
     };
+    let started = metrics::start(context);
     let plan = match plan::plan(&loaded, reason, context.now()) {
         // A recent result says nothing about a credential that cannot be decrypted now.
         RefreshPlan::Finish(found)
@@ -109,6 +111,11 @@ async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: Ref
             RefreshPlan::Probe
         }
         plan => plan,
+    };
+    let attempt = match plan {
+        RefreshPlan::Probe => Some(MetricEvent::Check),
+        RefreshPlan::Refresh => Some(MetricEvent::Refresh),
+        RefreshPlan::Finish(_) | RefreshPlan::Wait | RefreshPlan::MarkNeedsReconnect => None,
     };
     let done = match plan {
         RefreshPlan::Finish(outcome) => {
@@ -121,7 +128,7 @@ async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: Ref
         }
         RefreshPlan::Refresh => refresh_all_tokens(context, &loaded).await,
     };
-    RunStep::Done(match done {
+    let outcome = match done {
         Ok(outcome) => outcome,
         Err(RefreshError::LeaseTaken) => return RunStep::Busy,
         Err(RefreshError::CredentialErased) => RefreshOutcome::NeedsReconnect,
@@ -131,7 +138,12 @@ async fn run_once<P: Ports>(context: &Context<P>, id: &ConnectionId, reason: Ref
                 .unwrap_or(RefreshOutcome::Unreadable)
         }
         Err(RefreshError::Internal(error)) => outcome::record_error(context, &loaded, &error).await,
-    })
+    };
+    if let Some(event) = attempt {
+        let of = (&loaded.connection.workspace, &loaded.connection.app);
+        metrics::count_attempt(context, event, of, &outcome, started);
+    }
+    RunStep::Done(outcome)
 }
 
 /// Why a refresh or a probe ended before the app's answer decided it.

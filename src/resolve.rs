@@ -30,9 +30,10 @@ use crate::context::Context;
 use crate::credential::{Credential, StoredToken};
 use crate::environment::Environment;
 use crate::error::{ActualConnection, Error, ErrorCode, Result};
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, WorkspaceId};
 use crate::isolate_cache::KnownDefinition;
-use crate::ports::{DatabaseError, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
+use crate::metrics::{self, Started};
+use crate::ports::{DatabaseError, Metrics as _, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::registry;
 use crate::store::StoreResult;
 use crate::store::connections::{self, ListedConnection, ResolveData};
@@ -61,6 +62,17 @@ pub enum Freshness {
     Stale,
     /// This call waited for a refresh.
     Refreshed,
+}
+
+impl Freshness {
+    /// Its text in JSON.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Refreshed => "refreshed",
+        }
+    }
 }
 
 /// Where the credential was read.
@@ -121,6 +133,7 @@ pub async fn resolve<P: Ports>(
     id: &ConnectionId,
     mut request: Result<ResolveRequest>,
 ) -> Result<ResolveResult> {
+    let started = metrics::start(context);
     // An answer needs its line in the database, so nothing is gained by what the cache knows.
     if context.config.audit_reads == AuditReads::Durable
         && let Ok(request) = &mut request
@@ -130,7 +143,7 @@ pub async fn resolve<P: Ports>(
     let consistency = request.as_ref().map_or(Consistency::Strong, |request| request.consistency);
     if consistency == Consistency::Edge
         && let Ok(request) = &request
-        && let Some(answered) = from_cache::resolve_from_cache(context, presented, id, request).await?
+        && let Some(answered) = from_cache::resolve_from_cache(context, presented, id, request, started).await?
     {
         return Ok(answered);
     }
@@ -138,12 +151,12 @@ pub async fn resolve<P: Ports>(
     let known = context.ports.isolate_cache().definitions().of_connection(id);
     let revision = known.as_ref().map(|known| (&known.connection, known.revision));
     match connections::load_for_resolve(context.db(), &presented.id, id, step, revision).await {
-        Ok(read) => resolve_from_database(context, presented, read, known, request).await,
+        Ok(read) => resolve_from_database(context, presented, read, known, request, started).await,
         Err(error @ (DatabaseError::Unavailable(_) | DatabaseError::NotMigrated(_)))
             if consistency != Consistency::Strong =>
         {
             let found = match &request {
-                Ok(request) => from_cache::resolve_from_cache(context, presented, id, request).await?,
+                Ok(request) => from_cache::resolve_from_cache(context, presented, id, request, started).await?,
                 Err(_) => None,
             };
             found.ok_or_else(|| error.into())
@@ -158,10 +171,33 @@ async fn resolve_from_database<P: Ports>(
     read: ResolveData,
     known: Option<KnownDefinition>,
     request: Result<ResolveRequest>,
+    started: Started,
 ) -> Result<ResolveResult> {
     let permitted = permit(context, presented, KeyScope::Resolve, read, known, request)?;
-    let usable = load_usable_credential(context, permitted.connection.clone(), &permitted.request).await?;
-    finish(context, permitted, usable).await
+    let counted = CountedResolve::of(context, &permitted, started);
+    let answered = match load_usable_credential(context, permitted.connection.clone(), &permitted.request).await {
+        Ok(usable) => finish(context, permitted, usable).await,
+        Err(error) => Err(error),
+    };
+    counted.end(context, &answered);
+    answered
+}
+
+/// A resolve that becomes a data point. `None` without the binding: nothing is copied for it.
+struct CountedResolve(Option<(WorkspaceId, String, Started)>);
+
+impl CountedResolve {
+    fn of<P: Ports>(context: &Context<P>, permitted: &PermittedResolve, started: Started) -> Self {
+        let connection = &permitted.connection;
+        let of = || (connection.workspace.clone(), connection.app.as_str().to_owned(), started);
+        Self(context.ports.metrics().is_bound().then(of))
+    }
+
+    fn end<P: Ports>(self, context: &Context<P>, answered: &Result<ResolveResult>) {
+        let Some((workspace, app, started)) = self.0 else { return };
+        let ended = answered.as_ref().map(|result| result.resolved.freshness.as_str());
+        metrics::count_resolve(context, (&workspace, &app), ended, started);
+    }
 }
 
 /// A credential that stays here: what it is sent with, and what says where it may go.
@@ -221,7 +257,10 @@ fn permit<P: Ports>(
     let named = read.requested.as_ref().map_or(&connection.id, |one| &one.id);
     let app = app_of_connection(context, named, &connection, read.definition.as_deref(), known)?;
     let auth_method = registry::auth_method(&app, &connection.auth_method)?;
-    check_policy(context, &ResolvePolicy::of(&connection), &request)?;
+    check_policy(context, &ResolvePolicy::of(&connection), &request).inspect_err(|error| {
+        let of = (&connection.workspace, connection.app.as_str());
+        metrics::count_resolve(context, of, Err(error), Started::default());
+    })?;
     let (used_at, chosen_by) = (read.used_at, read.chosen_by);
     let requested = read.requested.map(|one| one.id);
     Ok(PermittedResolve { key, connection, auth_method, request, used_at, chosen_by, requested })

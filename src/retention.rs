@@ -20,6 +20,8 @@ pub const MAX_EVENT_DAYS: i64 = 3650;
 pub const FINISHED_JOB_AGE: i64 = 90 * DAY;
 /// Seconds that the answer to a request with an `Idempotency-Key` is kept.
 pub const IDEMPOTENT_REQUEST_AGE: i64 = DAY;
+/// Seconds that an app's event is remembered whose time of sending is not signed, so that a replay is known.
+pub const SEEN_EVENT_AGE: i64 = DAY;
 /// Seconds that the test of a client is kept that nobody repeats.
 pub const CLIENT_TEST_AGE: i64 = HOUR;
 /// Seconds after which the next test of the same client deletes an earlier one. None counts as long.

@@ -1,13 +1,15 @@
-//! Webhook events of an app: how a receiver verifies them, and which of them say that access ended.
+//! Webhook events of an app: how a receiver verifies them, whose account they are about, and which of them say that access
+//! ended.
 //!
-//! Owns these facts, for programs that receive an app's events. Verifies nothing: no events are received here. Names
-//! secrets and never contains them.
+//! Owns these facts. Verifies nothing: `event_request` does, and other programs that receive events read the facts in the
+//! API. Names secrets and never contains them.
 
 use serde::{Serialize, Serializer};
 
-use super::{JsonPointer, Template};
+use super::event_text::{AccountInEvent, EventText};
+use super::{JsonPointer, Pattern, Template};
 
-/// How a receiver verifies the app's webhook requests. This program receives none.
+/// How a receiver verifies the app's webhook requests, and what they say.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppEvents"))]
 pub struct AppEvents {
@@ -18,8 +20,85 @@ pub struct AppEvents {
     pub signature: WebhookSignature,
     /// What the app requests before it sends events, and how to answer.
     pub handshake: Option<String>,
+    /// The request by which the app finds out that the address is ours, and its answer. Null: there is none, or only
+    /// `handshake` describes it.
+    pub challenge: Option<EventChallenge>,
+    /// Which requests are of this app, where apps share an OAuth client and so an address. Null: all that none of the others
+    /// claims.
+    pub when: Option<EventCondition>,
+    /// A JSON pointer to the event in the body, where it is JSON in Base64.
+    #[serde(serialize_with = "pointer")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub payload_at: Option<JsonPointer>,
+    /// Where the type of an event is: the first of these that the request has. `{/pointer}` is a value of the body, with
+    /// `*` for each entry of a list; `{header:Name}` is a header; `{client:name}` is a variable that is set with the OAuth
+    /// client.
+    pub event_type: Vec<EventText>,
     /// The events that say that somebody revoked the access, with the app's names.
     pub access_ended: Vec<String>,
+    /// Where the accounts of an event are: the first of these that the request has.
+    pub account: Vec<AccountInEvent>,
+    /// The same for the events in `access_ended`. Empty: as for the others.
+    pub ended_account: Vec<AccountInEvent>,
+    /// Whether the events in `access_ended` are forwarded too, because receivers have to do something about them.
+    pub forward_access_ended: bool,
+}
+
+/// A request that asks for an answer before events are sent.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct EventChallenge {
+    /// Its method.
+    pub method: ChallengeMethod,
+    /// The parameter of the query with the value to answer.
+    pub query: Option<String>,
+    /// A JSON pointer to that value in the body.
+    #[serde(serialize_with = "pointer")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub at: Option<JsonPointer>,
+    /// How the value is answered.
+    pub answer: ChallengeAnswer,
+    /// Whether the request is signed as events are.
+    pub signed: bool,
+}
+
+/// The method of a challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum ChallengeMethod {
+    /// GET
+    Get,
+    /// POST
+    Post,
+}
+
+/// The answer to a challenge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum ChallengeAnswer {
+    /// The value, as text.
+    #[default]
+    Text,
+    /// JSON with the value under its own name.
+    Json,
+    /// JSON with the value as `plainToken` and its HMAC with SHA-256 in hexadecimal as `encryptedToken`.
+    Hmac,
+    /// Nothing but the status 200. There is no value.
+    Empty,
+}
+
+/// A condition on a request.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct EventCondition {
+    /// The value, as in `event_type`.
+    pub value: EventText,
+    /// What it must match as a whole.
+    #[serde(serialize_with = "pattern")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub pattern: Pattern,
 }
 
 /// How to verify a request.
@@ -30,6 +109,9 @@ pub enum WebhookSignature {
     /// A header contains an HMAC (RFC 2104) with SHA-256 of the request.
     #[serde(rename = "hmac-sha256")]
     HmacSha256(HmacSignature),
+    /// The same with SHA-1, which is still safe in an HMAC.
+    #[serde(rename = "hmac-sha1")]
+    HmacSha1(HmacSignature),
     /// The request contains an agreed secret.
     #[serde(rename = "shared-secret")]
     SharedSecret(SharedSecret),
@@ -41,20 +123,22 @@ pub enum WebhookSignature {
     None,
 }
 
-/// An HMAC with SHA-256.
+/// An HMAC.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "HmacSignature"))]
 pub struct HmacSignature {
     /// The header with the signature.
     pub header: String,
+    /// A second header with a signature, by another secret. One valid signature is enough.
+    pub second_header: Option<String>,
     /// The text before the signature in the header.
     pub prefix: Option<String>,
     /// The names in a header with several `name=value` separated by commas. Null if the header has only the signature.
     pub parts: Option<SignatureHeaderParts>,
     /// The encoding of the signature.
     pub encoding: SignatureEncoding,
-    /// The signed text. `{body}` (the received bytes), `{timestamp}` (as written), `{method}` and `{url}` are replaced
-    /// by those of the request.
+    /// The signed text. `{body}` (the received bytes), `{timestamp}` and `{id}` (as written), `{method}` and `{url}` are
+    /// replaced by those of the request; `{form}` by the names and values of a form, sorted by name.
     #[serde(serialize_with = "template")]
     #[cfg_attr(test, schemars(with = "String"))]
     pub signed: Template,
@@ -68,11 +152,45 @@ pub struct HmacSignature {
     pub timestamp_format: Option<TimestampFormat>,
     /// The accepted difference between the time of sending and now, in seconds.
     pub tolerance: Option<i64>,
+    /// The header with the id of the request, which is signed.
+    pub id_header: Option<String>,
+    /// A JSON pointer to the event's id in the body. Where no time of sending is signed, a second request with the same id is
+    /// a replay.
+    #[serde(serialize_with = "pointer")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub id_at: Option<JsonPointer>,
+    /// Whether different events may have the same body, so that a replay can't be told from another event.
+    pub may_repeat: bool,
     /// What the key is and where it is found, as text.
     pub secret: String,
+    /// The form of the key in that text.
+    pub secret_encoding: SecretEncoding,
+    /// The text before the key, which is no part of it.
+    pub secret_prefix: Option<String>,
+    /// Whether the secret of the OAuth client is the key, unless another one is set.
+    pub is_client_secret: bool,
 }
 
-/// Names in a header of several `name=value`.
+impl HmacSignature {
+    /// Whether the time of sending is signed and must be near, so that a replay is refused by it.
+    pub fn signs_time(&self) -> bool {
+        self.tolerance.is_some()
+    }
+}
+
+/// The form of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub enum SecretEncoding {
+    /// The bytes of the text are the key.
+    #[default]
+    Text,
+    /// Base64 with padding (RFC 4648 4).
+    Base64,
+}
+
+/// Names in a header of several `name=value`, or of several pairs with other characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SignatureParts"))]
 pub struct SignatureHeaderParts {
@@ -80,6 +198,10 @@ pub struct SignatureHeaderParts {
     pub signature: String,
     /// The name of the time of sending.
     pub timestamp: Option<String>,
+    /// The character between pairs: `,`, or another.
+    pub separator: char,
+    /// The character between name and value: `=`, or another.
+    pub assign: char,
 }
 
 /// The encoding of a signature.
@@ -114,7 +236,9 @@ pub enum TimestampFormat {
 pub struct SharedSecret {
     /// The header with the secret.
     pub header: Option<String>,
-    /// A JSON pointer into the body.
+    /// The text before the secret in the header.
+    pub prefix: Option<String>,
+    /// A JSON pointer into the body. `*` stands for each entry of a list: all of them must have the secret.
     #[serde(serialize_with = "pointer")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub at: Option<JsonPointer>,
@@ -135,8 +259,16 @@ pub struct JwtSignature {
     /// The address of the keys it may be signed with (RFC 7517).
     #[cfg_attr(test, schemars(url))]
     pub keys: String,
-    /// The required values of its other claims, as text.
+    /// The required values of its other claims, as text. Its `aud` is the address that events are sent to.
     pub claims: String,
+    /// The claim that says who sent the event. Its value must be the one that is set as the secret: whoever has a key of the
+    /// issuer could send events otherwise.
+    pub sender_claim: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn pattern<S: Serializer>(pattern: &Pattern, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(pattern.as_str())
 }
 
 fn template<S: Serializer>(template: &Template, serializer: S) -> Result<S::Ok, S::Error> {

@@ -112,6 +112,15 @@ impl Pattern {
         value.len() <= self.max_value_bytes() && self.compiled().is_some_and(|compiled| compiled.regex.is_match(value))
     }
 
+    /// What its first group matches in a value that matches as a whole; the value, where it has no group.
+    pub fn first_group<'a>(&self, value: &'a str) -> Option<&'a str> {
+        if value.len() > self.max_value_bytes() {
+            return None;
+        }
+        let found = self.compiled()?.regex.captures(value)?;
+        if found.len() < 2 { Some(value) } else { found.get(1).map(|group| group.as_str()) }
+    }
+
     /// The expression.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -4,6 +4,7 @@
 //! in the host, it stays within its part of a path, and every filled address passes the egress check again. Refuses
 //! unknown placeholders when a definition is read, and missing values when a template is filled.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -160,6 +161,18 @@ impl Template {
     /// The first placeholder whose value has this property.
     pub(super) fn find_placeholder(&self, values: &TemplateValues, is_so: impl Fn(&str) -> bool) -> Option<&str> {
         self.placeholders().find(|name| values.get(name).is_some_and(&is_so))
+    }
+
+    /// The bytes with all values, unchanged. `None` if one is missing.
+    pub fn fill_bytes<'a>(&self, value: impl Fn(&str) -> Option<Cow<'a, [u8]>>) -> Option<Vec<u8>> {
+        let mut filled = Vec::new();
+        for piece in &self.0 {
+            match piece {
+                TemplatePiece::Text(text) => filled.extend_from_slice(text.as_bytes()),
+                TemplatePiece::Placeholder(name) => filled.extend_from_slice(&value(name)?),
+            }
+        }
+        Some(filled)
     }
 
     /// The text with all values, unchanged.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::app::{AuthMethod, TemplateValues, VariableSource, read_variables};
 use crate::audit::{Actor, EventType};
 use crate::caller::constant_time_eq as equal;
-use crate::client::Client;
+use crate::client::{Client, EVENTS_ONLY};
 use crate::client_auth;
 use crate::context::Context;
 use crate::destinations::Destinations;
@@ -29,6 +29,8 @@ use crate::time::Timestamp;
 pub struct NewClient {
     /// The app's id for it.
     pub client_id: String,
+    /// What happens to what the app's events are verified with.
+    pub event_secret: NewSecret,
     /// What happens to its secret.
     pub secret: NewSecret,
     /// The variables of the app's addresses.
@@ -126,6 +128,15 @@ pub async fn put_if<P: Ports>(
         }
         (NewSecret::Kept | NewSecret::Removed, _) => (None, wanted),
     };
+    let sealed_event_secret = match &new.event_secret {
+        NewSecret::Is(secret) => Some(context.config.key_ring.seal(
+            context.ports.random(),
+            &Client::event_secret_context(workspace, &id),
+            secret,
+        )?),
+        NewSecret::Kept => same.and_then(|client| client.sealed_event_secret.clone()),
+        NewSecret::Removed => None,
+    };
     let client = Client {
         id,
         workspace: workspace.clone(),
@@ -134,6 +145,7 @@ pub async fn put_if<P: Ports>(
         redirect_id,
         authorization_server: Some(server),
         sealed_secret,
+        sealed_event_secret,
         destinations,
         hosts: std::collections::BTreeSet::new(),
         variables,
@@ -146,12 +158,85 @@ pub async fn put_if<P: Ports>(
         created_at: same.map_or(now, |client| client.created_at),
         updated_at: now,
     };
+    store_client(context, auth_method, client, &new.event_secret, actor, condition).await
+}
+
+/// Sets up a client that only receives events: the app's connections need none. `current` is the one that there is.
+///
+/// # Errors
+/// `precondition_failed`, or another change came first.
+pub async fn put_events_client_if<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    auth_method: &AuthMethod,
+    (current, event_secret): (Option<Client>, NewSecret),
+    actor: &Actor,
+    condition: &Condition,
+) -> Result<Client> {
+    let (now, current) = (context.now(), current.filter(Client::is_for_events_only));
+    let id = match &current {
+        Some(client) => client.id.clone(),
+        // Of its own: an OAuth client that the app may get one day has the id that follows from the registration.
+        None => ClientId::derive_for_server(workspace, auth_method.registration(), EVENTS_ONLY),
+    };
+    let sealed_event_secret = match &event_secret {
+        NewSecret::Is(secret) => Some(context.config.key_ring.seal(
+            context.ports.random(),
+            &Client::event_secret_context(workspace, &id),
+            secret,
+        )?),
+        NewSecret::Kept => current.as_ref().and_then(|client| client.sealed_event_secret.clone()),
+        NewSecret::Removed => None,
+    };
+    let client = Client {
+        redirect_id: id.clone(),
+        id,
+        workspace: workspace.clone(),
+        registration: auth_method.registration().to_owned(),
+        client_id: EVENTS_ONLY.to_owned(),
+        sealed_secret: None,
+        sealed_event_secret,
+        scopes: None,
+        authorization_server: Some(EVENTS_ONLY.to_owned()),
+        destinations: None,
+        hosts: std::collections::BTreeSet::new(),
+        variables: BTreeMap::new(),
+        secret_expires_at: None,
+        current: true,
+        misconfigured: None,
+        backoff_until: Timestamp::from_unix(0),
+        failures: 0,
+        created_at: current.map_or(now, |client| client.created_at),
+        updated_at: now,
+    };
+    store_client(context, auth_method, client, &event_secret, actor, condition).await
+}
+
+/// Stores a client, with its lines of the audit log.
+async fn store_client<P: Ports>(
+    context: &Context<P>,
+    auth_method: &AuthMethod,
+    client: Client,
+    event_secret: &NewSecret,
+    actor: &Actor,
+    condition: &Condition,
+) -> Result<Client> {
+    let workspace = &client.workspace;
     let subject =
         EventSubject { app: Some(&auth_method.app_id), target: Some(client.id.as_str()), ..EventSubject::default() };
     let (changed, detail) = (EventType::ClientChanged, Some(client.client_id.as_str()));
     let event = context.event_statement_about(workspace, changed, actor, subject, detail)?;
     let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::First);
-    match clients::put(&db, &client).await {
+    let put = if matches!(event_secret, NewSecret::Kept) {
+        clients::put(&db, &client).await
+    } else {
+        // A line of its own: whoever can send events is another matter than whose secret is sent to the app.
+        let detail = if client.sealed_event_secret.is_some() { "set" } else { "removed" };
+        let event =
+            context.event_statement_about(workspace, EventType::EventSecretChanged, actor, subject, Some(detail))?;
+        clients::put(&AuditedDatabase::new(db, event, ChangedBy::First), &client).await
+    };
+    match put {
         Ok(()) => Ok(client),
         Err(DatabaseError::Constraint) => {
             condition.require_still_met(context).await?;

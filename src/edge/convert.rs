@@ -28,7 +28,9 @@ pub(super) async fn request(request: &web_sys::Request) -> worker::Result<Reques
     let (path, query) = (path.to_owned(), query.to_owned());
     let has_body = !next().is_empty();
     let passes = passes_body(method, &path);
-    let headers = if passes { read_headers(glue::all_header_lines(request).split('\n')) } else { read_headers(lines) };
+    let needs_all = passes || Request::needs_all_headers(&path);
+    let headers =
+        if needs_all { read_headers(glue::all_header_lines(request).split('\n')) } else { read_headers(lines) };
     let body = match (passes, has_body) {
         (true, true) => Body::Passing { length: content_length(&headers) },
         (true, false) => Body::Passing { length: Some(0) },

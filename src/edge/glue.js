@@ -215,6 +215,15 @@ function statementResult({ results, meta }) {
   return { columns, rows: rows.map((row) => Object.values(row)), changes: meta?.changes ?? 0 };
 }
 
+/** Writes a data point: blobs as lines, and one number. What fails is lost. */
+export function writeDataPoint(dataset, index, blobs, milliseconds) {
+  try {
+    dataset.writeDataPoint({ indexes: [index], blobs: blobs.split("\n"), doubles: [milliseconds] });
+  } catch {
+    // Nobody waits for it.
+  }
+}
+
 /** The values under several keys of a KV namespace, as a JSON list; null where there is none. */
 export const cached = (namespace, keys, cacheTtl, milliseconds, settle, number) =>
   followWithin(milliseconds, readCached(namespace, keys, cacheTtl), settle, number);

@@ -55,6 +55,8 @@ extern "C" {
         is_counted: bool,
         limit: f64,
     ) -> Result<Response, JsValue>;
+    #[wasm_bindgen(js_name = writeDataPoint)]
+    pub(super) fn write_data_point(dataset: &JsValue, index: &str, blobs: &str, milliseconds: f64);
 
     /// Settles with a text, or with undefined where it takes too long.
     pub(super) fn cached(

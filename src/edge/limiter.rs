@@ -16,6 +16,7 @@ pub(crate) struct RateLimiterBindings {
     calls: Option<Binding>,
     costly_calls: Option<Binding>,
     proxied_requests: Option<Binding>,
+    app_events: Option<Binding>,
 }
 
 impl RateLimiterBindings {
@@ -26,6 +27,7 @@ impl RateLimiterBindings {
             calls: binding(RateLimit::Calls),
             costly_calls: binding(RateLimit::CostlyCalls),
             proxied_requests: binding(RateLimit::ProxiedRequests),
+            app_events: binding(RateLimit::AppEvents),
         }
     }
 }
@@ -37,6 +39,7 @@ impl RateLimiter for RateLimiterBindings {
             RateLimit::Calls => &self.calls,
             RateLimit::CostlyCalls => &self.costly_calls,
             RateLimit::ProxiedRequests => &self.proxied_requests,
+            RateLimit::AppEvents => &self.app_events,
         };
         let Some(binding) = binding else { return true };
         let answer = with_timeout(&SystemClock, LONGEST_WAIT, binding.limit(key.to_owned())).await;

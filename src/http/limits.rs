@@ -1,6 +1,6 @@
 //! How often a caller may call: answers 429 with `Retry-After` and `RateLimit-Policy`, and no counts.
 //!
-//! Three limits, each for a minute:
+//! Four limits, each for a minute:
 //!
 //! - **Failed authentication, by address.** Only credentials that turned out wrong count. An address that is over the
 //!   limit is refused before its credential is compared, so that a right guess among many wrong ones is not confirmed.
@@ -9,6 +9,7 @@
 //!   nothing but the database. A key that is over the limit is refused from memory, before the database is read.
 //! - **Costly calls, by key or signed-in user.** Counted before the handler runs: these create rows or send requests to
 //!   apps.
+//! - **Events of apps, by address.** Counted before the database is read: who sends them is known only afterwards.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -39,6 +40,7 @@ fn rate_limited_error(limit: RateLimit, seconds: i64) -> Error {
         RateLimit::ProxiedRequests => {
             "Too many requests go through this connection. Wait for Retry-After, then send fewer."
         }
+        RateLimit::AppEvents => "Too many events come from this address. Send this one again after Retry-After.",
         RateLimit::CostlyCalls => {
             "Too many calls that create something or send a request to an app. Wait for Retry-After, then call less often."
         }
@@ -58,7 +60,7 @@ fn presented_credential<'a>(route: &RouteEntry, call: &Call<'a>) -> Option<&'a s
             call.request.bearer_token().filter(|_| call.presented_key.is_some())
         }
         RequiredAuth::Browser if route.path.ends_with("/{token}") => call.request.path.rsplit('/').next(),
-        RequiredAuth::Public | RequiredAuth::Browser | RequiredAuth::User(_) => None,
+        RequiredAuth::Public | RequiredAuth::Browser | RequiredAuth::User(_) | RequiredAuth::App => None,
     }
 }
 
@@ -115,6 +117,16 @@ pub(super) async fn count_failed_authentication<P: Ports>(
     }
     isolate_cache.block_caller(&address, now.plus(ADDRESS_BLOCK_SECONDS), now);
     rate_limited_error(RateLimit::FailedAuthentication, ADDRESS_BLOCK_SECONDS)
+}
+
+/// Counts an event of an app, before anything is read for it.
+pub(super) async fn count_app_event<P: Ports>(context: &Context<P>, request: &Request) -> Result<()> {
+    let limit = RateLimit::AppEvents;
+    if context.ports.rate_limiter().allows(limit, &address_counter(request)).await {
+        Ok(())
+    } else {
+        Err(rate_limited_error(limit, limit.seconds()))
+    }
 }
 
 /// Counts an expensive call for its caller.

@@ -10,12 +10,12 @@ use super::body::{DeletedResponse, Json, Unread};
 use super::input::QueryParams;
 use super::responses::OAuthClientResponse;
 use super::{Call, input};
-use crate::app::AuthMethod;
+use crate::app::{App, AuthMethod};
 use crate::client::Client;
 use crate::connect::client_setup::NewSecret;
 use crate::connect::recent_client_test::{self, RecentTest};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use crate::ids::ClientId;
 use crate::oauth_clients::{self, EnteredClient};
 use crate::ports::Ports;
@@ -23,31 +23,46 @@ use crate::preconditions::ReadState;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// The auth method with a consent at the app, which needs a client.
-async fn load_oauth2_method<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Rc<AuthMethod>> {
+/// The auth method with a consent at the app, which needs a client; or any of an app that has none, if it sends events.
+async fn load_client_method<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<(Rc<App>, Rc<AuthMethod>)> {
     let app = load_registered_app(context, call).await?.app;
     QueryParams::parse_known(call.request, &["auth_method"])?;
-    oauth_clients::require_oauth2_method(&app, input::auth_method_param(call.request)?.as_ref())
+    let named = input::auth_method_param(call.request)?;
+    let auth_method = match oauth_clients::events_only_method(&app) {
+        Some(auth_method) if named.is_none() => auth_method,
+        _ => oauth_clients::require_oauth2_method(&app, named.as_ref())?,
+    };
+    Ok((app, auth_method))
 }
 
-async fn load_current_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<(Rc<AuthMethod>, Client)> {
-    let auth_method = load_oauth2_method(context, call).await?;
-    let client = oauth_clients::load_current_client(context, &call.caller_key()?.workspace, &auth_method).await?;
-    Ok((auth_method, client))
+/// An app's current client, with its app and auth method.
+type CurrentClient = (Rc<App>, Rc<AuthMethod>, Client);
+
+async fn load_current_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<CurrentClient> {
+    let (app, auth_method) = load_client_method(context, call).await?;
+    let found = oauth_clients::load_current_client(context, &call.caller_key()?.workspace, &auth_method).await;
+    let client = match found {
+        Err(error) if error.code == ErrorCode::NotFound && oauth_clients::events_only_method(&app).is_some() => {
+            return Err(oauth_clients::needs_no_client_error(&auth_method));
+        }
+        found => found?,
+    };
+    Ok((app, auth_method, client))
 }
 
 pub(super) async fn get_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Json<OAuthClientResponse>> {
-    let (auth_method, client) = load_current_client(context, call).await?;
-    Ok(client_json(context, &auth_method, client))
+    let (app, auth_method, client) = load_current_client(context, call).await?;
+    Ok(client_json(context, &app, &auth_method, client))
 }
 
 fn client_json<P: Ports>(
     context: &Context<P>,
+    app: &App,
     auth_method: &Rc<AuthMethod>,
     client: Client,
 ) -> Json<OAuthClientResponse> {
     let state = ReadState::of_client(&client);
-    Json::ok(OAuthClientResponse::of(context, client, auth_method)).tagged(state)
+    Json::ok(OAuthClientResponse::of(context, client, app, auth_method)).tagged(state)
 }
 
 /// Tests the client at the app, before anybody connects.
@@ -56,7 +71,10 @@ pub(super) async fn test_client<P: Ports>(
     call: &Call<'_>,
     body: Unread<'_, TestClientInput>,
 ) -> Result<Json<RecentTest>> {
-    let (auth_method, client) = load_current_client(context, call).await?;
+    let (_, auth_method, client) = load_current_client(context, call).await?;
+    if client.is_for_events_only() {
+        return Err(oauth_clients::needs_no_client_error(&auth_method));
+    }
     let input = body.read()?;
     Ok(Json::ok(recent_client_test::run_or_reuse(context, &auth_method, &client, &input.variables).await?))
 }
@@ -77,9 +95,10 @@ pub(super) struct TestClientInput {
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "absent, null and a secret are three different wishes")]
 pub(super) struct PutClientInput {
-    /// As the app shows it.
+    /// As the app shows it. Omitted only for an app whose connections need no OAuth client, where `event_secret` is the only
+    /// member.
     #[cfg_attr(test, schemars(length(min = 1, max = 4096)))]
-    client_id: String,
+    client_id: Option<String>,
     /// Omitted: the stored secret is kept (unless the app's hosts have changed), and a new client is a public client.
     /// `null` removes the stored secret and makes the client public. A text with a PEM block is a private key (PKCS#8,
     /// RSA of 2048 bits or more, or EC P-256; at most 16 KB): it is never sent, but signs an assertion for each request
@@ -102,6 +121,22 @@ pub(super) struct PutClientInput {
     scopes: Option<Vec<String>>,
     /// When the secret expires at the app.
     secret_expires_at: Option<Timestamp>,
+    /// What the app's events are verified with, as `events.signature` of the app describes it: a secret, or several if each
+    /// webhook has its own or while one takes the place of another. Omitted: what is stored is kept. `null` removes it. It is
+    /// never returned.
+    #[serde(default, deserialize_with = "input::present")]
+    event_secret: Option<Option<EventSecretInput>>,
+}
+
+/// One secret, or several.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "EventSecret"))]
+#[serde(untagged)]
+pub(super) enum EventSecretInput {
+    /// One.
+    One(#[cfg_attr(test, schemars(length(min = 1, max = 512)))] Secret),
+    /// Several.
+    Several(#[cfg_attr(test, schemars(length(min = 1, max = 20)))] Vec<Secret>),
 }
 
 pub(super) async fn put_client<P: Ports>(
@@ -109,10 +144,41 @@ pub(super) async fn put_client<P: Ports>(
     call: &Call<'_>,
     body: Unread<'_, PutClientInput>,
 ) -> Result<Json<OAuthClientResponse>> {
-    let auth_method = load_oauth2_method(context, call).await?;
+    let (app, auth_method) = load_client_method(context, call).await?;
     let input = body.read()?;
+    let event_secret = match input.event_secret {
+        None => NewSecret::Kept,
+        Some(None) => NewSecret::Removed,
+        Some(Some(entered)) => {
+            let secrets = match entered {
+                EventSecretInput::One(secret) => vec![secret],
+                EventSecretInput::Several(secrets) => secrets,
+            };
+            NewSecret::Is(oauth_clients::read_event_secrets(&app, &secrets)?)
+        }
+    };
+    let (workspace, actor, if_match) = (&call.caller_key()?.workspace, call.key_actor()?, call.if_match()?);
+    if oauth_clients::events_only_method(&app).is_some() {
+        let others = [
+            ("client_id", input.client_id.is_some()),
+            ("client_secret", input.client_secret.is_some()),
+            ("key_id", input.key_id.is_some()),
+            ("certificate", input.certificate.is_some()),
+            ("variables", !input.variables.is_empty()),
+            ("scopes", input.scopes.is_some()),
+            ("secret_expires_at", input.secret_expires_at.is_some()),
+        ];
+        if let Some((field, _)) = others.iter().find(|(_, is_given)| *is_given) {
+            let problem = "is not for this app, whose connections need no OAuth client. Send event_secret alone.";
+            return Err(Error::invalid_field(field, problem));
+        }
+        let client =
+            oauth_clients::put_events_client(context, workspace, &auth_method, event_secret, &actor, &if_match).await?;
+        return Ok(client_json(context, &app, &auth_method, client));
+    }
     let entered = EnteredClient {
-        client_id: input.client_id,
+        client_id: input.client_id.ok_or_else(|| Error::invalid_field("client_id", "is missing."))?,
+        event_secret,
         secret: match input.client_secret {
             Some(Some(secret)) => NewSecret::Is(secret),
             Some(None) => NewSecret::Removed,
@@ -124,23 +190,15 @@ pub(super) async fn put_client<P: Ports>(
         scopes: input.scopes,
         secret_expires_at: input.secret_expires_at,
     };
-    let client = oauth_clients::put_client(
-        context,
-        &call.caller_key()?.workspace,
-        &auth_method,
-        entered,
-        &call.key_actor()?,
-        &call.if_match()?,
-    )
-    .await?;
-    Ok(client_json(context, &auth_method, client))
+    let client = oauth_clients::put_client(context, workspace, &auth_method, entered, &actor, &if_match).await?;
+    Ok(client_json(context, &app, &auth_method, client))
 }
 
 pub(super) async fn delete_client<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Json<DeletedResponse<ClientId>>> {
-    let (auth_method, client) = load_current_client(context, call).await?;
+    let (_, auth_method, client) = load_current_client(context, call).await?;
     oauth_clients::delete_client(context, &auth_method, &client, &call.key_actor()?, &call.if_match()?).await?;
     Ok(Json::ok(DeletedResponse::of(client.id)))
 }

@@ -8,6 +8,7 @@ mod app;
 mod client;
 mod connection;
 mod defaults;
+mod events;
 mod installation;
 mod replacements;
 mod workflows;
@@ -26,6 +27,7 @@ pub(super) use connection::{
     UpdatedConnectionResponse,
 };
 pub(super) use defaults::{ChangedDefaultResponse, DefaultResponse, EndedDefaultsResponse};
+pub(super) use events::VerifiedEventResponse;
 pub(super) use identity::IdentityProviderResponse;
 pub(super) use installation::{
     CreatedWorkspaceResponse, DeletedWorkspaceResponse, HealthResponse, PlacedWorkspace, StatusResponse,

@@ -11,12 +11,12 @@ use super::responses::{
     DeletedKeyResponse, DeletedPersonResponse, DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse,
     IdentityProviderResponse, JobResponse, LinkResponse, NewApiKeyResponse, OAuthClientResponse, PersonResponse,
     PlacedWorkspace, PreflightResponse, ReplacementResponse, ResolvedCredentialResponse, SessionResponse,
-    SignInLinkResponse, StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, WorkflowResponse,
-    WorkflowUseResponse, WorkspaceStateResponse,
+    SignInLinkResponse, StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, VerifiedEventResponse,
+    WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
 };
 use super::{
     Call, Method, Response, apps, brand, connection_settings, connections, connections_page, credentials, defaults,
-    disconnecting, events, flows, identity, jobs, keys, links, oauth, oauth_clients, operator, people,
+    disconnecting, events, flows, hooks, identity, jobs, keys, links, oauth, oauth_clients, operator, people,
     provider_sign_in, proxy, replacements, resolving, sessions, settings, setup, sign_in, workflows,
 };
 use crate::app::AppId;
@@ -47,6 +47,8 @@ pub enum RequiredAuth {
     Browser,
     /// A signed-in person with one of these roles. A form must be of their session.
     User(RequiredRole),
+    /// An app, by the signature of what it sends. The use case verifies it.
+    App,
 }
 
 /// One route.
@@ -145,7 +147,7 @@ macro_rules! routes {
     };
 }
 
-use RequiredAuth::{Browser, Operator, Public, User};
+use RequiredAuth::{App, Browser, Operator, Public, User};
 use RequiredRole::{Admin, Member, OwnerOrAdmin};
 
 /// Checked by the handler.
@@ -229,6 +231,11 @@ routes! {
     // Emergencies
     Post   "/v1/apps/{app}/disconnect-all"                key_with_scope(KeyScope::All),             Create Job          => DisconnectAll(jobs::DisconnectAllInput) -> JobResponse = jobs::create_job;
     Get    "/v1/jobs/{job}"                               key_with_scope(KeyScope::All),             Read   Job          => GetJob -> JobResponse = jobs::get_job;
+
+    // Events of apps
+    Post   "/v1/apps/{app}/events/verify"                 key_with_scope(KeyScope::Resolve),         Use    App         => VerifyAppEvent(hooks::VerifyEventInput) -> VerifiedEventResponse = hooks::verify_event;
+    Post   "/hooks/{client}"                              App,                         Use    Client       => ReceiveAppEvent = hooks::receive_event;
+    Get    "/hooks/{client}"                              App,                         Use    Client       => AnswerAppChallenge = hooks::receive_event;
 
     // Audit log
     Get    "/v1/events"                                   key_with_scope(KeyScope::Events),          List   Event        => ListEvents -> ListResponse<AuditEvent> = events::list_events;
@@ -452,14 +459,12 @@ mod tests {
             let shows = matches!(line.action, Action::List | Action::Read);
             // A page that prepares a change is for those who may make the change.
             let prepares = line.is_page() && matches!(line.action, Action::Change | Action::Create | Action::Use);
+            // An app that finds out whether an address is ours asks with either method.
+            let asks = line.auth == RequiredAuth::App;
             // What a request does that passes through is the app's business.
             if !line.handler.passes_through() {
-                assert_eq!(
-                    line.method == Method::Get,
-                    shows || line.method == Method::Get && prepares,
-                    "{}",
-                    line.path
-                );
+                let changes_nothing = shows || line.method == Method::Get && (prepares || asks);
+                assert_eq!(line.method == Method::Get, changes_nothing, "{}", line.path);
             }
             let named = line.path.split('/').find_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
             let about: &[Resource] = match named {
@@ -476,6 +481,7 @@ mod tests {
                 Some("app") if line.action == Action::Create => &[Resource::Connection, Resource::Job],
                 Some("app") => &[Resource::App, Resource::Client],
                 Some("connection") => &[Resource::Connection, Resource::DisconnectedConnection],
+                Some("client") if line.auth == RequiredAuth::App => &[Resource::Client],
                 Some("link") => &[Resource::Link],
                 Some("sign_in_link") => &[Resource::SignInLink],
                 Some("session") => &[Resource::Session],

@@ -29,6 +29,7 @@ pub(super) fn of_request<P: Ports>(
                 RequiredAuth::Operator => param.and_then(WorkspaceId::parse).map(|id| id.shard()),
                 RequiredAuth::Browser => param.and_then(of_param).or_else(session),
                 RequiredAuth::User(_) => session(),
+                RequiredAuth::App => param.and_then(ClientId::parse).map(|id| id.shard()),
                 RequiredAuth::Public => param.and_then(Shard::of_token).or_else(session),
             }
         }

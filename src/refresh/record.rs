@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::metrics;
 use crate::ports::{Clock, Database, Ports, Rows, Statement};
 use crate::store::refreshes::LoadedConnection;
 
@@ -33,4 +34,5 @@ pub(super) fn log_failure<P: Ports>(context: &Context<P>, loaded: &LoadedConnect
         "refresh_failed",
         &json!({ "connection": loaded.connection.id.as_str(), "app": loaded.connection.app.as_str(), "error": error }),
     );
+    metrics::count_failure(context, &loaded.connection.workspace, &loaded.connection.app, error);
 }

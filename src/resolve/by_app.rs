@@ -9,7 +9,7 @@ use futures_util::stream;
 
 use super::freshness::FreshnessDecision;
 use super::{
-    DeferredTask, PermittedResolve, ResolveRequest, ResolveResult, finish, freshness, load_refreshed,
+    CountedResolve, DeferredTask, PermittedResolve, ResolveRequest, ResolveResult, finish, freshness, load_refreshed,
     load_usable_credential, permit,
 };
 use crate::app::AppId;
@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::{CandidateConnection, Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
+use crate::metrics;
 use crate::ports::{DatabaseError, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::registry;
 use crate::store::StoreResult;
@@ -82,6 +83,7 @@ pub async fn resolve_items<P: Ports>(
     presented: &PresentedKey,
     items: Vec<ResolveItem>,
 ) -> Result<Vec<Result<ResolveResult>>> {
+    let started = metrics::start(context);
     let asked: Vec<_> = items.iter().map(ResolveItem::asked).collect();
     let read = connections::load_for_resolve_items(context.db(), &presented.id, &asked).await?;
     let read = read.filter(|read| presented.matches(&read.key, context.now())).ok_or_else(authorize::unauthorized)?;
@@ -97,7 +99,12 @@ pub async fn resolve_items<P: Ports>(
     let mut results = Vec::with_capacity(permitted.len());
     for one in permitted {
         results.push(match one {
-            Ok(permitted) => finish_item(context, permitted, &outcomes, &reloaded, now).await,
+            Ok(permitted) => {
+                let counted = CountedResolve::of(context, &permitted, started);
+                let answered = finish_item(context, permitted, &outcomes, &reloaded, now).await;
+                counted.end(context, &answered);
+                answered
+            }
             Err(error) => Err(error),
         });
     }

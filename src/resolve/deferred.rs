@@ -7,8 +7,9 @@ use super::{CredentialPayload, ResolveRequest, report};
 use crate::caller::{ApiKey, PresentedKey};
 use crate::connection::{ChosenBy, Connection};
 use crate::context::Context;
-use crate::ids::{ConnectionId, Shard};
+use crate::ids::{ConnectionId, Shard, WorkspaceId};
 use crate::isolate_cache::ThrottledTask;
+use crate::on_demand_check;
 use crate::ports::{Database, Ports, RateLimit, RateLimiter, RefreshReason, RefreshRunner, Statement};
 use crate::store;
 use crate::store::uses::NewUse;
@@ -24,6 +25,13 @@ pub enum DeferredTask {
     WriteCacheEntry(Box<CacheWrite>),
     /// Check a connection whose credential the app has refused.
     CheckRefused(Box<Connection>),
+    /// Check connections that an event of the app is about.
+    CheckConnections {
+        /// Their workspace.
+        workspace: WorkspaceId,
+        /// Their ids.
+        connections: Vec<ConnectionId>,
+    },
     /// Count the call of a valid key.
     CountCall(PresentedKey),
     /// Write a line of the audit log.
@@ -44,6 +52,7 @@ impl DeferredTask {
             Self::RecordUses(uses) => uses.first().map_or(Shard::FIRST, |one| one.connection.shard()),
             Self::WriteCacheEntry(write) => write.shard(),
             Self::CheckRefused(connection) => connection.id.shard(),
+            Self::CheckConnections { workspace, .. } => workspace.shard(),
             // It reads no database.
             Self::CountCall(_) => Shard::FIRST,
             Self::WriteEvent { shard, .. } => *shard,
@@ -112,6 +121,11 @@ pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
         DeferredTask::RecordUses(uses) => record_uses(context, uses).await,
         DeferredTask::WriteCacheEntry(copy) => cache_entries::write_entries(context, &copy).await,
         DeferredTask::CheckRefused(connection) => report::check_refused(context, &connection).await,
+        DeferredTask::CheckConnections { workspace, connections } => {
+            for id in &connections {
+                on_demand_check::run(context, &workspace, id).await;
+            }
+        }
         DeferredTask::CountCall(key) => count_call(context, &key).await,
         DeferredTask::WriteEvent { statement, .. } => write_event(context, statement).await,
     }

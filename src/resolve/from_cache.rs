@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::isolate_cache::ThrottledTask;
+use crate::metrics::{self, Started};
 use crate::ports::Ports;
 use crate::store::uses::{self, NewUse};
 use crate::time::Timestamp;
@@ -31,6 +32,7 @@ pub(super) async fn resolve_from_cache<P: Ports>(
     presented: &PresentedKey,
     id: &ConnectionId,
     request: &ResolveRequest,
+    started: Started,
 ) -> Result<Option<ResolveResult>> {
     // In a shard that is not bound nobody has a key, whatever the cache still has of it.
     if request.force_refresh || !context.is_bound() {
@@ -70,6 +72,7 @@ pub(super) async fn resolve_from_cache<P: Ports>(
         return Ok(None);
     }
     let after = deferred_tasks(context, &key, id, request, freshness, now);
+    metrics::count_resolve(context, (&key.workspace, cached.app.as_str()), Ok("cache"), started);
     Ok(Some(ResolveResult { resolved: cached.into_resolved(id, &entry, freshness), deferred: after }))
 }
 

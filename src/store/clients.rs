@@ -12,9 +12,9 @@ use crate::time::Timestamp;
 
 /// A new id creates a row. The same id at the app keeps row and redirect URI and gets the new secret. A row never gets
 /// another id.
-const PUT: &str = "INSERT INTO oauth_clients (id, workspace_id, registration, client_id, sealed_secret, scopes, destinations, secret_expires_at, is_current, created_at, updated_at, variables, redirect_id, authorization_server)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10, ?11, ?12)
-    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, is_current = 1, updated_at = ?9, variables = ?10, authorization_server = ?12,
+const PUT: &str = "INSERT INTO oauth_clients (id, workspace_id, registration, client_id, sealed_secret, scopes, destinations, secret_expires_at, is_current, created_at, updated_at, variables, redirect_id, authorization_server, sealed_event_secret)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10, ?11, ?12, ?13)
+    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, is_current = 1, updated_at = ?9, variables = ?10, authorization_server = ?12, sealed_event_secret = ?13,
       misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0, wake_after = 0
     WHERE client_id = ?4 AND redirect_id = ?11";
 const RETIRE_OTHERS: &str =
@@ -98,6 +98,7 @@ impl FromRow for Client {
             registration: row.text("registration")?,
             client_id: row.text("client_id")?,
             sealed_secret: row.optional_text("sealed_secret")?,
+            sealed_event_secret: row.optional_text("sealed_event_secret")?,
             scopes: row.optional_json("scopes")?,
             redirect_id: row.id("redirect_id")?,
             authorization_server: row.optional_text("authorization_server")?,
@@ -135,7 +136,8 @@ pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseErro
             client.updated_at,
             json_text(&client.variables),
             &client.redirect_id,
-            client.authorization_server.as_deref()
+            client.authorization_server.as_deref(),
+            client.sealed_event_secret.as_deref()
         ),
         sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
     ];

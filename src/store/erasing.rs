@@ -65,7 +65,7 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
 /// The tables that are emptied first, in this order. A pending grant is revoked before its flow's row is deleted.
-const EMPTY_TABLES: [&str; 13] = [
+const EMPTY_TABLES: [&str; 14] = [
     "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
     "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
@@ -81,6 +81,8 @@ const EMPTY_TABLES: [&str; 13] = [
       (SELECT workspace_id, app, oauth_client FROM denied_apps WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM disconnect_jobs WHERE id IN (SELECT id FROM disconnect_jobs WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM idempotent_requests WHERE id IN (SELECT id FROM idempotent_requests WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM seen_app_events WHERE (oauth_client, event_hash) IN (SELECT oauth_client, event_hash FROM seen_app_events
+      WHERE oauth_client IN (SELECT id FROM oauth_clients WHERE workspace_id = ?1) LIMIT ?2)",
 ];
 /// Connections of a deleted workspace end in steps, also those that were created in it anyway.
 const END_CONNECTIONS: &str =
@@ -98,7 +100,8 @@ const ERASE_WORKSPACE: [&str; 3] = [
     "DELETE FROM oauth_clients WHERE id IN (SELECT id FROM oauth_clients WHERE workspace_id = ?1 LIMIT ?2)
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM flows a WHERE a.workspace_id = ?1)
-      AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)",
+      AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM seen_app_events s WHERE s.oauth_client = oauth_clients.id)",
     "DELETE FROM apps WHERE (workspace_id, id, revision) IN (SELECT workspace_id, id, revision FROM apps WHERE workspace_id = ?1 LIMIT ?2)
       AND NOT EXISTS (SELECT 1 FROM connections c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM flows a WHERE a.workspace_id = ?1)

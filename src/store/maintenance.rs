@@ -17,7 +17,7 @@ use crate::sql;
 use crate::time::Timestamp;
 
 /// What is deleted of each kind: of before `?1`, which is so many seconds ago, at most `?2` rows.
-const PURGES: [(&str, i64); 10] = [
+const PURGES: [(&str, i64); 11] = [
     (
         "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE expires_at < ?1 LIMIT ?2)",
         retention::EXPIRED_FLOW_AGE,
@@ -52,6 +52,10 @@ const PURGES: [(&str, i64); 10] = [
     (
         "DELETE FROM disconnect_jobs WHERE id IN (SELECT id FROM disconnect_jobs WHERE finished_at IS NOT NULL AND finished_at < ?1 LIMIT ?2)",
         retention::FINISHED_JOB_AGE,
+    ),
+    (
+        "DELETE FROM seen_app_events WHERE (oauth_client, event_hash) IN (SELECT oauth_client, event_hash FROM seen_app_events WHERE seen_at < ?1 LIMIT ?2)",
+        retention::SEEN_EVENT_AGE,
     ),
 ];
 const PURGE_EVENTS: &str = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE occurred_at < ?1 LIMIT ?2)";
@@ -109,7 +113,8 @@ const SEALED_UNDER: &str = "SELECT part, substr(sealed, 5, instr(substr(sealed, 
       UNION ALL SELECT 3, sealed_verifier FROM (SELECT sealed_verifier FROM flows ORDER BY id DESC LIMIT ?1))
       UNION ALL SELECT * FROM (SELECT 4 AS part, sealed_grant AS sealed FROM (SELECT sealed_grant FROM flows ORDER BY id DESC LIMIT ?1)
       UNION ALL SELECT 5, sealed_answer FROM (SELECT sealed_answer FROM idempotent_requests ORDER BY id DESC LIMIT ?1)
-      UNION ALL SELECT 6, sealed_secret FROM (SELECT sealed_secret FROM identity_providers ORDER BY id DESC LIMIT ?1)))
+      UNION ALL SELECT 6, sealed_secret FROM (SELECT sealed_secret FROM identity_providers ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 7, sealed_event_secret FROM (SELECT sealed_event_secret FROM oauth_clients ORDER BY id DESC LIMIT ?1)))
     GROUP BY 1, 2 ORDER BY 1, 2";
 /// Rows of a table whose keys the status counts, at most.
 pub const SEALED_ROWS_COUNTED: i64 = 5_000;

@@ -228,6 +228,7 @@ macro_rules! key_columns {
     };
 }
 
+pub mod app_events;
 pub mod apps;
 pub mod authorizations;
 pub mod cache_deletes;
@@ -363,7 +364,7 @@ pub(crate) async fn run_statement<D: Database>(db: &D, statement: Statement) -> 
 }
 
 /// Fails, and the whole batch with it, unless the statement before it changed a row.
-const MUST_HAVE_CHANGED: &str = "INSERT INTO scheduled_runs (name) SELECT NULL WHERE changes() = 0";
+pub(crate) const MUST_HAVE_CHANGED: &str = "INSERT INTO scheduled_runs (name) SELECT NULL WHERE changes() = 0";
 
 /// Applies all or nothing: each statement of `must` has to change a row, because the rest depends on it. Returns
 /// whether all was applied. A violated constraint also counts as nothing applied.

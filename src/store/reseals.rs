@@ -31,12 +31,22 @@ pub enum SealedColumn {
     Answer,
     /// The secret of an identity provider's client.
     ProviderSecret,
+    /// What an app's events are verified with.
+    EventSecret,
 }
 
 impl SealedColumn {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] =
-        [Self::Credential, Self::Secret, Self::Tokens, Self::Verifier, Self::Grant, Self::Answer, Self::ProviderSecret];
+    pub const ALL: [Self; 8] = [
+        Self::Credential,
+        Self::Secret,
+        Self::Tokens,
+        Self::Verifier,
+        Self::Grant,
+        Self::Answer,
+        Self::ProviderSecret,
+        Self::EventSecret,
+    ];
 
     /// The sealed field of its values.
     pub fn sealed_field(self) -> SealedField {
@@ -48,6 +58,7 @@ impl SealedColumn {
             Self::Grant => frozen::PENDING_GRANT,
             Self::Answer => frozen::IDEMPOTENT_ANSWER,
             Self::ProviderSecret => frozen::PROVIDER_SECRET,
+            Self::EventSecret => frozen::EVENT_SECRET,
         }
     }
 
@@ -64,6 +75,7 @@ impl SealedColumn {
             Self::Grant => REPLACE_GRANT,
             Self::Answer => REPLACE_ANSWER,
             Self::ProviderSecret => REPLACE_PROVIDER_SECRET,
+            Self::EventSecret => REPLACE_EVENT_SECRET,
         }
     }
 }
@@ -122,6 +134,8 @@ const PAGE: &str = concat!(
     part!("5", "idempotent_requests", "sealed_answer", "0", "0"),
     " UNION ALL ",
     part!("6", "identity_providers", "sealed_secret", "0", "0"),
+    " UNION ALL ",
+    part!("7", "oauth_clients", "sealed_event_secret", "0", "0"),
     " ORDER BY id, number LIMIT ?3)
       ORDER BY id, number LIMIT ?3)) WHERE ahead < ?4 ORDER BY id, number"
 );
@@ -157,6 +171,7 @@ const REPLACE_CREDENTIAL: &str = replace!(
 const REPLACE_SECRET: &str = replace!("oauth_clients", "sealed_secret", "");
 const REPLACE_TOKENS: &str = replace!("revocations", "sealed_tokens", "");
 const REPLACE_PROVIDER_SECRET: &str = replace!("identity_providers", "sealed_secret", "");
+const REPLACE_EVENT_SECRET: &str = replace!("oauth_clients", "sealed_event_secret", "");
 const REPLACE_VERIFIER: &str = replace!("flows", "sealed_verifier", "");
 const REPLACE_GRANT: &str = replace!("flows", "sealed_grant", "");
 const REPLACE_ANSWER: &str = replace!("idempotent_requests", "sealed_answer", "");
@@ -330,7 +345,8 @@ fn replace_statement(column: SealedColumn, renewed: &[&ResealedValue<'_>], now: 
         | SealedColumn::Verifier
         | SealedColumn::Grant
         | SealedColumn::Answer
-        | SealedColumn::ProviderSecret => sql!(column.replace_sql(), json_text(&list)),
+        | SealedColumn::ProviderSecret
+        | SealedColumn::EventSecret => sql!(column.replace_sql(), json_text(&list)),
     }
 }
 

@@ -220,7 +220,7 @@ fn render_events(events: &AppEvents) -> String {
         None => "\nEvents:\n\n".to_owned(),
     };
     let needed = match &events.signature {
-        WebhookSignature::HmacSha256(hmac) => Some(format!("Key: {}", hmac.secret)),
+        WebhookSignature::HmacSha256(hmac) | WebhookSignature::HmacSha1(hmac) => Some(format!("Key: {}", hmac.secret)),
         WebhookSignature::SharedSecret(shared) => Some(format!("Secret: {}", shared.secret)),
         WebhookSignature::Jwt(jwt) => Some(format!("Claims: {}", jwt.claims)),
         WebhookSignature::None => None,
@@ -241,7 +241,8 @@ fn render_events(events: &AppEvents) -> String {
 fn signature_text(signature: &WebhookSignature) -> String {
     let after = |prefix: &Option<String>| prefix.as_ref().map(|text| format!(" after `{text}`")).unwrap_or_default();
     match signature {
-        WebhookSignature::HmacSha256(hmac) => hmac_text(hmac, &after(&hmac.prefix)),
+        WebhookSignature::HmacSha256(hmac) => hmac_text("HMAC-SHA256", hmac, &after(&hmac.prefix)),
+        WebhookSignature::HmacSha1(hmac) => hmac_text("HMAC-SHA1", hmac, &after(&hmac.prefix)),
         WebhookSignature::SharedSecret(shared) => {
             let header = shared.header.as_ref().map(|name| format!("`{name}`"));
             let at = shared.at.as_ref().map(|at| format!("`{}` of the body", at.as_str()));
@@ -258,13 +259,13 @@ fn signature_text(signature: &WebhookSignature) -> String {
     }
 }
 
-fn hmac_text(hmac: &HmacSignature, after: &str) -> String {
+fn hmac_text(name: &str, hmac: &HmacSignature, after: &str) -> String {
     let encoding = match hmac.encoding {
         SignatureEncoding::Hex => "hex",
         SignatureEncoding::Base64 => "Base64",
     };
     let part = hmac.parts.as_ref().map(|parts| format!(", part `{}`", parts.signature)).unwrap_or_default();
-    let mut line = format!("HMAC-SHA256 of `{}` in `{}`{part}{after}, {encoding}.", hmac.signed, hmac.header);
+    let mut line = format!("{name} of `{}` in `{}`{part}{after}, {encoding}.", hmac.signed, hmac.header);
     let part = hmac.parts.as_ref().and_then(|parts| parts.timestamp.as_ref()).map(|name| format!("part `{name}`"));
     let header = hmac.timestamp_header.as_ref().map(|name| format!("`{name}`"));
     let body = hmac.timestamp_at.as_ref().map(|at| format!("`{}` of the body", at.as_str()));

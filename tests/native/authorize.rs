@@ -67,7 +67,11 @@ fn required_scope(line: &RouteEntry) -> Option<KeyScope> {
     match line.auth {
         RequiredAuth::Key(scope) => scope,
         RequiredAuth::KeyInHandler(scope) => Some(scope),
-        RequiredAuth::Public | RequiredAuth::Operator | RequiredAuth::Browser | RequiredAuth::User(_) => None,
+        RequiredAuth::Public
+        | RequiredAuth::Operator
+        | RequiredAuth::Browser
+        | RequiredAuth::User(_)
+        | RequiredAuth::App => None,
     }
 }
 

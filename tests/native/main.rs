@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "shared with the simulation, which uses the rest")]
 mod support;
 
+mod app_events;
 mod audit;
 mod auth_methods;
 mod authorize;

@@ -265,6 +265,7 @@ fn a_refused_replaced_client_leads_to_a_reconnect() {
             connections::registry::load_current_app(&context, &fixture.workspace, &fixture.app).await.unwrap().unwrap();
         let auth_method = registered.app.auth_method(None).unwrap();
         let new = NewClient {
+            event_secret: NewSecret::Kept,
             client_id: "another".into(),
             secret: NewSecret::Is(Secret::new("secret")),
             variables: BTreeMap::new(),

@@ -110,8 +110,15 @@ fn every_old_table_has_rows_and_none_is_lost_or_duplicated() {
     let renamed = |name: &str| names.iter().find(|(then, _)| *then == name).map_or(name, |(_, now)| *now).to_owned();
     let mut expected: BTreeMap<_, _> = then.iter().map(|(name, number)| (renamed(name), *number)).collect();
     // Tables of later versions.
-    let later =
-        ["app_defaults", "denied_apps", "disconnect_jobs", "idempotent_requests", "identity_providers", "replacements"];
+    let later = [
+        "app_defaults",
+        "denied_apps",
+        "disconnect_jobs",
+        "idempotent_requests",
+        "identity_providers",
+        "replacements",
+        "seen_app_events",
+    ];
     expected.extend(later.map(|name| (name.to_owned(), 0)));
     // Who had a session, and the other owner of a connection.
     expected.insert("people".into(), 2);

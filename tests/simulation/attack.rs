@@ -261,6 +261,7 @@ async fn put_client(
                 registry::load_current_app(&context, &workspace, &app).await?.ok_or_else(|| Error::not_found("app"))?;
             let auth_method = registered.app.oauth2_method().ok_or_else(|| Error::not_found("auth_method"))?;
             let new = NewClient {
+                event_secret: NewSecret::Kept,
                 client_id: client_id.to_owned(),
                 secret,
                 variables: BTreeMap::new(),

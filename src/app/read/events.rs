@@ -6,16 +6,21 @@
 use serde::Deserialize;
 
 use super::super::Template;
+use super::super::event_text::{AccountInEvent, AccountMatch, EventText};
 use super::super::events::{
-    AppEvents, HmacSignature, JwtSignature, SharedSecret, SignatureEncoding, SignatureHeaderParts, TimestampFormat,
-    WebhookSignature,
+    AppEvents, ChallengeAnswer, ChallengeMethod, EventChallenge, EventCondition, HmacSignature, JwtSignature,
+    SecretEncoding, SharedSecret, SignatureEncoding, SignatureHeaderParts, TimestampFormat, WebhookSignature,
 };
 use super::DefinitionReader;
 use super::rules::{MAX_TEXT_LENGTH, is_header_name};
 use crate::json::objects;
 
 /// The placeholders of a signed text.
-const SIGNED_PLACEHOLDERS: [&str; 4] = ["body", "timestamp", "method", "url"];
+const SIGNED_PLACEHOLDERS: [&str; 6] = ["body", "timestamp", "method", "url", "id", "form"];
+/// Seconds that the time of sending may differ from now, if it is in a header and the definition does not say.
+const DEFAULT_TOLERANCE: i64 = 300;
+/// The claim with the sender of a token, if the definition does not say.
+const DEFAULT_SENDER_CLAIM: &str = "email";
 
 /// Longest prefix or part name, in characters.
 const MAX_AFFIX_LENGTH: usize = 30;
@@ -26,8 +31,47 @@ pub(super) struct RawEvents {
     docs: Option<String>,
     signature: RawSignature,
     handshake: Option<String>,
+    challenge: Option<RawChallenge>,
+    when: Option<RawCondition>,
+    payload_at: Option<String>,
+    #[serde(default)]
+    event_type: Vec<String>,
     #[serde(default)]
     access_ended: Vec<String>,
+    #[serde(default)]
+    account: Vec<RawAccount>,
+    #[serde(default)]
+    ended_account: Vec<RawAccount>,
+    #[serde(default)]
+    forward_access_ended: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
+struct RawChallenge {
+    method: ChallengeMethod,
+    query: Option<String>,
+    at: Option<String>,
+    #[serde(default)]
+    answer: ChallengeAnswer,
+    #[serde(default)]
+    signed: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
+struct RawCondition {
+    value: String,
+    pattern: String,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
+struct RawAccount {
+    value: String,
+    pattern: Option<String>,
+    #[serde(default)]
+    r#match: AccountMatch,
 }
 
 /// The members of all schemes. A later check assigns them, because serde could not name the member.
@@ -46,12 +90,20 @@ struct RawSignature {
     timestamp_at: Option<String>,
     timestamp_format: Option<TimestampFormat>,
     tolerance: Option<i64>,
+    second_header: Option<String>,
+    id_header: Option<String>,
+    id_at: Option<String>,
+    may_repeat: Option<bool>,
+    secret_encoding: Option<SecretEncoding>,
+    secret_prefix: Option<String>,
+    is_client_secret: Option<bool>,
     // Of a shared secret.
     at: Option<String>,
     // Of a token.
     issuer: Option<String>,
     keys: Option<String>,
     claims: Option<String>,
+    sender_claim: Option<String>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +111,8 @@ struct RawSignature {
 enum SignatureScheme {
     #[serde(rename = "hmac-sha256")]
     HmacSha256,
+    #[serde(rename = "hmac-sha1")]
+    HmacSha1,
     SharedSecret,
     Jwt,
     None,
@@ -68,6 +122,7 @@ impl SignatureScheme {
     fn as_str(self) -> &'static str {
         match self {
             Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha1 => "hmac-sha1",
             Self::SharedSecret => "shared-secret",
             Self::Jwt => "jwt",
             Self::None => "none",
@@ -80,9 +135,19 @@ impl SignatureScheme {
 struct RawParts {
     signature: String,
     timestamp: Option<String>,
+    separator: Option<char>,
+    assign: Option<char>,
 }
 
-objects!(RawEvents, RawSignature, RawParts);
+objects!(RawEvents, RawSignature, RawParts, RawChallenge, RawCondition, RawAccount);
+
+/// A member that may be missing: `None` where it is there and can't be read.
+fn read_or_nothing<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        None => Some(None),
+        Some(read) => read.map(Some),
+    }
+}
 
 /// Where the time of sending is. A time in the body is signed with the body and needs no placeholder.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,8 +161,82 @@ impl DefinitionReader {
         self.check_optional_link("events.docs", raw.docs.as_deref());
         self.check_optional_text("events.handshake", raw.handshake.as_deref());
         self.check_texts("events.access_ended", &raw.access_ended);
-        let signature = self.read_signature("events.signature", raw.signature)?;
-        Some(AppEvents { docs: raw.docs, signature, handshake: raw.handshake, access_ended: raw.access_ended })
+        let signature = self.read_signature("events.signature", raw.signature);
+        let challenge = raw.challenge.map(|challenge| self.read_challenge("events.challenge", challenge));
+        let when = raw.when.map(|condition| self.read_condition("events.when", condition));
+        let payload_at = raw.payload_at.map(|text| self.read_pointer("events.payload_at", &text));
+        let event_type = self.read_event_texts("events.event_type", &raw.event_type);
+        let account = self.read_accounts("events.account", raw.account);
+        let ended_account = self.read_accounts("events.ended_account", raw.ended_account);
+        Some(AppEvents {
+            docs: raw.docs,
+            signature: signature?,
+            handshake: raw.handshake,
+            challenge: read_or_nothing(challenge)?,
+            when: read_or_nothing(when)?,
+            payload_at: read_or_nothing(payload_at)?,
+            event_type,
+            access_ended: raw.access_ended,
+            account,
+            ended_account,
+            forward_access_ended: raw.forward_access_ended,
+        })
+    }
+
+    fn read_challenge(&mut self, at: &str, raw: RawChallenge) -> Option<EventChallenge> {
+        if let Some(name) = &raw.query {
+            self.check_affix(&format!("{at}.query"), name);
+        }
+        let pointer = raw.at.map(|text| self.read_pointer(&format!("{at}.at"), &text));
+        let places = usize::from(raw.query.is_some()) + usize::from(pointer.is_some());
+        if places != usize::from(raw.answer != ChallengeAnswer::Empty) {
+            let problem =
+                "must have either query or at, the location of the value; or the answer \"empty\" and neither";
+            self.add_problem(at, problem);
+        }
+        if pointer.is_some() && raw.method == ChallengeMethod::Get {
+            self.add_problem(&format!("{at}.at"), "is in a body, and a GET has none; use query");
+        }
+        Some(EventChallenge {
+            method: raw.method,
+            query: raw.query,
+            at: read_or_nothing(pointer)?,
+            answer: raw.answer,
+            signed: raw.signed,
+        })
+    }
+
+    fn read_condition(&mut self, at: &str, raw: RawCondition) -> Option<EventCondition> {
+        let value = self.read_event_text(&format!("{at}.value"), &raw.value);
+        let pattern = self.read_pattern(&format!("{at}.pattern"), Some(&raw.pattern));
+        Some(EventCondition { value: value?, pattern: pattern? })
+    }
+
+    fn read_event_text(&mut self, field: &str, text: &str) -> Option<EventText> {
+        self.check_text(field, text, MAX_TEXT_LENGTH);
+        let read = EventText::parse(text);
+        if read.is_none() {
+            let problem = "must have a place such as {/event/type}, a JSON pointer into the body, or {header:X-Topic}";
+            self.add_problem(field, problem);
+        }
+        read
+    }
+
+    fn read_event_texts(&mut self, field: &str, texts: &[String]) -> Vec<EventText> {
+        self.check_entry_count(field, texts.len());
+        let read = |(at, text): (usize, &String)| self.read_event_text(&format!("{field}[{at}]"), text);
+        texts.iter().enumerate().filter_map(read).collect()
+    }
+
+    fn read_accounts(&mut self, field: &str, raw: Vec<RawAccount>) -> Vec<AccountInEvent> {
+        self.check_entry_count(field, raw.len());
+        let mut accounts = Vec::with_capacity(raw.len());
+        for (at, raw) in raw.into_iter().enumerate() {
+            let value = self.read_event_text(&format!("{field}[{at}].value"), &raw.value);
+            let pattern = self.read_pattern(&format!("{field}[{at}].pattern"), raw.pattern.as_deref());
+            accounts.extend(value.map(|value| AccountInEvent { value, pattern, r#match: raw.r#match }));
+        }
+        accounts
     }
 
     fn read_signature(&mut self, at: &str, raw: RawSignature) -> Option<WebhookSignature> {
@@ -107,6 +246,7 @@ impl DefinitionReader {
         }
         match raw.scheme {
             SignatureScheme::HmacSha256 => self.read_hmac(at, raw).map(WebhookSignature::HmacSha256),
+            SignatureScheme::HmacSha1 => self.read_hmac(at, raw).map(WebhookSignature::HmacSha1),
             SignatureScheme::SharedSecret => self.read_shared_secret(at, raw).map(WebhookSignature::SharedSecret),
             SignatureScheme::Jwt => self.read_jwt(at, raw).map(WebhookSignature::Jwt),
             SignatureScheme::None => Some(WebhookSignature::None),
@@ -114,12 +254,12 @@ impl DefinitionReader {
     }
 
     fn check_members_fit_scheme(&mut self, at: &str, raw: &RawSignature) {
-        let hmac = raw.scheme == SignatureScheme::HmacSha256;
+        let hmac = matches!(raw.scheme, SignatureScheme::HmacSha256 | SignatureScheme::HmacSha1);
         let shared = raw.scheme == SignatureScheme::SharedSecret;
         let jwt = raw.scheme == SignatureScheme::Jwt;
         let fits = [
             ("header", raw.header.is_some(), raw.scheme != SignatureScheme::None),
-            ("prefix", raw.prefix.is_some(), hmac || jwt),
+            ("prefix", raw.prefix.is_some(), hmac || jwt || shared && raw.header.is_some()),
             ("secret", raw.secret.is_some(), hmac || shared),
             ("parts", raw.parts.is_some(), hmac),
             ("encoding", raw.encoding.is_some(), hmac),
@@ -128,10 +268,18 @@ impl DefinitionReader {
             ("timestamp_at", raw.timestamp_at.is_some(), hmac),
             ("timestamp_format", raw.timestamp_format.is_some(), hmac),
             ("tolerance", raw.tolerance.is_some(), hmac),
+            ("second_header", raw.second_header.is_some(), hmac),
+            ("id_header", raw.id_header.is_some(), hmac),
+            ("id_at", raw.id_at.is_some(), hmac),
+            ("may_repeat", raw.may_repeat.is_some(), hmac),
+            ("secret_encoding", raw.secret_encoding.is_some(), hmac),
+            ("secret_prefix", raw.secret_prefix.is_some(), hmac),
+            ("is_client_secret", raw.is_client_secret.is_some(), hmac),
             ("at", raw.at.is_some(), shared),
             ("issuer", raw.issuer.is_some(), jwt),
             ("keys", raw.keys.is_some(), jwt),
             ("claims", raw.claims.is_some(), jwt),
+            ("sender_claim", raw.sender_claim.is_some(), jwt),
         ];
         for (member, present, fits) in fits {
             if present && !fits {
@@ -157,8 +305,22 @@ impl DefinitionReader {
         let timestamp_header =
             raw.timestamp_header.and_then(|name| self.read_header_name(&format!("{at}.timestamp_header"), name));
         let timestamp_at = raw.timestamp_at.and_then(|text| self.read_pointer(&format!("{at}.timestamp_at"), &text));
+        let second_header =
+            raw.second_header.and_then(|name| self.read_header_name(&format!("{at}.second_header"), name));
+        let id_header = raw.id_header.and_then(|name| self.read_header_name(&format!("{at}.id_header"), name));
+        let id_at = raw.id_at.and_then(|text| self.read_pointer(&format!("{at}.id_at"), &text));
+        if let Some(prefix) = &raw.secret_prefix {
+            self.check_affix(&format!("{at}.secret_prefix"), prefix);
+        }
+        let signs = |name: &str| signed.as_ref().is_some_and(|signed| signed.placeholders().any(|one| one == name));
+        if id_header.is_none() && signs("id") {
+            self.add_problem(&format!("{at}.signed"), "uses {id}, but its location is missing: add id_header");
+        }
+        // A time in the body may be that of the event: only the definition knows how much later it is sent.
+        let tolerance = raw.tolerance.or_else(|| signs("timestamp").then_some(DEFAULT_TOLERANCE));
         Some(HmacSignature {
             header: header?,
+            second_header,
             prefix: raw.prefix,
             parts,
             encoding: raw.encoding.unwrap_or_default(),
@@ -166,8 +328,14 @@ impl DefinitionReader {
             timestamp_header,
             timestamp_at,
             timestamp_format: told.map(|_| raw.timestamp_format.unwrap_or_default()),
-            tolerance: raw.tolerance,
+            tolerance,
+            id_header,
+            id_at,
+            may_repeat: raw.may_repeat.unwrap_or_default(),
             secret: secret?,
+            secret_encoding: raw.secret_encoding.unwrap_or_default(),
+            secret_prefix: raw.secret_prefix,
+            is_client_secret: raw.is_client_secret.unwrap_or_default(),
         })
     }
 
@@ -210,10 +378,10 @@ impl DefinitionReader {
         if let Some(name) = template.placeholders().find(|name| !SIGNED_PLACEHOLDERS.contains(name)) {
             self.add_problem(
                 field,
-                format!("has a place for {name}; only body, timestamp, method and url are known here"),
+                format!("has a place for {name}; only body, timestamp, method, url, id and form are known here"),
             );
         }
-        if !template.placeholders().any(|name| name == "body") {
+        if !template.placeholders().any(|name| matches!(name, "body" | "form")) {
             self.add_problem(field, "must have {body} in it: else the signature holds for any body");
         }
         if told != Some(TimestampLocation::InHeader) && template.placeholders().any(|name| name == "timestamp") {
@@ -230,7 +398,11 @@ impl DefinitionReader {
         if let Some(name) = &raw.timestamp {
             self.check_affix(&format!("{at}.timestamp"), name);
         }
-        SignatureHeaderParts { signature: raw.signature, timestamp: raw.timestamp }
+        let (separator, assign) = (raw.separator.unwrap_or(','), raw.assign.unwrap_or('='));
+        if separator == assign || !separator.is_ascii() || !assign.is_ascii() {
+            self.add_problem(at, "must have two different ASCII characters as separator and assign");
+        }
+        SignatureHeaderParts { signature: raw.signature, timestamp: raw.timestamp, separator, assign }
     }
 
     fn read_shared_secret(&mut self, at: &str, raw: RawSignature) -> Option<SharedSecret> {
@@ -240,7 +412,7 @@ impl DefinitionReader {
         let header = raw.header.and_then(|name| self.read_header_name(&format!("{at}.header"), name));
         let pointer = raw.at.and_then(|text| self.read_pointer(&format!("{at}.at"), &text));
         let secret = self.require_text(&format!("{at}.secret"), raw.secret);
-        Some(SharedSecret { header, at: pointer, secret: secret? })
+        Some(SharedSecret { header, prefix: raw.prefix, at: pointer, secret: secret? })
     }
 
     fn read_jwt(&mut self, at: &str, raw: RawSignature) -> Option<JwtSignature> {
@@ -251,7 +423,16 @@ impl DefinitionReader {
             self.check_link(&format!("{at}.keys"), keys);
         }
         let claims = self.require_text(&format!("{at}.claims"), raw.claims);
-        Some(JwtSignature { header: header?, prefix: raw.prefix, issuer: issuer?, keys: keys?, claims: claims? })
+        let sender_claim = raw.sender_claim.unwrap_or_else(|| DEFAULT_SENDER_CLAIM.to_owned());
+        self.check_affix(&format!("{at}.sender_claim"), &sender_claim);
+        Some(JwtSignature {
+            header: header?,
+            prefix: raw.prefix,
+            issuer: issuer?,
+            keys: keys?,
+            claims: claims?,
+            sender_claim,
+        })
     }
 
     fn require_member(&mut self, field: &str, text: Option<String>) -> Option<String> {

@@ -167,7 +167,7 @@ impl DefinitionReader {
         PrefixMark { prefix, label, account, environment, refuse, warn }
     }
 
-    fn read_pattern(&mut self, at: &str, text: Option<&str>) -> Option<Pattern> {
+    pub(super) fn read_pattern(&mut self, at: &str, text: Option<&str>) -> Option<Pattern> {
         let text = text?;
         if self.mode == ReadMode::Stored {
             return Some(Pattern::from_stored(text));

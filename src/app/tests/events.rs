@@ -28,12 +28,13 @@ fn the_default_signature_is_a_hexadecimal_hmac_of_the_body() {
     let expected = json!({
         "docs": null,
         "signature": {
-            "scheme": "hmac-sha256", "header": "X-Acme", "prefix": null, "parts": null, "encoding": "hex",
-            "signed": "{body}", "timestamp_header": null, "timestamp_at": null, "timestamp_format": null,
-            "tolerance": null, "secret": "The app's.",
+            "scheme": "hmac-sha256", "header": "X-Acme", "second_header": null, "prefix": null, "parts": null,
+            "encoding": "hex", "signed": "{body}", "timestamp_header": null, "timestamp_at": null,
+            "timestamp_format": null, "tolerance": null, "id_header": null, "id_at": null, "may_repeat": false,
+            "secret": "The app's.", "secret_encoding": "text", "secret_prefix": null, "is_client_secret": false,
         },
-        "handshake": null,
-        "access_ended": [],
+        "handshake": null, "challenge": null, "when": null, "payload_at": null, "event_type": [],
+        "access_ended": [], "account": [], "ended_account": [], "forward_access_ended": false,
     });
     assert_eq!(events_json(events), expected);
 }
@@ -76,15 +77,15 @@ fn the_signed_time_may_come_from_three_places() {
 #[test]
 fn the_other_signature_schemes_have_their_own_members() {
     let jwt = r#"{"scheme": "jwt", "header": "Authorization", "prefix": "Bearer ", "issuer": "https://acme.example",
-        "keys": "https://acme.example/keys", "claims": "aud is yours."}"#;
+        "keys": "https://acme.example/keys", "claims": "aud is yours.", "sender_claim": "sub"}"#;
     for (signature, expected) in [
         (
             r#"{"scheme": "shared-secret", "header": "X-Acme", "secret": "s"}"#,
-            json!({"scheme": "shared-secret", "header": "X-Acme", "at": null, "secret": "s"}),
+            json!({"scheme": "shared-secret", "header": "X-Acme", "prefix": null, "at": null, "secret": "s"}),
         ),
         (
             r#"{"scheme": "shared-secret", "at": "/value/0/state", "secret": "s"}"#,
-            json!({"scheme": "shared-secret", "header": null, "at": "/value/0/state", "secret": "s"}),
+            json!({"scheme": "shared-secret", "header": null, "prefix": null, "at": "/value/0/state", "secret": "s"}),
         ),
         (jwt, serde_json::from_str(jwt).unwrap()),
         (r#"{"scheme": "none"}"#, json!({"scheme": "none"})),

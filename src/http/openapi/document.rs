@@ -182,7 +182,7 @@ pub(super) fn operation_id(line: &RouteEntry) -> String {
 /// Who may call, and the scope that a key needs.
 fn security(auth: RequiredAuth) -> (Value, Option<KeyScope>) {
     match auth {
-        RequiredAuth::Public => (json!([]), None),
+        RequiredAuth::Public | RequiredAuth::App => (json!([]), None),
         RequiredAuth::Operator => (json!([{ "operatorKey": [] }]), None),
         RequiredAuth::Key(scope) => (json!([{ "workspaceKey": [] }]), scope),
         RequiredAuth::KeyInHandler(scope) => (json!([{ "workspaceKey": [] }]), Some(scope)),
@@ -312,6 +312,7 @@ fn usual_refusals(line: &RouteEntry, has_body: bool, has_query: bool) -> Vec<u16
     let names = segments(line.path).next().is_some();
     let mut all = match line.auth {
         RequiredAuth::Public => vec![],
+        RequiredAuth::App => vec![429, 500],
         RequiredAuth::Operator => vec![401, 429, 500],
         RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_) => vec![401, 403, 429, 500],
         RequiredAuth::Browser => vec![500],

@@ -26,6 +26,7 @@ const PEOPLE: &str = "People";
 const BROWSER: &str = "Connecting in a browser";
 const PAGE: &str = "Page";
 const AUDIT: &str = "Audit log";
+const EVENTS: &str = "Events of apps";
 
 pub(super) fn tags() -> Vec<Value> {
     vec![
@@ -34,6 +35,7 @@ pub(super) fn tags() -> Vec<Value> {
         json!({ "name": APPS }),
         json!({ "name": CONNECTIONS }),
         json!({ "name": LINKS, "description": "Links with which a person connects an app." }),
+        json!({ "name": EVENTS, "description": "What apps send about the accounts that are connected." }),
         json!({ "name": AUDIT, "description": "Who did what in the workspace." }),
         json!({ "name": PEOPLE, "description": "People, sign-in links and sessions." }),
         json!({ "name": BROWSER, "description": "Pages and forms of a flow to an app and back." }),
@@ -365,7 +367,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(404, "`not_found`: no such app, or it has no client yet.")
             .refuses(409, "`conflict`: the app has no auth method with an OAuth client, or `auth_method` names another one."),
         Handler::PutClient => operation(APPS, "Set up an app's OAuth client, or rotate its secret")
-            .about("Another `client_id` creates a second client, and connections keep theirs. Apps of one client family share a client. Further auth methods with a consent have their own clients (`auth_method`).")
+            .about("For an app whose connections need no OAuth client, but that sends events, `event_secret` is the only member. Another `client_id` creates a second client, and connections keep theirs. Apps of one client family share a client. Further auth methods with a consent have their own clients (`auth_method`).")
             .shared_query("auth_method")
             .answers(200, "The client. A known `client_id` keeps `id` and `redirect_uri`. A new `client_id` at the same authorization server has its own `id` and the same `redirect_uri`. At another authorization server it has another `redirect_uri`, which you must register at the app.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
@@ -469,6 +471,20 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::ProxyPut => proxied("Send a PUT to the app", true, schemas),
         Handler::ProxyPatch => proxied("Send a PATCH to the app", true, schemas),
         Handler::ProxyDelete => proxied("Send a DELETE to the app", true, schemas),
+        Handler::VerifyAppEvent => operation(EVENTS, "Verify an event of an app")
+            .about("For a program that receives an app's events itself. They are verified with the `event_secret` of the workspace's clients of this app, in the same way as those that come to `events_url`, with the window for replays: an event whose time of sending is not signed is valid once in a day.")
+            .answers(200, "Whether the app has sent it, and whose it is. An event that is not valid is answered with 200 too, and `reason`.")
+            .refuses(404, "`not_found`: no such app, or its definition describes no events."),
+        Handler::ReceiveAppEvent => operation(EVENTS, "Receive an event of an app")
+            .about("The app calls it: the address is `events_url` of the app's client. The body is what the app sends. An event that says that access ended has the connections of its account checked; any other is forwarded as `app.event`.")
+            .answers(200, "The event was taken; or the answer to the app's challenge, as text or JSON.")
+            .content_type("text/plain")
+            .refuses(401, "There is no such address, or the request is not the app's, or it is too old. There is one answer for all."),
+        Handler::AnswerAppChallenge => operation(EVENTS, "Answer an app that asks whether the address is ours")
+            .about("The app calls it before it sends events, if the app's definition has such a challenge. Its parameters are the app's.")
+            .answers(200, "The value that the app has sent, as text, or what else it expects.")
+            .content_type("text/plain")
+            .refuses(401, "There is no such address, or nothing to answer."),
         Handler::ReportRefusedToken => operation(CONNECTIONS, "Report that the app refused a token")
             .about("For a caller whose request to the app was answered with 401 or 403. After 401 the token is refreshed, or the connection checked if nothing can be refreshed; after 403 it is checked. That happens only for the credential that is stored now, and once in 30 seconds for a connection, whoever reports. In all cases the answer is that of resolveConnection: repeat the request to the app if `credential_version` has changed.")
             .answers(200, "The credential as it is now.")

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::app::{AppId, AuthMethod};
+use crate::app::{App, AppId, AuthMethod};
+use crate::app_events::events_path;
 use crate::client::{Client, ClientProblem};
 use crate::connect::client_setup;
 use crate::context::Context;
@@ -18,10 +19,15 @@ use crate::time::Timestamp;
 pub(crate) struct OAuthClientResponse {
     id: ClientId,
     app: AppId,
-    /// The app's id for it.
-    client_id: String,
+    /// The app's id for it. Null if the app's connections need no client, and this one only receives events.
+    client_id: Option<String>,
     /// Whether it has a secret or a private key.
     has_secret: bool,
+    /// Whether something is set to verify the app's events with (`event_secret`).
+    has_event_secret: bool,
+    /// Must be registered at the app as the address of its events. Null if the app's definition describes no events.
+    #[cfg_attr(test, schemars(url))]
+    events_url: Option<String>,
     /// The variables of the app's addresses that were set with the client.
     variables: BTreeMap<String, String>,
     /// Must be registered at the app.
@@ -51,14 +57,18 @@ struct ClientProblemResponse {
 }
 
 impl OAuthClientResponse {
-    pub(crate) fn of<P: Ports>(context: &Context<P>, client: Client, auth_method: &AuthMethod) -> Self {
+    pub(crate) fn of<P: Ports>(context: &Context<P>, client: Client, app: &App, auth_method: &AuthMethod) -> Self {
+        let events_url = context.config.public_url.at(&events_path(&client.id));
+        let is_for_events_only = client.is_for_events_only();
         let misconfigured = problem(context, &client, auth_method);
         Self {
             redirect_uri: context.config.public_url.redirect_uri(&client.redirect_id),
             misconfigured,
             id: client.id,
             app: auth_method.app_id.clone(),
-            client_id: client.client_id,
+            client_id: Some(client.client_id).filter(|_| !is_for_events_only),
+            has_event_secret: client.sealed_event_secret.is_some(),
+            events_url: Some(events_url).filter(|_| app.events.is_some()),
             has_secret: client.sealed_secret.is_some(),
             variables: client.variables,
             scopes: client.scopes,
@@ -71,6 +81,9 @@ impl OAuthClientResponse {
 
 /// A problem that is known without the app is reported before a request fails.
 fn problem<P: Ports>(context: &Context<P>, client: &Client, auth_method: &AuthMethod) -> Option<ClientProblemResponse> {
+    if client.is_for_events_only() {
+        return None;
+    }
     let stored = client.misconfigured.as_ref();
     let seen = client.problem(&context.config.key_ring);
     let seen =

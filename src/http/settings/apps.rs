@@ -270,6 +270,7 @@ fn parse_form(call: &Call<'_>, shell: &PageContext, form: &ClientForm) -> Result
     let values = input::form_fields_with_prefix(call.request, page::INPUT_PREFIX);
     let optional = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     Ok(EnteredClient {
+        event_secret: NewSecret::Kept,
         client_id: form.client_id.clone(),
         secret,
         key_id: optional(&form.key_id),

@@ -423,6 +423,7 @@ pub(crate) async fn put_client(
     variables: BTreeMap<String, String>,
 ) -> ClientId {
     let new = NewClient {
+        event_secret: NewSecret::Kept,
         client_id: client_id.to_owned(),
         secret: if secret.is_empty() { NewSecret::Kept } else { NewSecret::Is(Secret::new(secret)) },
         variables,

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use connections::ids::ConnectionId;
-use connections::ports::{Clock, Log, LogLine, PendingWrites, QueueError, QueuedRun, RunQueue};
+use connections::ports::{Clock, Log, LogLine, Metrics, MetricsPoint, PendingWrites, QueueError, QueuedRun, RunQueue};
 use connections::random::{NoRandomness, Random};
 use connections::time::Timestamp;
 
@@ -148,5 +148,34 @@ impl RunQueue for QueuePort {
         }
         self.queue.messages.borrow_mut().extend(runs);
         Ok(())
+    }
+}
+
+/// The data points. A test binds the data set.
+#[derive(Default)]
+pub(crate) struct TestMetrics {
+    /// Whether there is one.
+    pub(crate) bound: Cell<bool>,
+    pub(crate) points: RefCell<Vec<MetricsPoint>>,
+}
+
+/// A handle on the data points.
+pub(crate) struct MetricsPort {
+    pub(crate) metrics: Rc<TestMetrics>,
+    pub(crate) runtime: Runtime,
+}
+
+impl Metrics for MetricsPort {
+    fn is_bound(&self) -> bool {
+        self.metrics.bound.get()
+    }
+
+    fn milliseconds(&self) -> i64 {
+        Runtime::now(&self.runtime) * 1000
+    }
+
+    fn write(&self, point: &MetricsPoint) {
+        assert!(self.metrics.bound.get(), "nothing is written without the binding");
+        self.metrics.points.borrow_mut().push(point.clone());
     }
 }

@@ -27,7 +27,8 @@ use super::recorder::{InvocationGuard, InvocationRecorder, Recorder};
 use super::runtime::{NO_OWNER, Runtime, Task, TaskOwner};
 use super::signer::SignerPort;
 use super::small_ports::{
-    KeptWrites, LogLines, LogPort, PendingWritesPort, QueuePort, SeededRandom, SubrequestBudget, TestQueue,
+    KeptWrites, LogLines, LogPort, MetricsPort, PendingWritesPort, QueuePort, SeededRandom, SubrequestBudget,
+    TestMetrics, TestQueue,
 };
 use super::timeout::Timeout;
 
@@ -145,6 +146,7 @@ pub(crate) struct TestPorts {
     pending_writes: PendingWritesPort,
     limiter: RateLimiterPort,
     queue: QueuePort,
+    metrics: MetricsPort,
     isolate_cache: Rc<IsolateCache>,
     pub(crate) budget: Rc<SubrequestBudget>,
 }
@@ -161,6 +163,7 @@ impl Ports for TestPorts {
     type PendingWrites = PendingWritesPort;
     type RateLimiter = RateLimiterPort;
     type RunQueue = QueuePort;
+    type Metrics = MetricsPort;
 
     fn database(&self, shard: Shard) -> Option<Rc<Self::Database>> {
         self.databases.get(usize::from(shard.number())).cloned()
@@ -194,6 +197,9 @@ impl Ports for TestPorts {
     }
     fn run_queue(&self) -> &QueuePort {
         &self.queue
+    }
+    fn metrics(&self) -> &MetricsPort {
+        &self.metrics
     }
     fn isolate_cache(&self) -> &IsolateCache {
         &self.isolate_cache
@@ -240,6 +246,8 @@ pub(crate) struct World {
     pub(crate) rate_counts: Rc<RateCounts>,
     /// The queue of scheduled runs. A test binds it.
     pub(crate) queue: Rc<TestQueue>,
+    /// The data points of metrics. A test binds the data set.
+    pub(crate) metrics: Rc<TestMetrics>,
     objects: Rc<RefresherObjects>,
     pub(crate) recorder: Rc<Recorder>,
     /// The owner of this Worker's tasks.
@@ -274,6 +282,7 @@ impl World {
             subrequest_limit: Rc::default(),
             rate_counts: Rc::default(),
             queue: Rc::default(),
+            metrics: Rc::default(),
             random: Rc::new(SeededRandom::new(seed.unwrap_or(1))),
             objects: Rc::default(),
             recorder,
@@ -396,6 +405,7 @@ impl World {
             },
             limiter,
             queue: QueuePort { queue: Rc::clone(&self.queue), budget: Rc::clone(&meter) },
+            metrics: MetricsPort { metrics: Rc::clone(&self.metrics), runtime: self.runtime.clone() },
             isolate_cache: self
                 .isolate_cache
                 .as_ref()

@@ -1,0 +1,341 @@
+//! Events that apps send: received, or verified for a program that receives them itself.
+//!
+//! Owns which app and which connections an event is about, and what follows from it. An event that says that access ended is a
+//! reason to check these connections now, and never a verdict. Refuses to tell a stranger why a request was not accepted, and
+//! writes nothing to the database for one.
+
+use serde_json::json;
+
+use crate::app::{App, AppEvents, AppId, WebhookSignature};
+use crate::authorize::sees_connection_of;
+use crate::caller::ApiKey;
+use crate::catalogue;
+use crate::client::Client;
+use crate::connection::ConnectionStatus;
+use crate::context::Context;
+use crate::egress::EgressUrl;
+use crate::error::{Error, Result};
+use crate::event_request::{EventFacts, EventRefusal, EventRequest, ReplayMark, challenge_answer};
+use crate::ids::{ClientId, ConnectionId};
+use crate::metrics;
+use crate::ports::{Database, Ports, RefreshRunner, Statement};
+use crate::public_keys;
+use crate::registry;
+use crate::resolve::DeferredTask;
+use crate::secret::Secret;
+use crate::store::app_events::{self, EventConnection};
+use crate::store::clients;
+use std::rc::Rc;
+
+/// Connections that an event has checked behind its answer, at most. The scheduled run checks the others.
+const MAX_CHECKS: i64 = 20;
+
+/// The path of the address that an app sends events to.
+pub fn events_path(client: &ClientId) -> String {
+    format!("/hooks/{client}")
+}
+
+/// What becomes of a request of an app.
+#[derive(Debug)]
+pub enum Received {
+    /// It is an event, and was taken.
+    Event(Vec<DeferredTask>),
+    /// It asks for an answer: its content type, and its text.
+    Challenge(&'static str, String),
+    /// It is not taken for one of the app.
+    Refused,
+}
+
+/// A request of an app to the address of a client.
+///
+/// # Errors
+/// The database does not answer: the app sends the event again.
+pub async fn receive<P: Ports>(context: &Context<P>, id: &ClientId, request: &EventRequest) -> Result<Received> {
+    let refuse = |why: &str| {
+        log_refusal(context, Some(id), why);
+        Received::Refused
+    };
+    let Some(client) = app_events::get_receiver(context.db(), id).await? else { return Ok(refuse("unknown_client")) };
+    let apps = load_apps(context, &client).await?;
+    if apps.is_empty() {
+        return Ok(refuse("app_without_events"));
+    }
+    if let Some((content_type, text)) = answer_unsigned_challenge(context, &client, &apps, request) {
+        return Ok(Received::Challenge(content_type, text));
+    }
+    match verify_for_apps(context, &client, &apps, request).await {
+        Ok((app, events, mark)) => {
+            let secrets = open_secrets(context, &client, events).unwrap_or_default();
+            let signed = events.challenge.as_ref().filter(|challenge| challenge.signed);
+            let value = signed.and_then(|challenge| Some((challenge, request.find_challenge(challenge)?)));
+            if let Some((challenge, value)) = value {
+                let answer = challenge_answer(challenge, value.as_deref(), &secrets);
+                return Ok(answer.map_or_else(|| refuse("challenge"), |(kind, text)| Received::Challenge(kind, text)));
+            }
+            if request.method != "POST" {
+                return Ok(refuse("no_event"));
+            }
+            act_on_event(context, &client, &app.id, events, request, mark).await.map(Received::Event)
+        }
+        Err(why) => {
+            let app = apps.first().map_or("", |app| app.id.as_str());
+            metrics::count_app_event(context, &client.workspace, app, "refused", why.as_str());
+            Ok(refuse(why.as_str()))
+        }
+    }
+}
+
+/// Whoever sent it learns nothing, so the operator has a line of the log.
+pub fn log_refusal<P: Ports>(context: &Context<P>, client: Option<&ClientId>, reason: &str) {
+    context.log("warn", "app_event_refused", &json!({ "client": client, "reason": reason }));
+}
+
+/// The apps whose events come to a client's address: those that claim their requests first.
+async fn load_apps<P: Ports>(context: &Context<P>, client: &Client) -> Result<Vec<Rc<App>>> {
+    let (app, _) = client.registration.split_once(':').unwrap_or((&client.registration, ""));
+    let mut apps: Vec<Rc<App>> = catalogue::apps_of_registration(app).filter_map(catalogue::find).collect();
+    if apps.is_empty()
+        && let Some(id) = AppId::parse(app)
+        && let Some(custom) = registry::load_current_app(context, &client.workspace, &id).await?
+    {
+        apps.push(custom.app);
+    }
+    apps.retain(|app| app.events.is_some());
+    apps.sort_by_key(|app| app.events.as_ref().is_some_and(|events| events.when.is_none()));
+    Ok(apps)
+}
+
+/// The secrets that a client's events are verified with.
+fn open_secrets<P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    events: &AppEvents,
+) -> std::result::Result<Vec<Secret>, EventRefusal> {
+    let is_client_secret = match &events.signature {
+        WebhookSignature::HmacSha256(hmac) | WebhookSignature::HmacSha1(hmac) => hmac.is_client_secret,
+        _ => false,
+    };
+    let secrets = client.event_secrets(&context.config.key_ring, is_client_secret).unwrap_or_default();
+    if secrets.is_empty() { Err(EventRefusal::NoSecret) } else { Ok(secrets) }
+}
+
+/// An app that finds out whether the address is ours before it sends events. It has no secret to sign with yet, but ours is set:
+/// nobody has registered an address for which none is.
+fn answer_unsigned_challenge<P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    apps: &[Rc<App>],
+    request: &EventRequest,
+) -> Option<(&'static str, String)> {
+    apps.iter().find_map(|app| {
+        let events = app.events.as_ref()?;
+        let challenge = events.challenge.as_ref().filter(|challenge| !challenge.signed)?;
+        let value = request.find_challenge(challenge)?;
+        let secrets = open_secrets(context, client, events).ok()?;
+        challenge_answer(challenge, value.as_deref(), &secrets)
+    })
+}
+
+/// The app that a request is from, of those that share an address.
+async fn verify_for_apps<'a, P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    apps: &'a [Rc<App>],
+    request: &EventRequest,
+) -> std::result::Result<(&'a App, &'a AppEvents, ReplayMark), EventRefusal> {
+    let address = context.config.public_url.at(&events_path(&client.id));
+    let mut why = EventRefusal::Unsigned;
+    for app in apps {
+        let Some(events) = app.events.as_ref().filter(|events| request.is_claimed_by(events)) else { continue };
+        match verify_request(context, client, events, request, &address).await {
+            Ok(mark) => return Ok((app, events, mark)),
+            // What is missing altogether says less than what is wrong.
+            Err(EventRefusal::Unsigned) => {}
+            Err(other) => why = other,
+        }
+    }
+    Err(why)
+}
+
+async fn verify_request<P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    events: &AppEvents,
+    request: &EventRequest,
+    address: &str,
+) -> std::result::Result<ReplayMark, EventRefusal> {
+    let (secrets, now) = (open_secrets(context, client, events)?, context.now());
+    let WebhookSignature::Jwt(jwt) = &events.signature else { return request.verify(&events.signature, &secrets, now) };
+    let token = request.read_token(jwt)?;
+    let url = EgressUrl::parse(&jwt.keys, context.config.egress).map_err(|_| EventRefusal::KeysUnavailable)?;
+    let keys = public_keys::load(context, &url, |keys| token.find_key(keys).is_some()).await;
+    let keys = keys.ok_or(EventRefusal::KeysUnavailable)?;
+    request.verify_token(jwt, &token, (context.ports.signer(), &*keys), &secrets, (address, now)).await
+}
+
+/// What an event is about, as far as it is known here.
+struct EventSubject {
+    facts: EventFacts,
+    connections: Vec<EventConnection>,
+}
+
+impl EventSubject {
+    /// The one account that it is about.
+    fn account(&self) -> Option<&str> {
+        let mut ids = self.connections.iter().filter_map(|one| one.account.as_deref());
+        let first = ids.next().or_else(|| match self.facts.accounts.as_slice() {
+            [one] if one.r#match == crate::app::AccountMatch::Id => Some(one.text.as_str()),
+            _ => None,
+        });
+        first.filter(|first| ids.all(|other| other == *first))
+    }
+}
+
+async fn load_subject<P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    app: &AppId,
+    events: &AppEvents,
+    request: &EventRequest,
+) -> Result<EventSubject> {
+    let facts = request.read_facts(events, &client.variables);
+    let connections = app_events::list_connections(context.db(), client, app, &facts.accounts).await?;
+    Ok(EventSubject { facts, connections })
+}
+
+/// Does what follows from a verified event. One that has come before was dealt with then.
+async fn act_on_event<P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    app: &AppId,
+    events: &AppEvents,
+    request: &EventRequest,
+    mark: ReplayMark,
+) -> Result<Vec<DeferredTask>> {
+    let subject = load_subject(context, client, app, events, request).await?;
+    let has_ended = subject.facts.has_ended_access;
+    let mut statements = Vec::new();
+    let checked = if has_ended { connections_to_check(context, client, &subject).await? } else { vec![] };
+    if !checked.is_empty() {
+        statements.push(app_events::take_checks(&client.workspace, &checked.iter().collect::<Vec<_>>(), context.now()));
+    }
+    if !has_ended || subject.facts.has_others || events.forward_access_ended {
+        statements.extend(forward(context, client, app, &subject, request)?);
+    }
+    let outcome = if has_ended { "access_ended" } else { "accepted" };
+    metrics::count_app_event(context, &client.workspace, app.as_str(), outcome, "");
+    let rows = match mark {
+        Some(mark) => app_events::mark_seen(context.db(), &client.id, &mark, context.now(), statements).await?,
+        None if statements.is_empty() => None,
+        None => Some(context.db().batch(statements).await?),
+    };
+    let taken = rows.and_then(|rows| rows.into_iter().next()).filter(|_| !checked.is_empty());
+    let taken = taken.map(|rows| app_events::read_taken(&rows)).unwrap_or_default();
+    let most = (context.config.check_batch / context.ports.refresher().subrequest_cost().max(1)).clamp(1, MAX_CHECKS);
+    let now: Vec<ConnectionId> = taken.into_iter().take(usize::try_from(most).unwrap_or(1)).collect();
+    Ok(if now.is_empty() {
+        vec![]
+    } else {
+        vec![DeferredTask::CheckConnections { workspace: client.workspace.clone(), connections: now }]
+    })
+}
+
+/// The connections that may have lost their access. An event that names no account may be about any connection of the client,
+/// so all are checked if they are few.
+async fn connections_to_check<P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    subject: &EventSubject,
+) -> Result<Vec<ConnectionId>> {
+    let mut found = subject.connections.clone();
+    if subject.facts.accounts.is_empty() {
+        found = app_events::list_of_client(context.db(), client, MAX_CHECKS + 1).await?;
+        if i64::try_from(found.len()).unwrap_or(i64::MAX) > MAX_CHECKS {
+            context.log(
+                "warn",
+                "app_event_names_no_account",
+                &json!({ "client": client.id, "type": subject.facts.kind }),
+            );
+            return Ok(vec![]);
+        }
+    }
+    let may_work = found.into_iter().filter(|one| one.status != ConnectionStatus::NeedsReconnect);
+    Ok(may_work.map(|one| one.id).collect())
+}
+
+/// What an event is forwarded by.
+#[expect(clippy::unnecessary_wraps, reason = "the outbox seals the event, which may fail")]
+fn forward<P: Ports>(
+    _context: &Context<P>,
+    _client: &Client,
+    _app: &AppId,
+    subject: &EventSubject,
+    _request: &EventRequest,
+) -> Result<Vec<Statement>> {
+    let _ = subject.account();
+    Ok(vec![])
+}
+
+/// What a program is told about a request that it has received itself.
+#[derive(Debug)]
+pub struct EventVerification {
+    /// Why it is not one of the app.
+    pub refusal: Option<EventRefusal>,
+    /// Its type, with the app's name.
+    pub kind: Option<String>,
+    /// The one account that it is about.
+    pub account: Option<String>,
+    /// The connections of its accounts that exist for the key.
+    pub connections: Vec<ConnectionId>,
+}
+
+/// Verifies a request that a program has received, with the secrets of the workspace's clients of this app.
+///
+/// # Errors
+/// `not_found`: the app's definition describes no events, or it has no client.
+pub async fn verify<P: Ports>(
+    context: &Context<P>,
+    key: &ApiKey,
+    app: &App,
+    request: &EventRequest,
+) -> Result<EventVerification> {
+    let events = app.events.as_ref().ok_or_else(|| Error::not_found("description of this app's events"))?;
+    let clients = clients::list_of_registration(context.db(), &key.workspace, app.registration()).await?;
+    let mut refusal = EventRefusal::NoSecret;
+    for client in &clients {
+        let mark = match verify_request(context, client, events, request, &request.url).await {
+            Ok(mark) => mark,
+            Err(why) => {
+                refusal = why;
+                continue;
+            }
+        };
+        let subject = load_subject(context, client, &app.id, events, request).await?;
+        if let Some(mark) = mark
+            && app_events::mark_seen(context.db(), &client.id, &mark, context.now(), vec![]).await?.is_none()
+        {
+            return Ok(EventVerification {
+                refusal: Some(EventRefusal::Repeated),
+                ..EventVerification::of(&subject, key)
+            });
+        }
+        return Ok(EventVerification::of(&subject, key));
+    }
+    Ok(EventVerification { refusal: Some(refusal), kind: None, account: None, connections: vec![] })
+}
+
+impl EventVerification {
+    /// What exists for the key. A key that sees none of an event's connections is not told its account.
+    fn of(subject: &EventSubject, key: &ApiKey) -> Self {
+        let sees = |one: &&EventConnection| sees_connection_of(key, &one.id, &one.app, one.environment);
+        let connections: Vec<ConnectionId> =
+            subject.connections.iter().filter(sees).map(|one| one.id.clone()).collect();
+        let is_hidden = connections.is_empty() && !subject.connections.is_empty();
+        Self {
+            refusal: None,
+            kind: subject.facts.kind.clone(),
+            account: subject.account().filter(|_| !is_hidden).map(str::to_owned),
+            connections,
+        }
+    }
+}

@@ -1,0 +1,600 @@
+//! Events that apps send: what is accepted, what follows from it, and that nothing follows from anything else.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use connections::http::{self, Body, Method, Request, Response};
+use connections::ids::ConnectionId;
+use connections::ports::RateLimit;
+use connections::resolve::deferred;
+use ring::hmac;
+use serde_json::{Value, json};
+
+use crate::http::{call, first_key, make_key, request};
+use crate::support::acme::CLIENT_ID;
+use crate::support::{Fault, FaultRule, Fixture, Reply};
+
+const SECRET: &str = "canary-event-secret-1";
+const OTHER_SECRET: &str = "canary-event-secret-2";
+
+/// An app that signs the time of sending.
+fn events_definition() -> Value {
+    json!({ "events": {
+        "signature": {
+            "scheme": "hmac-sha256", "header": "X-Acme-Signature", "prefix": "v1=", "signed": "{timestamp}.{body}",
+            "timestamp_header": "X-Acme-Time", "tolerance": 300, "secret": "The app's signing secret.",
+        },
+        "challenge": { "method": "GET", "query": "challenge" },
+        "event_type": ["{/type}"],
+        "access_ended": ["access.revoked"],
+        "account": [{ "value": "id-{/accounts}" }],
+    } })
+}
+
+/// One that does not.
+fn timeless_definition() -> Value {
+    json!({ "events": {
+        "signature": { "scheme": "hmac-sha256", "header": "X-Acme-Signature", "prefix": "v1=", "secret": "s" },
+        "event_type": ["{/type}"], "access_ended": ["access.revoked"], "account": [{ "value": "id-{/accounts}" }],
+    } })
+}
+
+fn put_client(fixture: &Fixture, body: &Value) -> (u16, Value) {
+    let mut whole = json!({ "client_id": CLIENT_ID });
+    for (name, value) in body.as_object().unwrap() {
+        whole[name] = value.clone();
+    }
+    call(fixture, &first_key(fixture), Method::Put, "/v1/apps/acme/client", &whole)
+}
+
+/// A workspace whose client has the secret, and the path of its events.
+fn set_up(definition: &Value) -> (Fixture, String) {
+    let fixture = Fixture::with_definition(definition);
+    let (status, client) = put_client(&fixture, &json!({ "event_secret": SECRET }));
+    assert_eq!(status, 200, "{client}");
+    let url = client["events_url"].as_str().unwrap();
+    let path = url.strip_prefix("https://c.example.com").unwrap_or_else(|| panic!("{url}"));
+    let path = path.to_owned();
+    (fixture, path)
+}
+
+fn sign(secret: &str, text: &str) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), text.as_bytes());
+    tag.as_ref().iter().fold("v1=".to_owned(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
+}
+
+fn event_request(path: &str, body: &str, headers: &[(&str, &str)]) -> Request {
+    let mut event = request(Method::Post, path, body.as_bytes().to_vec());
+    event.headers = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
+    event
+}
+
+fn signed_at(path: &str, body: &str, secret: &str, time: i64) -> Request {
+    let signature = sign(secret, &format!("{time}.{body}"));
+    event_request(path, body, &[("X-Acme-Signature", &signature), ("X-Acme-Time", &time.to_string())])
+}
+
+fn signed(fixture: &Fixture, path: &str, body: &str) -> Request {
+    signed_at(path, body, SECRET, fixture.world.now().unix())
+}
+
+fn timeless(path: &str, body: &str) -> Request {
+    event_request(path, body, &[("X-Acme-Signature", &sign(SECRET, body))])
+}
+
+/// Sends a request, and does what is left for after the answer.
+fn send(fixture: &Fixture, sent: &Request) -> Response {
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        let mut response = http::handle(&context, sent).await;
+        for task in std::mem::take(&mut response.deferred) {
+            deferred::run(&context, task).await;
+        }
+        response
+    })
+}
+
+fn revocation(accounts: &[&str]) -> String {
+    json!({ "type": "access.revoked", "accounts": accounts }).to_string()
+}
+
+/// What is stored, without what the clock of a scheduled run changes.
+fn stored(fixture: &Fixture) -> String {
+    fixture.world.db.dump_tables()
+}
+
+fn assert_refused(fixture: &Fixture, sent: &Request, why: &str) {
+    let (before, asked) = (stored(fixture), fixture.world.acme.count_all_requests());
+    let response = send(fixture, sent);
+    assert_eq!((response.status, response.body.as_str()), (401, "not accepted\n"), "{why}");
+    assert_eq!(stored(fixture), before, "nothing is written: {why}");
+    assert_eq!(fixture.world.acme.count_all_requests(), asked, "nothing left: {why}");
+}
+
+fn status_of(fixture: &Fixture, id: &ConnectionId) -> String {
+    fixture.load_connection(id).status.as_str().to_owned()
+}
+
+#[test]
+fn an_event_that_says_that_access_ended_leads_to_a_check_and_the_app_decides() {
+    let (fixture, path) = set_up(&events_definition());
+    let (ann, bob) = (fixture.connect("ann"), fixture.connect("bob"));
+    fixture.world.advance_clock(60);
+    let before = fixture.world.acme.count_requests("/me");
+    let response = send(&fixture, &signed(&fixture, &path, &revocation(&["ann"])));
+    assert_eq!((response.status, response.body.as_str()), (200, ""));
+    assert_eq!(fixture.world.acme.count_requests("/me") - before, 1, "the one connection of the account is checked");
+    assert_eq!((status_of(&fixture, &ann), status_of(&fixture, &bob)), ("connected".into(), "connected".into()));
+
+    fixture.world.advance_clock(31);
+    fixture.world.acme.script_always("/me", Some(Reply::status(401, "{}")));
+    fixture.world.acme.script_always("/token", Some(Reply::status(400, r#"{"error":"invalid_grant"}"#)));
+    send(&fixture, &signed(&fixture, &path, &revocation(&["ann", "nobody"])));
+    assert_eq!((status_of(&fixture, &ann), status_of(&fixture, &bob)), ("needs_reconnect".into(), "connected".into()));
+}
+
+#[test]
+fn a_flood_of_events_has_a_connection_checked_once_in_thirty_seconds() {
+    let (fixture, path) = set_up(&events_definition());
+    fixture.connect("ann");
+    fixture.world.advance_clock(60);
+    let before = fixture.world.acme.count_requests("/me");
+    for number in 0..50 {
+        let body = json!({ "type": "access.revoked", "accounts": ["ann"], "number": number }).to_string();
+        assert_eq!(send(&fixture, &signed(&fixture, &path, &body)).status, 200);
+    }
+    assert_eq!(fixture.world.acme.count_requests("/me") - before, 1);
+    fixture.world.advance_clock(31);
+    send(&fixture, &signed(&fixture, &path, &revocation(&["ann"])));
+    assert_eq!(fixture.world.acme.count_requests("/me") - before, 2);
+}
+
+#[test]
+fn a_check_that_did_not_happen_behind_the_answer_is_made_by_the_scheduled_run() {
+    let (fixture, path) = set_up(&events_definition());
+    let id = fixture.connect("ann");
+    fixture.world.advance_clock(60);
+    let sent = signed(&fixture, &path, &revocation(&["ann"]));
+    let response = fixture.world.run(async { http::handle(&fixture.world.context(), &sent).await });
+    assert_eq!((response.status, response.deferred.len()), (200, 1));
+    let before = fixture.world.acme.count_requests("/me");
+    assert_eq!(fixture.load_connection(&id).next_check_at, Some(fixture.world.now()));
+    fixture.run_scheduled();
+    assert_eq!(fixture.world.acme.count_requests("/me") - before, 1);
+}
+
+#[test]
+fn other_events_are_accepted_and_lead_to_no_check() {
+    let (fixture, path) = set_up(&events_definition());
+    fixture.connect("ann");
+    fixture.world.advance_clock(60);
+    let asked = fixture.world.acme.count_all_requests();
+    for body in [r#"{"type":"message","accounts":["ann"]}"#, r#"{"type":["access.revoked"]}"#, "[]", "not JSON", ""] {
+        let response = send(&fixture, &signed(&fixture, &path, body));
+        assert_eq!(response.status, 200, "{body}");
+    }
+    let ended = fixture.world.acme.count_all_requests() - asked;
+    assert!(ended <= 1, "a list of types is read as several: {ended}");
+}
+
+#[test]
+fn an_event_without_an_account_has_the_few_connections_of_the_client_checked_and_never_many() {
+    let (fixture, path) = set_up(&events_definition());
+    for number in 0..3 {
+        fixture.connect(&format!("user-{number}"));
+    }
+    fixture.world.advance_clock(60);
+    let before = fixture.world.acme.count_requests("/me");
+    send(&fixture, &signed(&fixture, &path, r#"{"type":"access.revoked"}"#));
+    assert_eq!(fixture.world.acme.count_requests("/me") - before, 3);
+    for number in 3..30 {
+        fixture.connect(&format!("user-{number}"));
+    }
+    fixture.world.advance_clock(60);
+    let before = fixture.world.acme.count_all_requests();
+    send(&fixture, &signed(&fixture, &path, r#"{"type":"access.revoked"}"#));
+    assert_eq!(fixture.world.acme.count_all_requests() - before, 0);
+    assert_eq!(fixture.world.log.count_events("app_event_names_no_account"), 1);
+}
+
+#[test]
+fn what_is_not_the_apps_gets_one_answer_writes_nothing_and_sends_nothing() {
+    let (fixture, path) = set_up(&events_definition());
+    fixture.connect("ann");
+    fixture.world.advance_clock(600);
+    let (now, body) = (fixture.world.now().unix(), revocation(&["ann"]));
+    let good = signed_at(&path, &body, SECRET, now);
+    let changed = |change: fn(&mut Request)| {
+        let mut sent = good.clone();
+        change(&mut sent);
+        sent
+    };
+    let with_body = |text: &str| Request { body: Body::Bytes(text.as_bytes().to_vec()), ..good.clone() };
+    let reordered = json!({ "accounts": ["ann"], "type": "access.revoked" }).to_string().replace(',', ", ");
+    let unknown = "/hooks/cli_00AAAAAAAAAAAAAAAAAAAAAA";
+    for (why, sent) in [
+        ("wrong secret", signed_at(&path, &body, OTHER_SECRET, now)),
+        ("empty secret", signed_at(&path, &body, "", now)),
+        ("unsigned", event_request(&path, &body, &[])),
+        ("signature of another event", with_body(&revocation(&["bob"]))),
+        ("truncated", with_body(&body[..body.len() - 1])),
+        ("written again", with_body(&reordered)),
+        (
+            "in another encoding",
+            Request { body: Body::Bytes(body.encode_utf16().flat_map(u16::to_le_bytes).collect()), ..good.clone() },
+        ),
+        ("with a BOM", with_body(&format!("\u{feff}{body}"))),
+        ("replayed after the window", signed_at(&path, &body, SECRET, now - 301)),
+        ("of the future", signed_at(&path, &body, SECRET, now + 301)),
+        ("another time than signed", changed(|sent| sent.headers[1].1 = "1".into())),
+        ("without a time", changed(|sent| drop(sent.headers.remove(1)))),
+        ("half a signature", changed(|sent| sent.headers[0].1.truncate(35))),
+        ("signature in Base64", changed(|sent| sent.headers[0].1 = "v1=AAAA".into())),
+        ("another scheme's header", changed(|sent| sent.headers[0].0 = "x-hub-signature".into())),
+        ("unknown client", Request { path: unknown.into(), ..good.clone() }),
+        ("no client id", Request { path: "/hooks/acme".into(), ..good.clone() }),
+        ("a GET without a challenge", Request { method: Method::Get, ..good.clone() }),
+    ] {
+        assert_refused(&fixture, &sent, why);
+    }
+    assert_eq!(fixture.world.log.count_events("app_event_refused"), 18, "each is a line of the log");
+    assert!(!fixture.world.log.dump_lines().contains("canary"));
+    for method in [Method::Put, Method::Patch, Method::Delete, Method::Other] {
+        let before = stored(&fixture);
+        let response = send(&fixture, &Request { method, ..good.clone() });
+        assert_eq!((response.status, response.header("allow")), (405, Some("POST, GET, HEAD")));
+        assert_eq!(stored(&fixture), before);
+    }
+    let huge = send(&fixture, &Request { body: Body::TooLarge, ..good.clone() });
+    assert_eq!(huge.status, 413);
+    assert_eq!(send(&fixture, &good).status, 200, "the very event is accepted");
+}
+
+#[test]
+fn without_a_secret_nothing_is_accepted() {
+    let (fixture, path) = set_up(&events_definition());
+    let body = revocation(&["ann"]);
+    assert_eq!(send(&fixture, &signed(&fixture, &path, &body)).status, 200);
+    let (status, client) = put_client(&fixture, &json!({ "event_secret": null }));
+    assert_eq!((status, client["has_event_secret"].as_bool()), (200, Some(false)));
+    assert_refused(&fixture, &signed(&fixture, &path, &body), "removed");
+    let challenge = Request { method: Method::Get, query: "challenge=x".into(), ..event_request(&path, "", &[]) };
+    assert_refused(&fixture, &challenge, "a challenge without a secret");
+}
+
+#[test]
+fn an_app_that_signs_with_the_clients_secret_needs_no_other_one() {
+    let mut definition = timeless_definition();
+    definition["events"]["signature"]["is_client_secret"] = json!(true);
+    let fixture = Fixture::with_definition(&definition);
+    let secret = fixture.world.acme.client_secret.borrow().clone();
+    let (_, client) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/apps/acme/client", &Value::Null);
+    assert_eq!(client["has_event_secret"], false);
+    let path = format!("/hooks/{}", client["id"].as_str().unwrap());
+    let body = r#"{"type":"message"}"#;
+    let sent = event_request(&path, body, &[("X-Acme-Signature", &sign(&secret, body))]);
+    assert_eq!(send(&fixture, &sent).status, 200);
+    assert_eq!(put_client(&fixture, &json!({ "client_secret": secret, "event_secret": OTHER_SECRET })).0, 200);
+    let other = event_request(&path, "{}", &[("X-Acme-Signature", &sign(&secret, "{}"))]);
+    assert_refused(&fixture, &other, "one that is set counts alone");
+}
+
+#[test]
+fn two_secrets_are_valid_while_one_takes_the_place_of_the_other() {
+    let (fixture, path) = set_up(&events_definition());
+    let by = |secret: &str| {
+        fixture.world.advance_clock(1);
+        send(&fixture, &signed_at(&path, "{}", secret, fixture.world.now().unix())).status
+    };
+    assert_eq!((by(SECRET), by(OTHER_SECRET)), (200, 401));
+    assert_eq!(put_client(&fixture, &json!({ "event_secret": [OTHER_SECRET, SECRET] })).0, 200);
+    assert_eq!((by(SECRET), by(OTHER_SECRET)), (200, 200));
+    assert_eq!(put_client(&fixture, &json!({})).0, 200, "whoever does not name it keeps it");
+    assert_eq!((by(SECRET), by(OTHER_SECRET)), (200, 200));
+    assert_eq!(put_client(&fixture, &json!({ "event_secret": OTHER_SECRET })).0, 200);
+    assert_eq!((by(SECRET), by(OTHER_SECRET)), (401, 200));
+    assert!(!fixture.world.db.dump_tables().contains("canary-event-secret"), "they are sealed");
+    let (_, events) =
+        call(&fixture, &first_key(&fixture), Method::Get, "/v1/events?type=event_secret_changed", &Value::Null);
+    assert_eq!(events["data"].as_array().unwrap().len(), 3, "one line for each change: {events}");
+}
+
+#[test]
+fn a_secret_that_can_not_be_one_is_refused_and_never_repeated() {
+    let fixture = Fixture::with_definition(&events_definition());
+    for (secret, said) in [
+        (json!(""), "missing"),
+        (json!([]), "empty list"),
+        (json!(vec!["a"; 21]), "over 20"),
+        (json!("x".repeat(513)), "over 512"),
+        (json!("canary\nsecond"), "event_secret"),
+        (json!("canäry"), "event_secret"),
+        (json!(7), "event_secret"),
+        (json!([["canary"]]), "event_secret"),
+    ] {
+        let (status, problem) = put_client(&fixture, &json!({ "event_secret": secret }));
+        assert_eq!(status, 422, "{secret}: {problem}");
+        assert!(problem.to_string().contains(said), "{secret}: {problem}");
+        assert!(!problem.to_string().contains("canary"), "{problem}");
+    }
+    let silent = Fixture::new();
+    let (status, problem) = put_client(&silent, &json!({ "event_secret": SECRET }));
+    assert_eq!(status, 422);
+    assert!(problem["detail"].as_str().unwrap().contains("does not describe its events"), "{problem}");
+    let (_, client) = put_client(&silent, &json!({}));
+    assert_eq!((&client["events_url"], &client["has_event_secret"]), (&Value::Null, &json!(false)));
+}
+
+#[test]
+fn a_replay_without_a_signed_time_is_known_for_a_day() {
+    let (fixture, path) = set_up(&timeless_definition());
+    fixture.connect("ann");
+    fixture.world.advance_clock(60);
+    let before = fixture.world.acme.count_requests("/me");
+    let sent = timeless(&path, &revocation(&["ann"]));
+    assert_eq!(send(&fixture, &sent).status, 200);
+    assert_eq!(fixture.world.acme.count_requests("/me") - before, 1);
+    for _ in 0..5 {
+        fixture.world.advance_clock(3600);
+        let (stored_before, asked) = (stored(&fixture), fixture.world.acme.count_all_requests());
+        assert_eq!(send(&fixture, &sent).status, 200, "the app, if it is the app, is not to send it again");
+        assert_eq!(
+            (stored(&fixture), fixture.world.acme.count_all_requests()),
+            (stored_before, asked),
+            "nothing happens"
+        );
+    }
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM seen_app_events"), 1);
+    fixture.world.advance_clock(86_400);
+    fixture.run_scheduled();
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM seen_app_events"), 0, "it is forgotten");
+}
+
+#[test]
+fn an_event_that_could_not_be_stored_is_sent_again_by_the_app() {
+    let (fixture, path) = set_up(&timeless_definition());
+    fixture.connect("ann");
+    fixture.world.advance_clock(60);
+    let sent = timeless(&path, &revocation(&["ann"]));
+    for (statement_part, fault) in
+        [("INSERT INTO seen_app_events", Fault::BeforeCommit), ("FROM oauth_clients c", Fault::BeforeCommit)]
+    {
+        fixture.world.db.fault_rules.borrow_mut().push(FaultRule { statement_part, times: 1, fault });
+        assert_eq!(send(&fixture, &sent).status, 503);
+    }
+    let before = fixture.world.acme.count_requests("/me");
+    assert_eq!(send(&fixture, &sent).status, 200);
+    assert_eq!(fixture.world.acme.count_requests("/me") - before, 1, "it did not count as seen");
+}
+
+#[test]
+fn a_challenge_is_echoed_as_text_and_can_not_become_a_page() {
+    let (fixture, path) = set_up(&events_definition());
+    let before = stored(&fixture);
+    let ask = |query: &str| {
+        let sent = Request {
+            method: Method::Get,
+            query: query.into(),
+            ..event_request(&path, "", &[("accept", "text/html")])
+        };
+        send(&fixture, &sent)
+    };
+    let response = ask("challenge=%3Cscript%3Ealert(1)%3C%2Fscript%3E&other=1");
+    assert_eq!((response.status, response.body.as_str()), (200, "<script>alert(1)</script>"));
+    assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+    assert!(response.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    assert_eq!(ask(&format!("challenge={}", "a".repeat(1024))).status, 200);
+    for refused in
+        ["challenge=", "Challenge=a", "challenge=%0d%0aset-cookie:a=b", &format!("challenge={}", "a".repeat(1025))]
+    {
+        let response = ask(refused);
+        assert_eq!((response.status, response.body.as_str()), (401, "not accepted\n"), "{refused}");
+    }
+    assert_eq!(stored(&fixture), before);
+}
+
+#[test]
+fn events_of_one_workspace_touch_no_other_one() {
+    let (fixture, path) = set_up(&events_definition());
+    let other = fixture.other_workspace();
+    let (mine, theirs) = (fixture.connect("ann"), other.connect("ann"));
+    fixture.world.advance_clock(60);
+    fixture.world.acme.script_always("/me", Some(Reply::status(401, "{}")));
+    fixture.world.acme.script_always("/token", Some(Reply::status(400, r#"{"error":"invalid_grant"}"#)));
+    send(&fixture, &signed(&fixture, &path, &revocation(&["ann"])));
+    assert_eq!(
+        (status_of(&fixture, &mine), status_of(&other, &theirs)),
+        ("needs_reconnect".into(), "connected".into())
+    );
+    let (_, client) = put_client(&other, &json!({ "event_secret": OTHER_SECRET }));
+    let theirs = format!("/hooks/{}", client["id"].as_str().unwrap());
+    assert_refused(&fixture, &signed(&fixture, &theirs, "{}"), "the secret of another workspace");
+}
+
+#[test]
+fn events_are_counted_by_address_before_the_database_is_read() {
+    let (fixture, path) = set_up(&events_definition());
+    let fixture = fixture.in_one_isolate();
+    fixture.world.rate_counts.enabled.set(true);
+    let mut sent = event_request(&path, "{}", &[("cf-connecting-ip", "192.0.2.7")]);
+    for _ in 0..RateLimit::AppEvents.quota() {
+        assert_eq!(send(&fixture, &sent).status, 401);
+    }
+    fixture.world.db.reset_counts();
+    let response = send(&fixture, &sent);
+    assert_eq!((response.status, response.header("retry-after")), (429, Some("60")));
+    assert_eq!(fixture.world.db.round_trips.get(), 0);
+    sent.headers[0].1 = "192.0.2.8".into();
+    assert_eq!(send(&fixture, &sent).status, 401, "others go on");
+}
+
+// ---- verification for programs ----
+
+fn verify(fixture: &Fixture, key: &str, sent: &Request) -> Value {
+    let Body::Bytes(bytes) = &sent.body else { panic!() };
+    let headers: serde_json::Map<_, _> =
+        sent.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let body = json!({ "headers": headers, "body_base64": STANDARD.encode(bytes) });
+    let (status, answer) = call(fixture, key, Method::Post, "/v1/apps/acme/events/verify", &body);
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+#[test]
+fn a_program_that_receives_events_itself_has_them_verified() {
+    let (fixture, path) = set_up(&events_definition());
+    let (ann, _) = (fixture.connect("ann"), fixture.connect("bob"));
+    let key = first_key(&fixture);
+    let body = r#"{"type":"message","accounts":["ann"]}"#;
+    let good = signed(&fixture, &path, body);
+    let expected =
+        json!({ "valid": true, "reason": null, "type": "message", "account": "id-ann", "connections": [ann] });
+    assert_eq!(verify(&fixture, &key, &good), expected);
+    assert_eq!(verify(&fixture, &key, &good)["valid"], true, "until its time is over");
+    fixture.world.advance_clock(301);
+    let invalid =
+        |reason: &str| json!({ "valid": false, "reason": reason, "type": null, "account": null, "connections": [] });
+    assert_eq!(verify(&fixture, &key, &good), invalid("wrong_time"));
+    assert_eq!(verify(&fixture, &key, &signed_at(&path, body, OTHER_SECRET, 1)), invalid("wrong_signature"));
+    assert_eq!(verify(&fixture, &key, &event_request(&path, body, &[])), invalid("unsigned"));
+    let both = verify(&fixture, &key, &signed(&fixture, &path, r#"{"type":"message","accounts":["ann","bob"]}"#));
+    assert_eq!((&both["account"], both["connections"].as_array().unwrap().len()), (&Value::Null, 2));
+    let stranger = verify(&fixture, &key, &signed(&fixture, &path, r#"{"type":"message","accounts":["zoe"]}"#));
+    assert_eq!((&stranger["account"], &stranger["connections"]), (&json!("id-zoe"), &json!([])));
+}
+
+#[test]
+fn a_verified_event_without_a_signed_time_is_valid_once() {
+    let (fixture, path) = set_up(&timeless_definition());
+    let key = first_key(&fixture);
+    let sent = timeless(&path, r#"{"type":"message"}"#);
+    assert_eq!(verify(&fixture, &key, &sent)["valid"], true);
+    let again = verify(&fixture, &key, &sent);
+    assert_eq!((&again["valid"], &again["reason"]), (&json!(false), &json!("repeated")));
+}
+
+#[test]
+fn a_limited_key_is_told_of_its_own_connections_only() {
+    let (fixture, path) = set_up(&events_definition());
+    let (ann, bob) = (fixture.connect("ann"), fixture.connect("bob"));
+    let limited = make_key(&fixture, |key| key.connections = Some(vec![bob.clone()]));
+    let about = |account: &str| {
+        let body = json!({ "type": "message", "accounts": [account] }).to_string();
+        verify(&fixture, &limited, &signed(&fixture, &path, &body))
+    };
+    assert_eq!((&about("bob")["account"], &about("bob")["connections"]), (&json!("id-bob"), &json!([bob])));
+    let hidden = about("ann");
+    assert_eq!(
+        (&hidden["valid"], &hidden["account"], &hidden["connections"]),
+        (&json!(true), &Value::Null, &json!([]))
+    );
+    assert!(!hidden.to_string().contains(ann.as_str()));
+    let other_app = make_key(&fixture, |key| key.apps = Some(vec![]));
+    let body = json!({ "headers": {}, "body_base64": "" });
+    assert_eq!(call(&fixture, &other_app, Method::Post, "/v1/apps/acme/events/verify", &body).0, 404);
+    let silent = call(&fixture, &first_key(&fixture), Method::Post, "/v1/apps/anthropic/events/verify", &body);
+    assert_eq!((silent.0, silent.1["code"].as_str()), (404, Some("not_found")));
+}
+
+#[test]
+fn an_app_without_an_oauth_client_has_an_address_for_its_events() {
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
+    let path = "/v1/apps/telegram/client";
+    assert_eq!(call(&fixture, &key, Method::Get, path, &Value::Null).0, 409);
+    let (status, problem) =
+        call(&fixture, &key, Method::Put, path, &json!({ "client_id": "x", "event_secret": SECRET }));
+    assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("client_id")), "{problem}");
+    let (status, client) = call(&fixture, &key, Method::Put, path, &json!({ "event_secret": SECRET }));
+    assert_eq!(status, 200, "{client}");
+    assert_eq!(
+        (&client["client_id"], &client["has_event_secret"], &client["misconfigured"]),
+        (&Value::Null, &json!(true), &Value::Null)
+    );
+    let hook = format!("/hooks/{}", client["id"].as_str().unwrap());
+    assert_eq!(
+        client["events_url"].as_str().unwrap().rsplit_once("/hooks/").unwrap().1,
+        client["id"].as_str().unwrap()
+    );
+    let header = "X-Telegram-Bot-Api-Secret-Token";
+    assert_eq!(send(&fixture, &event_request(&hook, r#"{"update_id":1}"#, &[(header, SECRET)])).status, 200);
+    assert_refused(&fixture, &event_request(&hook, r#"{"update_id":1}"#, &[(header, OTHER_SECRET)]), "wrong token");
+    let (_, again) = call(&fixture, &key, Method::Put, path, &json!({ "event_secret": OTHER_SECRET }));
+    assert_eq!(again["id"], client["id"], "the address stays");
+    assert_eq!(call(&fixture, &key, Method::Post, &format!("{path}/test"), &json!({})).0, 409);
+    assert_eq!(call(&fixture, &key, Method::Delete, path, &Value::Null).0, 200);
+    assert_refused(&fixture, &event_request(&hook, "{}", &[(header, OTHER_SECRET)]), "deleted");
+}
+
+#[test]
+fn a_deleted_workspace_receives_nothing() {
+    let (fixture, path) = set_up(&timeless_definition());
+    assert_eq!(send(&fixture, &timeless(&path, "{}")).status, 200);
+    let admin = "abcdefghijklmnopqrstuvwxyz0123456789";
+    let workspace = format!("/v1/workspaces/{}", fixture.workspace);
+    assert_eq!(call(&fixture, admin, Method::Delete, &workspace, &Value::Null).0, 200);
+    let sent = timeless(&path, r#"{"type":"x"}"#);
+    let response = send(&fixture, &sent);
+    assert_eq!((response.status, response.body.as_str()), (401, "not accepted\n"));
+    for _ in 0..10 {
+        fixture.world.advance_clock(300);
+        fixture.run_scheduled();
+    }
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM seen_app_events"), 0);
+}
+
+// ---- metrics ----
+
+#[test]
+fn data_points_tell_what_happened_and_name_no_account() {
+    let (fixture, path) = set_up(&events_definition());
+    let id = fixture.connect("ann@example.com");
+    fixture.world.metrics.bound.set(true);
+    let key = first_key(&fixture);
+    let resolve = |body: Value| call(&fixture, &key, Method::Post, &format!("/v1/connections/{id}/resolve"), &body);
+    assert_eq!(resolve(json!({})).0, 200);
+    assert_eq!(resolve(json!({ "scopes": ["admin"] })).0, 409);
+    let batch = json!({ "items": [{ "connection": id }] });
+    assert_eq!(call(&fixture, &key, Method::Post, "/v1/resolve/batch", &batch).0, 200);
+    fixture.expire_access_token(&id);
+    fixture.refresh_if_needed(&id);
+    fixture.world.advance_clock(60);
+    send(&fixture, &signed(&fixture, &path, &revocation(&["ann@example.com"])));
+    send(&fixture, &event_request(&path, "{}", &[]));
+    fixture.world.acme.script_always("/token", Some(Reply::status(400, r#"{"error":"invalid_grant"}"#)));
+    fixture.expire_access_token(&id);
+    fixture.refresh_if_needed(&id);
+    let points = fixture.world.metrics.points.borrow();
+    let told: Vec<_> =
+        points.iter().map(|point| (point.event.as_str(), point.outcome.as_str(), point.code.as_str())).collect();
+    let expected = [
+        ("resolve", "fresh", ""),
+        ("resolve", "refused", "missing_scopes"),
+        ("resolve", "fresh", ""),
+        ("refresh", "refreshed", ""),
+        ("app_event", "access_ended", ""),
+        ("check", "healthy", ""),
+        ("app_event", "refused", "unsigned"),
+        ("failure", "failed", "invalid_grant"),
+        ("refresh", "dead", ""),
+    ];
+    assert_eq!(told, expected);
+    assert!(points.iter().all(|point| point.app == "acme" && point.workspace == fixture.workspace));
+    let text = format!("{points:?}");
+    assert!(!text.contains("ann") && !text.contains(id.as_str()), "{text}");
+}
+
+#[test]
+fn without_the_binding_nothing_is_measured() {
+    let (fixture, path) = set_up(&events_definition());
+    let id = fixture.connect("ann");
+    let key = first_key(&fixture);
+    call(&fixture, &key, Method::Post, &format!("/v1/connections/{id}/resolve"), &json!({}));
+    send(&fixture, &signed(&fixture, &path, &revocation(&["ann"])));
+    assert!(fixture.world.metrics.points.borrow().is_empty());
+}
