@@ -12,7 +12,9 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key, make_key, request};
-use crate::support::acme::CLIENT_ID;
+use crate::identity;
+use crate::support::acme::{CLIENT_ID, text_response};
+use crate::support::fixture::merge_patch;
 use crate::support::{Fault, FaultRule, Fixture, Reply};
 
 const SECRET: &str = "canary-event-secret-1";
@@ -401,7 +403,7 @@ fn a_challenge_is_echoed_as_text_and_can_not_become_a_page() {
 #[test]
 fn events_of_one_workspace_touch_no_other_one() {
     let (fixture, path) = set_up(&events_definition());
-    let other = fixture.other_workspace();
+    let other = Fixture::in_world(&fixture.world, &events_definition());
     let (mine, theirs) = (fixture.connect("ann"), other.connect("ann"));
     fixture.world.advance_clock(60);
     fixture.world.acme.script_always("/me", Some(Reply::status(401, "{}")));
@@ -431,6 +433,50 @@ fn events_are_counted_by_address_before_the_database_is_read() {
     assert_eq!(fixture.world.db.round_trips.get(), 0);
     sent.headers[0].1 = "192.0.2.8".into();
     assert_eq!(send(&fixture, &sent).status, 401, "others go on");
+}
+
+#[test]
+fn a_push_of_google_is_accepted_from_the_named_sender_alone() {
+    const SENDER: &str = "push@project.iam.gserviceaccount.com";
+    let fixture = Fixture::new().in_one_isolate();
+    let put = json!({ "client_id": "1-a.apps.googleusercontent.com", "client_secret": "x", "event_secret": SENDER });
+    let (status, client) = call(&fixture, &first_key(&fixture), Method::Put, "/v1/apps/gmail/client", &put);
+    assert_eq!(status, 200, "{client}");
+    *fixture.world.acme.foreign_responder.borrow_mut() = Some(Box::new(|request| {
+        assert_eq!(request.url.as_str(), "https://www.googleapis.com/oauth2/v3/certs");
+        text_response(200, &json!({ "keys": [identity::rsa_jwk("a")] }).to_string(), vec![])
+    }));
+    let (now, url) = (fixture.world.now().unix(), client["events_url"].as_str().unwrap());
+    let path = format!("/hooks/{}", client["id"].as_str().unwrap());
+    let push = |number: i64, patch: &Value| {
+        // https://cloud.google.com/pubsub/docs/authenticate-push-subscriptions
+        let mut claims = json!({
+            "aud": url, "azp": "113774264463038321964", "email": SENDER, "sub": "113774264463038321964",
+            "email_verified": true, "exp": now + 3600, "iat": now, "iss": "https://accounts.google.com",
+        });
+        merge_patch(&mut claims, patch);
+        let token = identity::sign(&fixture, &identity::header(), &claims.to_string());
+        let data = STANDARD.encode(r#"{"emailAddress":"ann@example.com","historyId":"1"}"#);
+        let body = json!({ "message": { "data": data, "messageId": number.to_string() } }).to_string();
+        event_request(&path, &body, &[("authorization", &format!("Bearer {token}"))])
+    };
+    assert_eq!(send(&fixture, &push(1, &json!({}))).status, 200);
+    for patch in [
+        json!({ "email": "attacker@other.iam.gserviceaccount.com" }),
+        json!({ "email_verified": false }),
+        json!({ "email": null }),
+        json!({ "aud": "https://c.example.com/hooks/cli_other" }),
+        json!({ "iss": "https://attacker.example" }),
+        json!({ "exp": now - 100 }),
+        json!({ "iat": now + 600 }),
+    ] {
+        assert_refused(&fixture, &push(2, &patch), &patch.to_string());
+    }
+    let mut unsigned = push(2, &json!({}));
+    let cut = unsigned.headers[0].1.len() - 4;
+    unsigned.headers[0].1.truncate(cut);
+    assert_refused(&fixture, &unsigned, "half a signature");
+    assert_eq!(send(&fixture, &push(2, &json!({}))).status, 200);
 }
 
 // ---- verification for programs ----

@@ -48,7 +48,7 @@ fn document(issuer: &str) -> Value {
     })
 }
 
-fn rsa_jwk(kid: &str) -> Value {
+pub(crate) fn rsa_jwk(kid: &str) -> Value {
     let key = SigningKey::from_pem(RSA_KEY).unwrap();
     let pair = rsa::KeyPair::from_pkcs8(key.expose_der()).unwrap();
     let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
@@ -116,7 +116,7 @@ fn encode(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-fn sign(fixture: &Fixture, header: &Value, claims: &str) -> String {
+pub(crate) fn sign(fixture: &Fixture, header: &Value, claims: &str) -> String {
     let signed = format!("{}.{}", encode(header), URL_SAFE_NO_PAD.encode(claims));
     let (algorithm, pem) = match header["alg"].as_str() {
         Some("ES256") => (SigningAlgorithm::Es256, P256_KEY),
@@ -138,7 +138,7 @@ fn claims(fixture: &Fixture, nonce: &str, patch: &Value) -> Value {
     claims
 }
 
-fn header() -> Value {
+pub(crate) fn header() -> Value {
     json!({ "alg": "RS256", "kid": "a", "typ": "JWT" })
 }
 
