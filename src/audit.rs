@@ -95,7 +95,7 @@ pub enum EventType {
 
 impl EventType {
     /// All types.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
