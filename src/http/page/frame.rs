@@ -43,7 +43,7 @@ pub(super) fn head(title: &Markup, actions: &Markup) -> Markup {
 
 /// A link to the page above.
 pub(super) fn back_link(label: &str, href: &str) -> Markup {
-    html! { a.back href=(href) { (icon("left")) (label) } }
+    html! { a.back href=(href) { (icon("left")) (reveal_control_characters(label)) } }
 }
 
 /// A text that can be copied: an id, an address. The button appears where scripts run.
