@@ -44,7 +44,7 @@ pub(in crate::http) async fn show_settings_sessions_page<P: Ports>(
                 id: one.id().to_string(),
                 person: one.user().map(|user| (user.id.clone(), user.display_name().to_owned())),
                 is_admin: one.user().is_some() && one.role == Role::Admin,
-                is_this: one.hash == this.hash,
+                is_this: one.id() == this.id(),
                 created_at: one.created_at,
                 expires_at: one.expires_at,
             })

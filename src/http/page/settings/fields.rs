@@ -76,7 +76,7 @@ impl<'a> TextField<'a> {
     }
 
     pub(super) fn hint(self, hint: &str) -> Self {
-        Self { hint: Some(html! { (hint) }), ..self }
+        Self { hint: Some(html! { (reveal_control_characters(hint)) }), ..self }
     }
 
     pub(super) fn optional(self) -> Self {
