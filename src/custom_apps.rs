@@ -78,6 +78,10 @@ fn app_exists_error(id: &AppId) -> Error {
             "There is an app {id} in this workspace already. Change it with PUT /v1/apps/{id}, or choose another id."
         ),
     )
+    .with_hints(|h| {
+        h.for_people =
+            Some(format!("There is an app {id} in this workspace already. Change it, or choose another id."));
+    })
 }
 
 async fn store_revision<P: Ports>(

@@ -79,6 +79,15 @@ pub async fn delete_default<P: Ports>(
     Ok(ChangedDefault { now: None, before: Some(old.connection), workflows })
 }
 
+/// A default, and the workflows that used its connection by default: a change moves them.
+pub async fn find_default<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    slot: &DefaultSlot,
+) -> Result<Option<(AppDefault, Vec<String>)>> {
+    Ok(defaults::get(context.db(), workspace, slot).await?)
+}
+
 /// Defaults of a workspace, those that need a person first.
 pub async fn list_defaults<P: Ports>(
     context: &Context<P>,

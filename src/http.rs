@@ -51,6 +51,7 @@ mod settings_view;
 mod setup;
 mod shard;
 mod sign_in;
+mod try_resolve;
 mod workflows;
 
 use crate::api_keys;

@@ -102,7 +102,7 @@ pub async fn put_provider<P: Ports>(
         return Err(Error::invalid_field("issuer", "must not have a query."));
     }
     let found = discover(context, &issuer).await?;
-    let id = ClientId::derive_for_server(workspace, "identity provider", &found.issuer);
+    let id = provider_id(workspace, &found.issuer);
     let place = SealContext::of(frozen::PROVIDER_SECRET, workspace.as_str(), id.as_str(), 0);
     let sealed_secret = context.config.key_ring.seal(context.ports.random(), &place, &new.client_secret)?;
     let now = context.now();
@@ -228,6 +228,11 @@ async fn discover<P: Ports>(context: &Context<P>, issuer: &EgressUrl) -> Result<
         client_auth,
         sends_issuer: found.iss_parameter_supported,
     })
+}
+
+/// The id of a provider, which its redirect URI has.
+pub fn provider_id(workspace: &WorkspaceId, issuer: &str) -> ClientId {
+    ClientId::derive_for_server(workspace, "identity provider", issuer)
 }
 
 /// Where the provider sends people back.

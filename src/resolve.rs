@@ -10,6 +10,7 @@ pub mod deferred;
 mod freshness;
 mod from_cache;
 mod issued;
+pub mod preview;
 pub mod report;
 mod request;
 

@@ -184,6 +184,11 @@ fn is_costly(handler: Handler) -> bool {
             | Handler::HandleSignInCallback
             | Handler::PutIdentityProvider
             | Handler::SubmitClient
+            | Handler::SubmitTry
+            | Handler::SubmitApp
+            | Handler::SubmitAppChange
+            | Handler::SubmitProvider
+            | Handler::SubmitDisconnectAll
             | Handler::SubmitClientTest
             | Handler::SubmitKey
             | Handler::SubmitLink

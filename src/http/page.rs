@@ -25,6 +25,7 @@ mod recently_disconnected;
 mod setup;
 mod sign_in;
 mod text;
+mod try_resolve;
 #[cfg(test)]
 mod tests;
 mod workflow;
@@ -46,15 +47,19 @@ pub use popup::{PopupOutcome, popup_outcome};
 pub use recently_disconnected::RecentlyDisconnected;
 pub use settings::{
     ActivityFilters, ActivityRow, ActivityView, AppRow, AppState, AppsView, Choice, ClientDeletionView, ClientForm,
-    ClientPageView, ClientSummary, FormErrors, InviteForm, KeyForm, KeyRow, KeyView, KeysView, LinkForm, LinkRow,
-    LinksView, NewInviteView, NewKeyView, NewLinkView, OwnedConnection, PendingSignIn, PeopleView, PersonRow,
-    PersonView, ScopeOption, SessionRow, SessionsView, TestResult, activity, client_deletion, client_page, new_invite,
-    new_key, new_link, person_href, settings_apps, settings_key, settings_keys, settings_links, settings_people,
-    settings_person, settings_sessions,
+    ClientPageView, ClientSummary, CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, DefaultRow,
+    DefaultView, DefaultsView, DisconnectAllView, FormErrors, InviteForm, JobView, KeyForm, KeyRow, KeyView, KeysView,
+    LinkForm, LinkRow, LinksView, NewAppView, NewInviteView, NewKeyView, NewLinkView, OwnedConnection, PendingSignIn,
+    PeopleView, PersonRow, PersonView, ProviderForm, ProviderView, ScopeOption, SessionRow, SessionsView, TestResult,
+    WorkspaceView, activity, client_deletion, client_page, custom_app_deletion, disconnect_all, disconnect_job,
+    new_app, new_invite, new_key, new_link, person_href, settings_apps, settings_custom_app, settings_custom_apps,
+    settings_default, settings_defaults, settings_key, settings_keys, settings_links, settings_people, settings_person,
+    settings_sessions, settings_sign_in, settings_workspace,
 };
 pub use setup::{SetupCall, SetupView, setup};
 pub use sign_in::{ProviderSignInView, SignInChoice, SignInView, provider_sign_in, sign_in, sign_in_required};
 pub use text::{ENGLISH, Texts, fill_plain};
+pub use try_resolve::{TryAnswer, TryView, try_resolve};
 pub use workflow::{StepView, WorkflowView, workflow};
 
 use crate::time::Timestamp;

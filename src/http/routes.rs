@@ -17,7 +17,7 @@ use super::responses::{
 use super::{
     Call, Method, Response, apps, brand, connection_settings, connections, connections_page, credentials, defaults,
     disconnecting, events, flows, hooks, identity, jobs, keys, links, oauth, oauth_clients, operator, people,
-    provider_sign_in, proxy, replacements, resolving, sessions, settings, setup, sign_in, workflows,
+    provider_sign_in, proxy, replacements, resolving, sessions, settings, setup, sign_in, try_resolve, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -278,6 +278,8 @@ routes! {
     Post   "/connections/{connection}/acknowledge"        User(OwnerOrAdmin),        Change Connection   => SubmitAcknowledgement = connection_settings::submit_acknowledgement;
     Get    "/workflows/{workflow}"                        User(Member),              Read   Workflow     => ShowWorkflowPage = connection_settings::show_workflow_page;
     Post   "/connections/{connection}/check"              User(Member),              Use    Connection   => SubmitCheck = connections_page::submit_check;
+    Get    "/connections/{connection}/try"                User(Member),              Use    Connection   => ShowTryPage = try_resolve::show_try_page;
+    Post   "/connections/{connection}/try"                User(Member),              Use    Connection   => SubmitTry = try_resolve::submit_try;
     Get    "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => ShowReconnectPage = oauth::show_reconnect_page;
     Post   "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => SubmitReconnect = oauth::submit_reconnect;
     Post   "/connections/{connection}/disconnect"         User(OwnerOrAdmin),        Change Connection   => SubmitDisconnect = disconnecting::submit_disconnect;
@@ -295,6 +297,24 @@ routes! {
     Post   "/settings/apps/{app}/client/test"             User(Admin),               Use    Client       => SubmitClientTest = settings::test_client;
     Get    "/settings/apps/{app}/client/delete"           User(Admin),               Change Client       => ShowClientDeletionPage = settings::show_client_deletion_page;
     Post   "/settings/apps/{app}/client/delete"           User(Admin),               Change Client       => SubmitClientDeletion = settings::delete_client;
+    Get    "/settings/apps/{app}/disconnect-all"          User(Admin),               Create Job          => ShowDisconnectAllPage = settings::show_disconnect_all_page;
+    Post   "/settings/apps/{app}/disconnect-all"          User(Admin),               Create Job          => SubmitDisconnectAll = settings::disconnect_all_of_app;
+    Get    "/settings/jobs/{job}"                         User(Admin),               Read   Job          => ShowJobPage = settings::show_job_page;
+    Get    "/settings/custom-apps"                        User(Admin),               List   App          => ShowCustomAppsPage = settings::show_custom_apps_page;
+    Get    "/settings/new-app"                            User(Admin),               Create App          => ShowNewAppPage = settings::show_new_app_page;
+    Post   "/settings/new-app"                            User(Admin),               Create App          => SubmitApp = settings::create_app;
+    Get    "/settings/custom-apps/{app}"                  User(Admin),               Read   App          => ShowCustomAppPage = settings::show_custom_app_page;
+    Post   "/settings/custom-apps/{app}"                  User(Admin),               Change App          => SubmitAppChange = settings::change_app;
+    Get    "/settings/custom-apps/{app}/delete"           User(Admin),               Change App          => ShowAppDeletionPage = settings::show_app_deletion_page;
+    Post   "/settings/custom-apps/{app}/delete"           User(Admin),               Change App          => SubmitAppDeletion = settings::delete_app;
+    Get    "/settings/sign-in"                            User(Admin),               Read   Workspace    => ShowSettingsSignInPage = settings::show_settings_sign_in_page;
+    Post   "/settings/sign-in"                            User(Admin),               Change Workspace    => SubmitProvider = settings::put_provider;
+    Post   "/settings/sign-in/remove"                     User(Admin),               Change Workspace    => SubmitProviderRemoval = settings::remove_provider;
+    Get    "/settings/workspace"                          User(Admin),               Read   Workspace    => ShowSettingsWorkspacePage = settings::show_settings_workspace_page;
+    Post   "/settings/workspace"                          User(Admin),               Change Workspace    => SubmitWorkspace = settings::change_workspace;
+    Get    "/settings/defaults"                           User(Admin),               List   Connection   => ShowDefaultsPage = settings::show_defaults_page;
+    Get    "/settings/default"                            User(Admin),               Change Workspace    => ShowDefaultPage = settings::show_default_page;
+    Post   "/settings/default"                            User(Admin),               Change Workspace    => SubmitDefault = settings::change_default;
     Get    "/settings/keys"                               User(Admin),               List   Key          => ShowSettingsKeysPage = settings::show_settings_keys_page;
     Post   "/settings/keys"                               User(Admin),               Create Key          => SubmitKey = settings::create_key;
     Get    "/settings/keys/{key}"                         User(Admin),               Read   Key          => ShowSettingsKeyPage = settings::show_settings_key_page;

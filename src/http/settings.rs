@@ -5,21 +5,35 @@
 
 mod activity;
 mod apps;
+mod custom_apps;
+mod defaults;
+mod emergency;
 mod keys;
 mod links;
 mod people;
 mod sessions;
+mod sign_in;
+mod workspace;
 
 pub(super) use activity::{export_activity, show_activity_page};
 pub(super) use apps::{
     delete_client, put_client, show_client_deletion_page, show_client_page, show_settings_apps_page, test_client,
 };
+pub(super) use custom_apps::{
+    change_app, create_app, delete_app, show_app_deletion_page, show_custom_app_page, show_custom_apps_page,
+    show_new_app_page,
+};
+pub(super) use defaults::{change_default, show_default_page, show_defaults_page};
+pub(super) use emergency::{disconnect_all_of_app, show_disconnect_all_page, show_job_page};
 pub(super) use keys::{create_key, revoke_key, rotate_key, show_settings_key_page, show_settings_keys_page};
 pub(super) use links::{create_link, end_link, show_settings_links_page};
 pub(super) use people::{
     change_role, invite_person, remove_person, show_settings_people_page, show_settings_person_page,
 };
 pub(super) use sessions::{delete_sign_in_link, end_session, show_settings_sessions_page};
+
+pub(super) use sign_in::{put_provider, remove_provider, show_settings_sign_in_page};
+pub(super) use workspace::{change_workspace, show_settings_workspace_page};
 
 use url::form_urlencoded;
 

@@ -93,6 +93,11 @@ fn every_page_of_the_administration_is_for_the_admins_of_its_workspace() {
             assert_eq!(try_as(&mut foreign, line, &path).status, 404, "{} from another workspace", line.path);
         }
         assert_eq!(state(&fixture), before, "{} changed something", line.path);
+        fixture.world.db.tamper(
+            "INSERT INTO identity_providers (id, workspace_id, issuer, client_id, sealed_secret, client_auth, authorize_url, token_url,
+              keys_url, sends_issuer, allowed_domains, admin_groups, created_at, updated_at) SELECT 'cli_' || substr(id, 4), id, 'https://login.example', 'client', 'sealed', 'basic',
+              'https://login.example/a', 'https://login.example/t', 'https://login.example/k', 1, '[]', '[]', 1, 1 FROM workspaces",
+        );
         let allowed = try_as(&mut admin(&fixture), line, &path);
         assert!(![401, 403, 404, 500].contains(&allowed.status), "{}: {} {}", line.path, allowed.status, allowed.body);
         tried += 1;
@@ -148,6 +153,8 @@ fn a_page_costs_one_round_trip_beside_the_session_where_it_can() {
         ("/settings/sessions", 2),
         ("/settings/apps", 2),
         ("/settings/links", 3),
+        ("/settings/workspace", 1),
+        ("/settings/sign-in", 1),
     ] {
         assert_eq!(count(path) - session, more, "{path}");
     }
@@ -465,4 +472,200 @@ fn the_activity_page_goes_on_where_it_ended() {
     assert_eq!(first.matches("<bdi>Edited</bdi>").count(), 50);
     assert_eq!(second.matches("<bdi>Edited</bdi>").count(), 10);
     assert!(second.contains("First page") && first.contains(">Older<") && !second.contains(">Older<"));
+}
+
+// ---- custom apps ----
+
+const NEW_APP: &str = "name=Ledger&id=ledger&method=api_key&header=X-Api-Key&identity_url=https%3A%2F%2Fapi.ledger.example%2Fme&identity_id=%2Fid&identity_label=%2Femail";
+
+#[test]
+fn an_admin_defines_an_app_by_the_form_changes_it_as_json_and_deletes_it() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let made = root.post("/settings/new-app", "/settings/new-app", NEW_APP);
+    assert_eq!((made.status, made.header("location")), (303, Some("/settings/apps/ledger")), "{}", made.body);
+    let key = first_key(&fixture);
+    let (status, app) = call(&fixture, &key, Method::Get, "/v1/apps/ledger", &Value::Null);
+    assert_eq!((status, &app["name"]), (200, &json!("Ledger")));
+    assert!(root.get("/settings/custom-apps").body.contains("href=\"/settings/custom-apps/ledger\""));
+
+    let page = "/settings/custom-apps/ledger";
+    let shown = root.get(page);
+    assert!(shown.body.contains("&quot;header&quot;: &quot;X-Api-Key&quot;"), "{}", shown.body);
+    let wrong = r#"{"id":"ledger","name":"Ledger","auth":{"type":"api_key","colour":"red"}}"#;
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let refused = root.post(page, page, &format!("definition={}", encode(wrong)));
+    assert_ok(&refused, 422);
+    assert!(
+        refused.body.contains("<bdi>auth.colour</bdi>") && refused.body.contains("&quot;red&quot;"),
+        "{}",
+        refused.body
+    );
+    let renamed = r#"{"id":"ledger","name":"Ledger two","auth":{"type":"api_key","header":"X-Api-Key"}}"#;
+    assert_eq!(root.post(page, page, &format!("definition={}", encode(renamed))).status, 303);
+    assert!(root.get(page).body.contains("Ledger two"));
+    assert!(root.get(&format!("{page}/delete")).body.contains("It has no connections."));
+    assert_eq!(root.post(&format!("{page}/delete"), &format!("{page}/delete"), "").status, 303);
+    assert_eq!(call(&fixture, &key, Method::Get, "/v1/apps/ledger", &Value::Null).0, 404);
+    assert_eq!(root.get("/settings/custom-apps/slack").status, 409, "of the catalogue");
+}
+
+#[test]
+fn a_refused_app_says_what_is_wrong_at_the_field_and_keeps_the_form() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let refused =
+        root.post("/settings/new-app", "/settings/new-app", "name=Mine&id=Not+An+Id&method=issuer&issuer=nowhere");
+    assert_ok(&refused, 422);
+    for (id, kept) in [("id-error", "value=\"Not An Id\""), ("issuer-error", "value=\"nowhere\"")] {
+        assert!(
+            refused.body.contains(&format!("id=\"{id}\"")) && refused.body.contains(kept),
+            "{id}: {}",
+            refused.body
+        );
+    }
+    let taken = root.post("/settings/new-app", "/settings/new-app", "definition=%7B%22id%22%3A%22slack%22%7D");
+    assert_ok(&taken, 422);
+    let exists = root.post("/settings/new-app", "/settings/new-app", &NEW_APP.replace("ledger&", "acme&"));
+    assert_ok(&exists, 409);
+    assert!(!exists.body.contains("PUT"), "{}", exists.body);
+}
+
+// ---- the workspace, its provider, its defaults ----
+
+#[test]
+fn an_admin_changes_the_workspace() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let page = "/settings/workspace";
+    let fields =
+        "name=Acme+Corp&allowed_origins=https%3A%2F%2Fa.example%0Ahttps%3A%2F%2Fb.example&branding_accent=%230a50b0";
+    assert_eq!(root.post(page, page, fields).status, 303);
+    let (_, workspace) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/workspace", &Value::Null);
+    assert_eq!((&workspace["name"], &workspace["branding"]["accent"]), (&json!("Acme Corp"), &json!("#0a50b0")));
+    assert_eq!(workspace["allowed_origins"], json!(["https://a.example", "https://b.example"]));
+    let refused = root.post(page, page, "name=&allowed_origins=nowhere&branding_accent=red");
+    assert_ok(&refused, 422);
+    assert!(refused.body.contains("id=\"name-error\""), "{}", refused.body);
+    let refused = root.post(page, page, "name=x&allowed_origins=nowhere");
+    assert!(refused.body.contains("id=\"allowed_origins-error\"") && refused.body.contains("nowhere"));
+    root.post(page, page, "name=Acme+Corp");
+    let (_, workspace) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/workspace", &Value::Null);
+    assert_eq!((&workspace["allowed_origins"], &workspace["branding"]["accent"]), (&json!([]), &Value::Null));
+}
+
+#[test]
+fn the_page_of_the_provider_says_the_redirect_uri_before_there_is_a_client() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let page = "/settings/sign-in";
+    assert!(!root.get(page).body.contains("name=\"client_secret\""));
+    let shown = root.get("/settings/sign-in?issuer=https%3A%2F%2Flogin.example");
+    assert!(text_of(&shown, "redirect-uri-text").starts_with("https://c.example.com/sign-in/callback/cli_"));
+    let refused = root.post(
+        "/settings/sign-in?issuer=https%3A%2F%2Flogin.example",
+        page,
+        "issuer=https%3A%2F%2Flogin.example&client_id=&client_secret=hunter2&allowed_domains=x",
+    );
+    assert_ok(&refused, 422);
+    assert!(refused.body.contains("id=\"client_id-error\"") && !refused.body.contains("hunter2"), "{}", refused.body);
+}
+
+#[test]
+fn an_admin_changes_a_default_and_sees_which_workflows_it_moves() {
+    let fixture = Fixture::new();
+    let first = fixture.connect("ann");
+    let second = fixture.connect("bob");
+    fixture.world.db.tamper("UPDATE connections SET user_id = NULL, is_shared = 1");
+    let key = first_key(&fixture);
+    let put = call(&fixture, &key, Method::Put, "/v1/apps/acme/default", &json!({ "connection": first }));
+    assert_eq!(put.0, 200);
+    let ask = json!({ "app": "acme", "workflow": "invoices", "step": "send" });
+    assert_eq!(call(&fixture, &key, Method::Post, "/v1/resolve", &ask).0, 200);
+    fixture.world.db.tamper(&format!(
+        "INSERT OR IGNORE INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days, chosen_by)
+        VALUES ('{first}', 'invoices', 'send', '{}', 1, 1, 1, 'default')",
+        fixture.workspace
+    ));
+    let mut root = admin(&fixture);
+    assert!(root.get("/settings/defaults").body.contains("href=\"/settings/default?app=acme\""));
+    let page = "/settings/default?app=acme";
+    let shown = root.get(page).body;
+    assert!(shown.contains("One workflow uses it by default") && shown.contains("invoices"), "{shown}");
+    let saved = root.post(page, "/settings/default", &format!("app=acme&user=&environment=&connection={second}"));
+    assert_eq!(saved.status, 303, "{}", saved.body);
+    let (_, defaults) = call(&fixture, &key, Method::Get, "/v1/defaults", &Value::Null);
+    assert_eq!(
+        defaults["data"][0]["connection"]["id"].as_str().or(defaults["data"][0]["connection"].as_str()),
+        Some(second.as_str())
+    );
+    assert_eq!(root.post(page, "/settings/default", "app=acme&end=yes").status, 303);
+    let (_, defaults) = call(&fixture, &key, Method::Get, "/v1/defaults", &Value::Null);
+    assert_eq!(defaults["data"], json!([]));
+}
+
+// ---- the panic button ----
+
+#[test]
+fn the_panic_button_shows_what_it_ends_wants_the_name_typed_and_gives_a_receipt() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let mut root = admin(&fixture);
+    let page = "/settings/apps/acme/disconnect-all";
+    assert!(root.get(page).body.contains("One connection"));
+    for (fields, wrong) in [("confirm=slack&reason=x", "confirm-error"), ("confirm=acme&reason=", "reason-error")] {
+        let refused = root.post(page, page, fields);
+        assert_ok(&refused, 422);
+        assert!(refused.body.contains(&format!("id=\"{wrong}\"")), "{}", refused.body);
+    }
+    let key = first_key(&fixture);
+    let resolve = || call(&fixture, &key, Method::Post, &format!("/v1/connections/{id}/resolve"), &json!({})).0;
+    assert_eq!(resolve(), 200);
+    let pressed = root.post(page, page, "confirm=acme&reason=The+laptop+is+gone");
+    assert_eq!((pressed.status, resolve()), (303, 404));
+    let job = root.get(pressed.header("location").unwrap());
+    assert_ok(&job, 200);
+    assert!(job.body.contains("The laptop is gone") && job.body.contains("Running"), "{}", job.body);
+    let (_, events) = call(&fixture, &key, Method::Get, "/v1/events?type=app_disconnected", &Value::Null);
+    assert_eq!(events["data"][0]["actor"], "user:root");
+}
+
+// ---- a resolve that a person tries ----
+
+#[test]
+fn a_person_tries_a_resolve_and_sees_no_secret_of_it() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let mut ann = TestBrowser::new(&fixture);
+    ann.sign_in();
+    let page = format!("/connections/{id}/try");
+    assert!(ann.get(&page).body.contains(&format!("/v1/connections/{id}/resolve")));
+    let key = first_key(&fixture);
+    let resolve = || call(&fixture, &key, Method::Post, &format!("/v1/connections/{id}/resolve"), &json!({})).1;
+    let shown = ann.post(&page, &page, "");
+    assert_ok(&shown, 200);
+    let answer: Value = serde_json::from_str(&text_of(&shown, "answer-text")).unwrap();
+    let whole = resolve();
+    let token = whole["credential"]["access_token"].as_str().unwrap();
+    assert!(!shown.body.contains(token) && !shown.body.contains(&token[6..]), "{}", shown.body);
+    for member in ["connection", "freshness", "source", "credential_version"] {
+        assert_eq!(answer[member], whole[member], "{member}");
+    }
+    assert_eq!(answer["credential"]["scopes"], whole["credential"]["scopes"]);
+    assert!(shown.body.contains("Nobody asked the app."));
+
+    fixture.expire_access_token(&id);
+    let refreshed = ann.post(&page, &page, "");
+    assert!(refreshed.body.contains("renewed first") && refreshed.body.contains("refreshed"), "{}", refreshed.body);
+    assert!(!refreshed.body.contains(resolve()["credential"]["access_token"].as_str().unwrap()));
+
+    fixture.world.db.tamper("UPDATE connections SET status = 'needs_reconnect', reconnect_reason = 'revoked'");
+    let refused = ann.post(&page, &page, "");
+    assert_ok(&refused, 200);
+    assert!(
+        refused.body.contains("needs_reconnect") && refused.body.contains("It says what to do."),
+        "{}",
+        refused.body
+    );
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM uses"), 0);
 }

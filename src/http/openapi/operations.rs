@@ -711,6 +711,16 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(303, "To the connection's page.")
             .refuses(404, "`connection_not_found`.")
             .refuses(429, ""),
+        Handler::ShowTryPage => operation(PAGE, "Page: try a resolve of a connection")
+            .answers(200, "The request that a program sends, and a button.")
+            .refuses(404, "`connection_not_found`."),
+        Handler::SubmitTry => operation(PAGE, "Form: try a resolve of a connection")
+            .about("Shows what a program gets, with its secrets masked. No use is recorded.")
+            .form(form::csrf())
+            .answers(200, "The answer, or the refusal.")
+            .refuses(403, "A page. `form_rejected`.")
+            .refuses(404, "`connection_not_found`.")
+            .refuses(429, ""),
         Handler::ShowReconnectPage => {
             let page = operation(PAGE, "Page: reconnect")
                 .about("This is `reconnect_url`. The address itself grants nothing.");
@@ -780,6 +790,68 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(409, "`conflict`: the auth method needs no client."),
         Handler::SubmitClientDeletion => client_form("Form: delete the OAuth client of an app", &[])
             .answers(303, "To the apps."),
+        Handler::ShowDisconnectAllPage => admin_page("Page: what the panic button of an app ends", "Connections and workflows, counted.")
+            .refuses(404, "`not_found`."),
+        Handler::SubmitDisconnectAll => admin_form("Form: disconnect everything of an app", &["confirm", "reason"])
+            .answers(303, "To the page of the job.")
+            .refuses(404, "`not_found`.")
+            .refuses(422, "The form again, with what is wrong.")
+            .refuses(429, ""),
+        Handler::ShowJobPage => admin_page("Page: a job that disconnects everything of an app", "How far it is, and what came of it.")
+            .refuses(404, "`not_found`."),
+        Handler::ShowCustomAppsPage => admin_page("Page: custom apps", "All of the workspace."),
+        Handler::ShowNewAppPage => admin_page("Page: a new custom app", "A form, and an editor for the whole definition."),
+        Handler::SubmitApp => admin_form(
+            "Form: create a custom app",
+            &["name", "id", "method", "issuer", "authorize_url", "token_url", "revoke_url", "scopes", "header", "identity_url", "identity_id", "identity_label", "definition"],
+        )
+        .about("Either `definition`, or the other fields.")
+        .answers(303, "To the page of its client.")
+        .refuses(409, "The form again. `already_exists` or `limit_reached`.")
+        .refuses(422, "The form again, with what is wrong.")
+        .refuses(429, ""),
+        Handler::ShowCustomAppPage => admin_page("Page: a custom app", "Its definition.")
+            .refuses(404, "`not_found`.")
+            .refuses(409, "`conflict`: it is of the catalogue."),
+        Handler::SubmitAppChange => admin_form("Form: change a custom app", &["definition"])
+            .answers(303, "To the page of the app.")
+            .refuses(404, "`not_found`.")
+            .refuses(409, "The page again. `conflict` or `limit_reached`.")
+            .refuses(422, "The page again, with what is wrong at which place.")
+            .refuses(429, ""),
+        Handler::ShowAppDeletionPage => admin_page("Page: what a deletion of a custom app leaves", "Its connections, and the button.")
+            .refuses(404, "`not_found`.")
+            .refuses(409, "`conflict`: it is of the catalogue."),
+        Handler::SubmitAppDeletion => admin_form("Form: delete a custom app", &[])
+            .answers(303, "To the custom apps.")
+            .refuses(404, "`not_found`.")
+            .refuses(409, "`conflict`: it is of the catalogue."),
+        Handler::ShowSettingsSignInPage => admin_page("Page: the identity provider", "What is set up, the redirect URI, and the form.")
+            .query("issuer", "The issuer to show the redirect URI for.", text()),
+        Handler::SubmitProvider => admin_form("Form: set up the identity provider", &["issuer", "client_id", "client_secret", "allowed_domains", "admin_groups"])
+            .answers(303, "To the page.")
+            .refuses(422, "The form again, with what is wrong.")
+            .refuses(429, ""),
+        Handler::SubmitProviderRemoval => admin_form("Form: remove the identity provider", &[])
+            .answers(303, "To the page.")
+            .refuses(404, "`not_found`."),
+        Handler::ShowSettingsWorkspacePage => admin_page("Page: the workspace", "Its name and allowed origins."),
+        Handler::SubmitWorkspace => admin_form("Form: change the workspace", &["name", "allowed_origins"])
+            .answers(303, "To the page.")
+            .refuses(422, "The form again, with what is wrong."),
+        Handler::ShowDefaultsPage => admin_page("Page: default connections", "50 defaults, those that need a person first.")
+            .query("cursor", "From the link to the next page.", text())
+            .refuses(422, "A page. `invalid_request`: `cursor`."),
+        Handler::ShowDefaultPage => admin_page("Page: a default connection", "What it is, which workflows a change moves, and the form.")
+            .query("app", "The app's id.", text())
+            .query("user", "The id of the user whose default it is.", text())
+            .query("environment", "The environment.", text())
+            .refuses(404, "`not_found`: no such app."),
+        Handler::SubmitDefault => admin_form("Form: set or end a default connection", &["app", "user", "environment", "connection", "end"])
+            .answers(303, "To the defaults.")
+            .refuses(404, "`not_found` or `connection_not_found`.")
+            .refuses(409, "The form again. `conflict`.")
+            .refuses(422, "The form again, with what is wrong."),
         Handler::ShowSettingsKeysPage => admin_page("Page: API keys", "50 keys, and the form for a new one.")
             .query("cursor", "From the link to the next page.", text())
             .refuses(422, "A page. `invalid_request`: `cursor`."),

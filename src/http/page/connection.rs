@@ -112,6 +112,7 @@ pub fn connection(shell: &PageContext, view: &ConnectionView) -> Markup {
         (replacement_section(shell, &card.id, &view.settings, may_change(view)))
         (step_changes_section(shell, &card.id, &view.settings, may_change(view)))
         (warnings_section(&view.warnings))
+        p { a.button href={ "/connections/" (card.id) "/try" } { (shell.text.try_it.title) } }
         (details_section(shell, view))
         (granted_scopes_section(&view.granted_scopes))
         (uses_section(view))

@@ -75,6 +75,12 @@ notices! {
     SessionEnded "session-ended" Good session_ended;
     SignInLinkDeleted "sign-in-link-deleted" Good sign_in_link_deleted;
     LinkEnded "link-ended" Good link_ended;
+    Saved "saved" Good saved;
+    AppCreated "app-created" Good app_created;
+    AppSaved "app-saved" Good app_saved;
+    AppSavedStaying "app-saved-staying" Waiting app_saved_staying;
+    AppDeleted "app-deleted" Good app_deleted;
+    ProviderRemoved "provider-removed" Good provider_removed;
 }
 
 /// What has just happened.

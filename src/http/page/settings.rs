@@ -4,17 +4,28 @@
 
 mod activity;
 mod apps;
+mod custom_apps;
+mod defaults;
+mod emergency;
 mod fields;
 mod keys;
 mod links;
 mod people;
 mod sessions;
+mod sign_in;
+mod workspace;
 
 pub use activity::{ActivityFilters, ActivityRow, ActivityView, activity};
 pub use apps::{
     AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, TestResult,
     client_deletion, client_page, settings_apps,
 };
+pub use custom_apps::{
+    CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, NewAppView, custom_app_deletion, new_app,
+    settings_custom_app, settings_custom_apps,
+};
+pub use defaults::{DefaultRow, DefaultView, DefaultsView, settings_default, settings_defaults};
+pub use emergency::{DisconnectAllView, JobView, disconnect_all, disconnect_job};
 pub use fields::{Choice, FormErrors};
 pub use keys::{KeyForm, KeyRow, KeyView, KeysView, NewKeyView, ScopeOption, new_key, settings_key, settings_keys};
 pub use links::{LinkForm, LinkRow, LinksView, NewLinkView, new_link, settings_links};
@@ -23,6 +34,9 @@ pub use people::{
     settings_people, settings_person,
 };
 pub use sessions::{PendingSignIn, SessionRow, SessionsView, settings_sessions};
+
+pub use sign_in::{ProviderForm, ProviderView, settings_sign_in};
+pub use workspace::{WorkspaceView, settings_workspace};
 
 use maud::{Markup, html};
 
@@ -35,6 +49,8 @@ use super::{PageContext, Section};
 pub(super) enum SettingsPage {
     /// Apps and their OAuth clients.
     Apps,
+    /// Custom apps.
+    CustomApps,
     /// API keys.
     Keys,
     /// Connect links.
@@ -43,6 +59,12 @@ pub(super) enum SettingsPage {
     People,
     /// Sessions and sign-in links.
     Sessions,
+    /// The identity provider.
+    SignIn,
+    /// The workspace.
+    Workspace,
+    /// Default connections.
+    Defaults,
 }
 
 /// A page of the administration. `body` contains its only `h1`.
@@ -60,10 +82,14 @@ fn side_navigation(shell: &PageContext, current: SettingsPage) -> Markup {
     let text = &shell.text.settings;
     let pages = [
         (SettingsPage::Apps, "/settings/apps", "apps", text.nav_apps),
+        (SettingsPage::CustomApps, "/settings/custom-apps", "plus", text.nav_custom_apps),
         (SettingsPage::Keys, "/settings/keys", "key", text.nav_keys),
         (SettingsPage::Links, "/settings/links", "link", text.nav_links),
         (SettingsPage::People, "/settings/people", "people", text.nav_people),
         (SettingsPage::Sessions, "/settings/sessions", "shield", text.nav_sessions),
+        (SettingsPage::SignIn, "/settings/sign-in", "person", text.nav_sign_in),
+        (SettingsPage::Workspace, "/settings/workspace", "gear", text.nav_workspace),
+        (SettingsPage::Defaults, "/settings/defaults", "list", text.nav_defaults),
     ];
     html! {
         nav aria-label=(text.navigation) {

@@ -466,7 +466,8 @@ fn settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
         next_page_href: Some(format!("/settings/sessions?cursor={words}")),
         pending: vec![PendingSignIn { id: text.clone(), name: text.clone(), is_admin: true, expires_at: noon() }],
     };
-    vec![
+    let mut pages = more_settings_pages(shell, words);
+    pages.extend([
         settings_apps(shell, &AppsView { apps: states.map(app).into(), search: Some(text.clone()) }),
         settings_apps(shell, &AppsView::default()),
         client_page(shell, &client_page_view(words)),
@@ -491,6 +492,127 @@ fn settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
         settings_sessions(shell, &SessionsView::default()),
         activity(shell, &activity_view(words)),
         activity(shell, &ActivityView::default()),
+    ]);
+    pages
+}
+
+fn more_settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
+    let text = words.to_owned();
+    let pair = || (text.clone(), text.clone());
+    let problems = || vec![pair(), (String::new(), text.clone())];
+    let app_form = CustomAppForm {
+        name: text.clone(),
+        id: text.clone(),
+        method: text.clone(),
+        issuer: text.clone(),
+        identity_url: text.clone(),
+        header: text.clone(),
+        ..CustomAppForm::default()
+    };
+    let new = NewAppView {
+        form: app_form,
+        definition: String::new(),
+        errors: refused(words, &["name", "id", "issuer", "method"]),
+        problems: vec![],
+    };
+    let deletion =
+        CustomAppDeletionView { app: pair(), connections: vec![(text.clone(), text.clone(), 2)], has_more: true };
+    let row = DefaultRow {
+        app: pair(),
+        person: Some(text.clone()),
+        environment: Some("test"),
+        connection: pair(),
+        broken: Some(StatusLabel { text: text.clone(), tone: Tone::Bad }),
+        href: format!("/settings/default?app={words}"),
+    };
+    let choice = || Choice { value: text.clone(), label: text.clone() };
+    let default = DefaultView {
+        app: pair(),
+        user: text.clone(),
+        environment: text.clone(),
+        connection: Some(pair()),
+        workflows: vec![text.clone()],
+        candidates: vec![choice()],
+        chosen: text.clone(),
+        errors: refused(words, &["connection"]),
+    };
+    let job = JobView {
+        id: text.clone(),
+        app: pair(),
+        reason: text.clone(),
+        connections: 10,
+        workflows: 2,
+        ended: 5,
+        erased: 3,
+        outcomes: vec![("Confirmed", 3)],
+        created_at: noon(),
+        finished_at: None,
+    };
+    let provider = ProviderView {
+        since: Some(noon()),
+        sign_in_url: Some(text.clone()),
+        redirect_uri: Some(text.clone()),
+        form: ProviderForm {
+            issuer: text.clone(),
+            client_id: text.clone(),
+            allowed_domains: text.clone(),
+            admin_groups: text.clone(),
+        },
+        errors: refused(words, &["client_id", "allowed_domains"]),
+    };
+    let workspace = WorkspaceView {
+        id: text.clone(),
+        name: text.clone(),
+        origins: text.clone(),
+        brand_name: text.clone(),
+        logo_url: text.clone(),
+        accent: text.clone(),
+        example_origin: text.clone(),
+        errors: refused(words, &["name", "allowed_origins"]),
+    };
+    let tried = TryView {
+        id: text.clone(),
+        name: text.clone(),
+        app: pair(),
+        request: text.clone(),
+        answer: Some(TryAnswer { status: 200, body: text.clone(), words: text.clone(), tone: Tone::Good }),
+        may_make_key: true,
+    };
+    let all = DisconnectAllView {
+        app: pair(),
+        connections: 3,
+        workflows: 1,
+        confirm: text.clone(),
+        reason: text.clone(),
+        errors: refused(words, &["confirm", "reason"]),
+        ..DisconnectAllView::default()
+    };
+    vec![
+        settings_custom_apps(shell, &CustomAppsView { apps: vec![pair()] }),
+        settings_custom_apps(shell, &CustomAppsView::default()),
+        new_app(shell, &new),
+        new_app(shell, &NewAppView { definition: text.clone(), problems: problems(), ..NewAppView::default() }),
+        settings_custom_app(
+            shell,
+            &CustomAppView { app: pair(), definition: text.clone(), problems: problems(), errors: refused(words, &[]) },
+        ),
+        custom_app_deletion(shell, &deletion),
+        custom_app_deletion(shell, &CustomAppDeletionView { connections: vec![], ..deletion.clone() }),
+        settings_defaults(
+            shell,
+            &DefaultsView { defaults: vec![row], next_page_href: Some(format!("/{words}")), apps: vec![choice()] },
+        ),
+        settings_defaults(shell, &DefaultsView { apps: vec![choice()], ..DefaultsView::default() }),
+        settings_default(shell, &default),
+        settings_default(shell, &DefaultView { app: pair(), ..DefaultView::default() }),
+        disconnect_all(shell, &all),
+        disconnect_job(shell, &job),
+        disconnect_job(shell, &JobView { finished_at: Some(noon()), ..job.clone() }),
+        settings_sign_in(shell, &provider),
+        settings_sign_in(shell, &ProviderView::default()),
+        settings_workspace(shell, &workspace),
+        try_resolve(shell, &tried),
+        try_resolve(shell, &TryView { answer: None, ..tried.clone() }),
     ]
 }
 

@@ -237,6 +237,7 @@ fn no_client_needed<P: Ports>(context: &Context<P>, call: &Call<'_>, app: &App) 
         links: vec![
             (named(text.connect), format!("/oauth/start/{}{}", app.id, query_of(call))),
             (text.title.to_owned(), "/settings/apps".to_owned()),
+            (shell.text.emergency.button.to_owned(), format!("/settings/apps/{}/disconnect-all", app.id)),
         ],
     };
     Response::html(200, page::message(&shell, &message))

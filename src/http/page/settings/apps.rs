@@ -240,6 +240,7 @@ pub fn client_page(shell: &PageContext, view: &ClientPageView) -> Markup {
             (test_section(shell, view))
             (delete_section(shell, view))
         }
+        (emergency_section(shell, view))
         (other_ways(shell, setup))
     };
     settings_page(shell, SettingsPage::Apps, &setup.app_name, &body)
@@ -418,6 +419,17 @@ fn delete_section(shell: &PageContext, view: &ClientPageView) -> Markup {
             h2 #delete { (text.delete) }
             p { (text.delete_about) }
             a.button.danger href={ "/settings/apps/" (view.app) "/client/delete" (view.query) } { (text.delete_look) }
+        }
+    }
+}
+
+fn emergency_section(shell: &PageContext, view: &ClientPageView) -> Markup {
+    let text = &shell.text.emergency;
+    html! {
+        section.card aria-labelledby="emergency" {
+            h2 #emergency { (text.button) }
+            p { (text.about) }
+            a.button.danger href={ "/settings/apps/" (view.app) "/disconnect-all" } { (shell.text.apps.delete_look) }
         }
     }
 }

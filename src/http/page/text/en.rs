@@ -77,6 +77,12 @@ super::texts! {
         session_ended = "The session has ended.";
         sign_in_link_deleted = "The sign-in link is deleted. Nobody can use it any more.";
         link_ended = "The connect link has ended. Nobody can use it any more.";
+        saved = "Saved.";
+        app_created = "{name} is created. Set up how people sign in, or connect it.";
+        app_saved = "Saved. Connections follow the new definition.";
+        app_saved_staying = "Saved. {name} connections stay with the earlier definition, until they are reconnected.";
+        app_deleted = "{name} is deleted. Its connections go on.";
+        provider_removed = "Removed. People who are signed in stay so until their session ends.";
     }
     /// Statuses of a connection.
     status {
@@ -163,6 +169,11 @@ super::texts! {
         nav_links = "Connect links";
         nav_people = "People";
         nav_sessions = "Sessions";
+        nav_custom_apps = "Custom apps";
+        nav_sign_in = "Sign-in";
+        nav_workspace = "Workspace";
+        nav_defaults = "Defaults";
+        save = "Save";
         optional = "(optional)";
         search = "Search";
         filter = "Filter";
@@ -434,6 +445,166 @@ super::texts! {
         problem_addresses = "The secret was entered for other addresses of the app. Enter it again.";
         no_client_needed = "{app} needs no OAuth client";
         no_client_needed_about = "What it asks for is entered when somebody connects it. Everybody can do that right away.";
+    }
+    /// Custom apps.
+    custom_apps {
+        title = "Custom apps";
+        about = "Apps that are not in the catalogue: your own product, or one that you know how to reach.";
+        none = "No custom apps yet.";
+        create = "Create a custom app";
+        usual = "The usual";
+        name = "Name";
+        id = "Id";
+        id_hint = "Small letters, digits and -. Programs name the app by it. It can't be changed.";
+        method = "How people connect it";
+        method_hint = "Fill in the part below that belongs to it.";
+        by_issuer = "OAuth, discovered from its issuer";
+        by_addresses = "OAuth, with addresses";
+        by_api_key = "API key";
+        issuer = "Issuer";
+        issuer_hint = "The address of its sign-in server. The rest is read from there.";
+        authorize_url = "Authorization address";
+        authorize_url_hint = "Where people allow access.";
+        token_url = "Token address";
+        token_url_hint = "Where codes become tokens.";
+        revoke_url = "Revocation address";
+        revoke_url_hint = "Where access is taken back, if there is one.";
+        scopes = "Permissions to ask for";
+        scopes_hint = "For OAuth, with spaces between them, such as: openid email offline_access";
+        header = "Header with the key";
+        header_hint = "Such as X-Api-Key.";
+        account = "Which account it is";
+        identity_url = "Address that tells the account";
+        identity_url_hint = "Asked with the credential. It also shows whether the credential works.";
+        identity_id = "Where the account's id is in the answer";
+        identity_id_hint = "A JSON pointer, such as /user/id.";
+        identity_label = "Where its name or e-mail address is";
+        identity_label_hint = "A JSON pointer, such as /user/email.";
+        whole = "Enter the whole definition as JSON";
+        whole_about = "The same format as the catalogue's files: docs/catalogue.md describes it.";
+        definition = "Definition";
+        definition_hint = "JSON, at most 64 KB.";
+        problems = "The definition has to be corrected";
+        see_problems = "See the list above.";
+        edit = "Definition";
+        edit_about = "Connections follow a change where it is safe. The others stay with the earlier definition until they are reconnected.";
+        delete = "Delete the app";
+        delete_about = "Nobody can connect it any more. Connections that there are go on.";
+        delete_title = "Delete {app}?";
+        delete_unused = "It has no connections.";
+        goes_on_one = "One connection goes on with the last definition:";
+        goes_on_some = "{count} connections go on with the last definition:";
+    }
+    /// The identity provider.
+    provider {
+        title = "Sign-in";
+        about = "People sign in with a link that you send them. With an OpenID Connect provider of your own, such as Okta, Google or Microsoft Entra, they sign in there.";
+        set_up = "Your provider";
+        sign_in_url = "Where people sign in";
+        issuer = "Issuer";
+        issuer_hint = "Exactly as the provider calls itself.";
+        step_issuer = "Name the provider";
+        show_redirect_uri = "Show the redirect URI";
+        step_client = "Register a client there, and enter it here";
+        secret_hint = "Enter it with each change. It is never shown again.";
+        domains = "Only these e-mail domains";
+        domains_hint = "With spaces between them. Empty: everybody whom the provider lets in.";
+        groups = "Groups whose members are admins";
+        groups_hint = "One a line. Empty: the provider says nothing about roles.";
+        remove = "Remove the provider";
+        remove_about = "Nobody can sign in there any more. Sign in by a link again, or you lock yourself out.";
+    }
+    /// The workspace.
+    workspace {
+        title = "Workspace";
+        about = "About this workspace";
+        name = "Name";
+        name_hint = "Whoever opens a connect link sees it.";
+        origins = "Sites that connect links may lead back to";
+        origins_hint = "One a line, as browsers write it, such as {origin}";
+        branding = "Look of connect links";
+        branding_about = "Whoever opens a connect link sees this beside the names of the workspace and of this installation.";
+        brand_name = "Name of your product";
+        logo_url = "Address of its logo";
+        logo_hint = "An https address of an image.";
+        accent = "Its colour";
+        accent_hint = "Six digits, such as #0a50b0. The text on it is black or white, whichever can be read.";
+        id = "Id";
+    }
+    /// Default connections.
+    defaults {
+        title = "Defaults";
+        about = "A workflow step that names an app and no connection gets the default.";
+        none = "No defaults yet. The first shared connection of an app becomes its default.";
+        set = "Set the default of an app";
+        choose = "Choose";
+        app = "App";
+        who = "For";
+        workspace = "The workspace";
+        connection = "Connection";
+        change = "Change";
+        for_workspace = "For the whole workspace.";
+        for_person = "For";
+        has_none = "There is no default.";
+        has = "The default is";
+        moves_one = "One workflow uses it by default, and moves with a change:";
+        moves_some = "{count} workflows use it by default, and move with a change:";
+        no_candidates = "No other connection can be the default. Connect one, or share one.";
+        save = "Make it the default";
+        end = "Have no default";
+        end_about = "Steps that name the app get its only connection. If there are several, they are refused.";
+    }
+    /// The panic button.
+    emergency {
+        title = "Disconnect everything of {app}";
+        button = "Disconnect everything";
+        at_least = "At least";
+        one_connection = "One connection gives out nothing from this moment on, and is revoked at the app.";
+        some_connections = "{count} connections give out nothing from this moment on, and are revoked at the app.";
+        one_workflow = "One workflow that used them stops.";
+        some_workflows = "{count} workflows that used them stop.";
+        forever = "This can't be undone: people have to connect again.";
+        confirm = "Confirm";
+        confirm_hint = "Type {app} to confirm.";
+        reason = "Reason";
+        reason_hint = "It stands in the activity log.";
+        wrong_confirm = "Type the app's id as it is written here.";
+        wrong_reason = "Say why, in up to 500 characters.";
+        job_title = "Disconnecting {app}";
+        running = "Running";
+        finished = "Finished";
+        denied = "All its connections are denied since the button was pressed. They are ended and revoked one after another.";
+        receipt = "Receipt";
+        progress = "{done} of {all} are revoked and erased";
+        refresh = "Refresh";
+        by_itself = "It goes on by itself, also if you close this page.";
+        began = "Began";
+        connections = "Connections that were ended";
+        workflows = "Workflows that used them";
+        confirmed = "Revocations that the app confirmed";
+        unsupported = "Erased here; the app has no way to revoke";
+        kept_shared = "Kept at the app, because another connection has the same access";
+        failed = "Not confirmed yet; tried again for a day";
+        id = "Id";
+        about = "For when a credential leaked: ends all connections of this app at once.";
+    }
+    /// A resolve that a person tries.
+    try_it {
+        title = "Try it";
+        about = "This is what a workflow step does before it calls the app. See what it gets from “{name}”.";
+        request = "Request";
+        request_about = "A step sends this. Here you do it with your own sign-in.";
+        key = "A program needs an API key as $KEY.";
+        make_key = "Create one";
+        run = "Run it";
+        again = "Run it again";
+        not_counted = "This is no use of the connection: the lists of uses don't count it.";
+        answer = "Answer";
+        masked = "Secrets are masked here. A program gets them whole.";
+        fresh = "The stored token lasts long enough, so it was given at once. Nobody asked the app.";
+        stale = "The stored token ends soon. It was given at once, and is renewed behind the answer.";
+        refreshed = "The stored token had ended or was about to. It was renewed first, and the step waited for it.";
+        refused = "A program gets this refusal. It says what to do.";
     }
     /// Sign-in.
     sign_in {
