@@ -266,7 +266,6 @@ pub struct JwtSignature {
     pub sender_claim: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 fn pattern<S: Serializer>(pattern: &Pattern, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(pattern.as_str())
 }

@@ -223,7 +223,7 @@ fn what_is_not_the_apps_gets_one_answer_writes_nothing_and_sends_nothing() {
         ("empty secret", signed_at(&path, &body, "", now)),
         ("unsigned", event_request(&path, &body, &[])),
         ("signature of another event", with_body(&revocation(&["bob"]))),
-        ("truncated", with_body(&body[..body.len() - 1])),
+        ("truncated", with_body(body.strip_suffix('}').unwrap())),
         ("written again", with_body(&reordered)),
         (
             "in another encoding",

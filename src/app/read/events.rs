@@ -141,14 +141,6 @@ struct RawParts {
 
 objects!(RawEvents, RawSignature, RawParts, RawChallenge, RawCondition, RawAccount);
 
-/// A member that may be missing: `None` where it is there and can't be read.
-fn read_or_nothing<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        None => Some(None),
-        Some(read) => read.map(Some),
-    }
-}
-
 /// Where the time of sending is. A time in the body is signed with the body and needs no placeholder.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum TimestampLocation {
@@ -163,8 +155,8 @@ impl DefinitionReader {
         self.check_texts("events.access_ended", &raw.access_ended);
         let signature = self.read_signature("events.signature", raw.signature);
         let challenge = raw.challenge.map(|challenge| self.read_challenge("events.challenge", challenge));
-        let when = raw.when.map(|condition| self.read_condition("events.when", condition));
-        let payload_at = raw.payload_at.map(|text| self.read_pointer("events.payload_at", &text));
+        let when = raw.when.and_then(|condition| self.read_condition("events.when", &condition));
+        let payload_at = raw.payload_at.and_then(|text| self.read_pointer("events.payload_at", &text));
         let event_type = self.read_event_texts("events.event_type", &raw.event_type);
         let account = self.read_accounts("events.account", raw.account);
         let ended_account = self.read_accounts("events.ended_account", raw.ended_account);
@@ -172,9 +164,9 @@ impl DefinitionReader {
             docs: raw.docs,
             signature: signature?,
             handshake: raw.handshake,
-            challenge: read_or_nothing(challenge)?,
-            when: read_or_nothing(when)?,
-            payload_at: read_or_nothing(payload_at)?,
+            challenge,
+            when,
+            payload_at,
             event_type,
             access_ended: raw.access_ended,
             account,
@@ -183,30 +175,24 @@ impl DefinitionReader {
         })
     }
 
-    fn read_challenge(&mut self, at: &str, raw: RawChallenge) -> Option<EventChallenge> {
+    fn read_challenge(&mut self, at: &str, raw: RawChallenge) -> EventChallenge {
         if let Some(name) = &raw.query {
             self.check_affix(&format!("{at}.query"), name);
         }
-        let pointer = raw.at.map(|text| self.read_pointer(&format!("{at}.at"), &text));
-        let places = usize::from(raw.query.is_some()) + usize::from(pointer.is_some());
+        let places = usize::from(raw.query.is_some()) + usize::from(raw.at.is_some());
         if places != usize::from(raw.answer != ChallengeAnswer::Empty) {
             let problem =
                 "must have either query or at, the location of the value; or the answer \"empty\" and neither";
             self.add_problem(at, problem);
         }
+        let pointer = raw.at.and_then(|text| self.read_pointer(&format!("{at}.at"), &text));
         if pointer.is_some() && raw.method == ChallengeMethod::Get {
             self.add_problem(&format!("{at}.at"), "is in a body, and a GET has none; use query");
         }
-        Some(EventChallenge {
-            method: raw.method,
-            query: raw.query,
-            at: read_or_nothing(pointer)?,
-            answer: raw.answer,
-            signed: raw.signed,
-        })
+        EventChallenge { method: raw.method, query: raw.query, at: pointer, answer: raw.answer, signed: raw.signed }
     }
 
-    fn read_condition(&mut self, at: &str, raw: RawCondition) -> Option<EventCondition> {
+    fn read_condition(&mut self, at: &str, raw: &RawCondition) -> Option<EventCondition> {
         let value = self.read_event_text(&format!("{at}.value"), &raw.value);
         let pattern = self.read_pattern(&format!("{at}.pattern"), Some(&raw.pattern));
         Some(EventCondition { value: value?, pattern: pattern? })
