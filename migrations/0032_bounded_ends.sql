@@ -11,7 +11,7 @@ CREATE INDEX api_keys_ending ON api_keys (is_ending) WHERE is_ending IS NOT NULL
 DROP INDEX connect_links_by_creator;
 CREATE INDEX connect_links_unfinished ON connect_links (created_by_key)
   WHERE created_by_key IS NOT NULL AND status IN ('open', 'awaiting_confirmation');
-CREATE INDEX connect_links_by_user ON connect_links (workspace_id, user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS connect_links_by_user ON connect_links (workspace_id, user_id) WHERE user_id IS NOT NULL;
 
 -- Pending grants that a browser owns, when their workspace is deleted.
 CREATE INDEX flows_with_owned_grant ON flows (workspace_id) WHERE sealed_grant IS NOT NULL AND session_hash <> '';
