@@ -91,11 +91,21 @@ pub enum EventType {
     RequestProxied,
     /// A key of the workspace was sent with a wrong secret, or after its end.
     AuthenticationRefused,
+    /// A webhook was made.
+    WebhookCreated,
+    /// A webhook was changed.
+    WebhookChanged,
+    /// A webhook got a new secret.
+    WebhookRotated,
+    /// A webhook was deleted.
+    WebhookDeleted,
+    /// A webhook was switched off, because it failed.
+    WebhookDisabled,
 }
 
 impl EventType {
     /// All types.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 45] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
@@ -136,6 +146,11 @@ impl EventType {
         Self::CredentialReturned,
         Self::RequestProxied,
         Self::AuthenticationRefused,
+        Self::WebhookCreated,
+        Self::WebhookChanged,
+        Self::WebhookRotated,
+        Self::WebhookDeleted,
+        Self::WebhookDisabled,
     ];
 
     /// The stored text.
@@ -181,6 +196,11 @@ impl EventType {
             Self::CredentialReturned => frozen::event::CREDENTIAL_RETURNED,
             Self::RequestProxied => frozen::event::REQUEST_PROXIED,
             Self::AuthenticationRefused => frozen::event::AUTHENTICATION_REFUSED,
+            Self::WebhookCreated => frozen::event::WEBHOOK_CREATED,
+            Self::WebhookChanged => frozen::event::WEBHOOK_CHANGED,
+            Self::WebhookRotated => frozen::event::WEBHOOK_ROTATED,
+            Self::WebhookDeleted => frozen::event::WEBHOOK_DELETED,
+            Self::WebhookDisabled => frozen::event::WEBHOOK_DISABLED,
         }
     }
 

@@ -23,7 +23,7 @@ use crate::connection::Connection;
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::{ApiKeyId, ConnectionId, JobId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::ids::{ApiKeyId, ConnectionId, JobId, LinkId, SessionId, SignInLinkId, WebhookId, WorkspaceId};
 use crate::ports::Ports;
 use crate::store;
 use crate::store::authorizations::Flow;
@@ -34,7 +34,9 @@ use crate::store::links::{self, Link};
 use crate::store::people::{self, Person};
 use crate::store::replacements::RelatedConnection;
 use crate::store::sessions::{self, Session, SignInLink};
+use crate::store::webhooks;
 use crate::store::workflows::UsedConnection;
+use crate::webhook::Webhook;
 use crate::workspace::{Role, User};
 
 /// What a route does to its resource.
@@ -85,6 +87,8 @@ pub enum Resource {
     Workflow,
     /// The audit log. A limited key sees the lines about its own connections.
     Event,
+    /// A webhook. It is told of all connections, so a limited key has none.
+    Webhook,
 }
 
 /// Which people a route is for.
@@ -131,6 +135,8 @@ pub enum LoadedResource {
     Person(Box<Person>),
     /// A job.
     Job(Box<DisconnectJob>),
+    /// A webhook.
+    Webhook(Box<Webhook>),
 }
 
 impl Caller<'_> {
@@ -330,7 +336,9 @@ async fn load_resource<P: Ports>(
             LoadedResource::Key(Box::new(found.filter(|found| caller.covers_key(found)).ok_or_else(missing)?))
         }
         // Nobody who is limited gets as far as to learn whether there is such a one.
-        Resource::Session | Resource::SignInLink | Resource::Person | Resource::Job if is_limited_caller(caller) => {
+        Resource::Session | Resource::SignInLink | Resource::Person | Resource::Job | Resource::Webhook
+            if is_limited_caller(caller) =>
+        {
             LoadedResource::None
         }
         Resource::Session => {
@@ -357,6 +365,12 @@ async fn load_resource<P: Ports>(
             let id = JobId::parse(text).ok_or_else(missing)?;
             let found = disconnect_jobs::get(context.db(), workspace, &id).await?;
             LoadedResource::Job(Box::new(found.ok_or_else(missing)?))
+        }
+        Resource::Webhook => {
+            let missing = || Error::not_found("webhook");
+            let id = WebhookId::parse(text).ok_or_else(missing)?;
+            let found = webhooks::get(context.db(), workspace, &id).await?;
+            LoadedResource::Webhook(Box::new(found.ok_or_else(missing)?))
         }
     })
 }
@@ -502,6 +516,9 @@ fn check_key(key: &ApiKey, action: Action, resource: Resource, subject: &LoadedR
         (Resource::Session | Resource::SignInLink | Resource::Person, _) => Err(limited_key_error(
             "A signed-in person sees all their connections. Use a key without allow-lists for people, sign-in links and sessions.",
         )),
+        (Resource::Webhook, _) => {
+            Err(limited_key_error("A webhook is told of all connections. Use a key without allow-lists."))
+        }
         (Resource::Job, _) => Err(limited_key_error(
             "All connections of an app are ended, whatever is on its lists. Use a key without allow-lists.",
         )),

@@ -62,6 +62,9 @@ pub enum KeyScope {
     /// Reads the audit trail.
     #[serde(rename = "events")]
     Events,
+    /// Makes, changes, tests and deletes webhooks.
+    #[serde(rename = "webhooks")]
+    Webhooks,
     /// Everything.
     #[serde(rename = "*")]
     All,
@@ -94,6 +97,7 @@ impl KeyScope {
             Self::Keys => "keys",
             Self::People => "people",
             Self::Events => "events",
+            Self::Webhooks => "webhooks",
             Self::All => "*",
         }
     }

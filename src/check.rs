@@ -21,12 +21,14 @@ use crate::ids::ConnectionId;
 use crate::ports::{Health, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::reseal;
 use crate::retention::{PURGED_EVENTS, PURGED_ROWS};
+use crate::store::attention_sweeps::{self, AttentionSweep};
 use crate::store::definition_moves::DefinitionMove;
 use crate::store::disconnect_jobs::DisconnectJob;
 use crate::store::erasing::WRITES_PER_CONNECTION;
-use crate::store::maintenance::{self, RunLimits};
+use crate::store::maintenance::{self, RunLimits, WebhookLease};
 use crate::store::refreshes;
 use crate::time::Timestamp;
+use crate::webhooks;
 
 /// Seconds a run holds what it took, and after which what did not finish is taken up again.
 const LEASE: i64 = 120;
@@ -38,6 +40,13 @@ const MAX_CONCURRENT: usize = 6;
 const PORTION: i64 = 120;
 /// Ended connections that a run looks at, at most.
 const MAX_ENDED: i64 = 1000;
+
+/// Webhooks that a run sends to, at most.
+const MAX_WEBHOOKS: i64 = 50;
+/// Subrequests that sending to one webhook takes: its deliveries are taken and written with those of the others.
+const SUBREQUESTS_PER_WEBHOOK: i64 = 3;
+/// Seconds after which a run sends no further event: a receiver that hangs takes ten more.
+const SEND_WITHIN: i64 = 20;
 
 /// What a scheduled run did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -65,6 +74,8 @@ pub struct RunSummary {
     pub copies_removed: u64,
     /// Connections that follow a changed definition now.
     pub moved: u64,
+    /// Events that webhooks have taken.
+    pub delivered: u64,
 }
 
 /// One run. `scheduled_at` selects what is due; everything else goes by the clock.
@@ -105,8 +116,11 @@ async fn run<P: Ports>(context: &Context<P>, scheduled_at: Timestamp, now: Times
         lease_until: now.plus(LEASE),
     };
     let mut left = maintenance::load_unfinished_work(context.db(), now, share).await?;
+    // What webhooks wait for has a share of its own, if there is anything.
+    let whole_budget = budget;
+    let budget = if left.has_due_webhooks { (budget * 3 / 4).max(1) } else { budget };
     let definition = left.definition_move.take();
-    let jobs = left.jobs.clone();
+    let (jobs, sweeps) = (left.jobs.clone(), std::mem::take(&mut left.sweeps));
     // While the queue is full, denied connections wait for their end: nothing is served of them.
     let room = share.disconnected - i64::try_from(left.disconnected.len()).unwrap_or(share.disconnected);
     let is_erasing = left.disconnected.iter().any(|one| one.workspace_deleted);
@@ -118,17 +132,27 @@ async fn run<P: Ports>(context: &Context<P>, scheduled_at: Timestamp, now: Times
     let cost = context.ports.refresher().subrequest_cost();
     let (moved, moving) = run_definition_move(context, definition).await;
     spent += moving + run_disconnect_jobs(context, &jobs, room).await;
+    spent += run_sweeps(context, &sweeps).await;
     let most = context.config.checks_beside_erasing.filter(|_| is_erasing).unwrap_or(budget);
     let batch = ((budget - spent) / cost).min(most).max(1);
     // By the clock as it is now: the leftovers took their time.
     let taken_at = context.now();
     let (mut summary, used) = check_due(context, scheduled_at, taken_at.plus(START_WITHIN), batch).await?;
-    work.run_within_budget(context, budget - spent - used).await;
+    let used = used + work.run_within_budget(context, budget - spent - used).await;
     summary.moved = moved;
     (summary.erased, summary.revoked, summary.copies_removed) =
         (work.done.erased, work.done.revoked, work.done.cache_entries_deleted);
-    summary.purged = maintenance::purge(context.db(), now, purged_events(&context.config)).await?;
+    let webhook_budget = whole_budget - spent - used;
+    let lease = WebhookLease {
+        from: context.now(),
+        until: context.now().plus(LEASE),
+        limit: (webhook_budget / SUBREQUESTS_PER_WEBHOOK).clamp(0, MAX_WEBHOOKS),
+    };
+    let (purged, webhooks) = maintenance::purge(context.db(), now, purged_events(&context.config), lease).await?;
+    summary.purged = purged;
     summary.resealed = run_reseal(context).await;
+    let until = context.now().plus(SEND_WITHIN);
+    summary.delivered = webhooks::sending::send_taken(context, &webhooks, webhook_budget, until).await;
     Ok(summary)
 }
 
@@ -166,6 +190,17 @@ async fn run_disconnect_jobs<P: Ports>(context: &Context<P>, jobs: &[DisconnectJ
         }
     }
     spent
+}
+
+/// A step of each search for what ends soon. Where it fails, the next run goes on.
+async fn run_sweeps<P: Ports>(context: &Context<P>, sweeps: &[AttentionSweep]) -> i64 {
+    if sweeps.is_empty() {
+        return 0;
+    }
+    if let Err(error) = attention_sweeps::run_steps(context.db(), sweeps, context.now()).await {
+        context.log_cause(&error.into());
+    }
+    1
 }
 
 /// The last thing of a run: where it fails, all else was done, and the next run goes on.

@@ -3,6 +3,8 @@
 //! A context is in one shard: what works with it reads and writes that database and no other. Owns the check that the key
 //! ring fits the data, and the writing of events and log lines.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use serde_json::json;
@@ -34,11 +36,25 @@ pub struct Context<P: Ports> {
 
 /// The database of a shard. One that is not bound has nothing in it: what is looked up there is not found, and nobody is
 /// asked.
-pub struct ShardDatabase<D>(Option<Rc<D>>);
+pub struct ShardDatabase<D> {
+    bound: Option<Rc<D>>,
+    /// The workspaces whose audit log got a line: webhooks may be told of it.
+    announced: RefCell<BTreeSet<WorkspaceId>>,
+}
+
+impl<D> ShardDatabase<D> {
+    fn new(bound: Option<Rc<D>>) -> Self {
+        Self { bound, announced: RefCell::default() }
+    }
+}
 
 impl<D: Database> Database for ShardDatabase<D> {
     async fn batch(&self, statements: Vec<Statement>) -> std::result::Result<Vec<Rows>, DatabaseError> {
-        match &self.0 {
+        let announced: Vec<_> = statements.iter().filter_map(store::events::workspace_of_line).collect();
+        if !announced.is_empty() {
+            self.announced.borrow_mut().extend(announced);
+        }
+        match &self.bound {
             Some(bound) => bound.batch(statements).await,
             None => Ok(vec![Rows::default(); statements.len()]),
         }
@@ -63,7 +79,7 @@ impl<P: Ports> Context<P> {
         let database = ports
             .database(Shard::FIRST)
             .ok_or_else(|| Error::misconfigured("The D1 binding DB is missing from wrangler.toml."))?;
-        let database = ShardDatabase(Some(database));
+        let database = ShardDatabase::new(Some(database));
         Ok(Self { ports: Rc::new(ports), config, origin: Rc::default(), shard: Shard::FIRST, database })
     }
 
@@ -76,12 +92,12 @@ impl<P: Ports> Context<P> {
     #[must_use]
     pub fn in_named_shard(&self, shard: Shard) -> Self {
         let (ports, config, origin) = (Rc::clone(&self.ports), Rc::clone(&self.config), Rc::clone(&self.origin));
-        Self { database: ShardDatabase(ports.database(shard)), ports, config, origin, shard }
+        Self { database: ShardDatabase::new(ports.database(shard)), ports, config, origin, shard }
     }
 
     /// Whether the database of its shard is bound.
     pub fn is_bound(&self) -> bool {
-        self.database.0.is_some()
+        self.database.bound.is_some()
     }
 
     /// The same for a request that came from there.
@@ -110,6 +126,11 @@ impl<P: Ports> Context<P> {
     /// The database of its shard.
     pub fn db(&self) -> &ContextDatabase<P> {
         &self.database
+    }
+
+    /// The workspaces whose audit log got a line since this was last asked.
+    pub fn take_announced(&self) -> BTreeSet<WorkspaceId> {
+        self.database.announced.take()
     }
 
     /// Now.

@@ -42,6 +42,12 @@ pub const PENDING_GRANT: SealedField = sealed("authorizations", "sealed_grant");
 pub const IDEMPOTENT_ANSWER: SealedField = sealed("idempotent_requests", "sealed_answer");
 /// `identity_providers.sealed_secret`
 pub const PROVIDER_SECRET: SealedField = sealed("identity_providers", "sealed_secret");
+/// `subscriptions.sealed_secret`
+pub const WEBHOOK_SECRET: SealedField = sealed("subscriptions", "sealed_secret");
+/// `subscriptions.sealed_previous_secret`
+pub const WEBHOOK_PREVIOUS_SECRET: SealedField = sealed("subscriptions", "sealed_previous_secret");
+/// `outbox.sealed_payload`
+pub const OUTBOX_PAYLOAD: SealedField = sealed("outbox", "sealed_payload");
 /// What a browser keeps of a sign-in that is not completed.
 pub const PENDING_SIGN_IN: SealedField = sealed("cookie", "sign_in");
 /// `encryption_key_checks.sealed_constant`
@@ -229,6 +235,16 @@ pub mod event {
     pub const REQUEST_PROXIED: &str = "request_proxied";
     /// A key of the workspace was sent with a wrong secret, or after its end.
     pub const AUTHENTICATION_REFUSED: &str = "authentication_refused";
+    /// A webhook was made.
+    pub const WEBHOOK_CREATED: &str = "webhook_created";
+    /// A webhook was changed.
+    pub const WEBHOOK_CHANGED: &str = "webhook_changed";
+    /// A webhook got a new secret.
+    pub const WEBHOOK_ROTATED: &str = "webhook_rotated";
+    /// A webhook was deleted.
+    pub const WEBHOOK_DELETED: &str = "webhook_deleted";
+    /// A webhook was switched off, because it failed.
+    pub const WEBHOOK_DISABLED: &str = "webhook_disabled";
 }
 
 #[cfg(test)]
@@ -248,6 +264,9 @@ mod tests {
             (PKCE_VERIFIER, "authorizations", "sealed_verifier"),
             (PENDING_GRANT, "authorizations", "sealed_grant"),
             (IDEMPOTENT_ANSWER, "idempotent_requests", "sealed_answer"),
+            (WEBHOOK_SECRET, "subscriptions", "sealed_secret"),
+            (WEBHOOK_PREVIOUS_SECRET, "subscriptions", "sealed_previous_secret"),
+            (OUTBOX_PAYLOAD, "outbox", "sealed_payload"),
             (KEY_CHECK, "key_checks", "sealed"),
             (CACHED_CONNECTION, "cache", "connection"),
             (CACHED_KEY, "cache", "key"),
@@ -296,6 +315,11 @@ mod tests {
             event::CREDENTIAL_RETURNED,
             event::REQUEST_PROXIED,
             event::AUTHENTICATION_REFUSED,
+            event::WEBHOOK_CREATED,
+            event::WEBHOOK_CHANGED,
+            event::WEBHOOK_ROTATED,
+            event::WEBHOOK_DELETED,
+            event::WEBHOOK_DISABLED,
         ];
         assert_eq!(
             events,
@@ -337,6 +361,11 @@ mod tests {
                 "credential_returned",
                 "request_proxied",
                 "authentication_refused",
+                "webhook_created",
+                "webhook_changed",
+                "webhook_rotated",
+                "webhook_deleted",
+                "webhook_disabled",
             ]
         );
     }

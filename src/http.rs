@@ -52,6 +52,7 @@ mod setup;
 mod shard;
 mod sign_in;
 mod try_resolve;
+mod webhooks;
 mod workflows;
 
 use crate::api_keys;
@@ -72,6 +73,7 @@ use crate::resolve::DeferredTask;
 use crate::store::connections::ListedConnection;
 use crate::store::links::Link;
 use crate::store::sessions::Session;
+use crate::webhook::Webhook;
 
 use routes::{RequiredAuth, RouteEntry, RouteMatch};
 
@@ -371,6 +373,14 @@ impl Call<'_> {
         }
     }
 
+    /// The webhook in the path.
+    fn path_webhook(&self) -> Result<&Webhook> {
+        match &self.subject {
+            LoadedResource::Webhook(webhook) => Ok(webhook),
+            _ => Err(undeclared_resource_error()),
+        }
+    }
+
     /// The key in the path.
     fn path_key(&self) -> Result<&ApiKey> {
         match &self.subject {
@@ -412,6 +422,7 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
     {
         response = refuse(context, &call, &found, &error);
     }
+    response.deferred.extend(context.take_announced().into_iter().map(DeferredTask::SendWebhooks));
     limits::count_call(context, &found, call.presented_key, &mut response);
     let response = notices::end_notice(context, request, response);
     finish_response(response, request, Some(&context.config))

@@ -269,6 +269,8 @@ id_types! {
     AttemptId = "att_";
     /// A job that goes on behind an answer.
     JobId = "job_";
+    /// An address that is told of events.
+    WebhookId = "whk_";
 }
 
 id_types! {

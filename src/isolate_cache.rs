@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::ids::{ApiKeyId, ConnectionId, Shard};
+use crate::ids::{ApiKeyId, ConnectionId, Shard, WorkspaceId};
 use crate::time::Timestamp;
 use crate::verifying_key::PublicKeys;
 
@@ -29,6 +29,9 @@ const MOST_ISSUERS: usize = 50;
 const MOST_BLOCKED_CALLERS: usize = 10_000;
 /// Seconds in which a credential that is refused again counts as repeated.
 const REPEAT_WINDOW: i64 = 60;
+
+/// Seconds for which it is believed that a workspace has no webhook. What happens in them is sent by the scheduled run.
+const WITHOUT_WEBHOOKS_FOR: i64 = 60;
 
 /// Seconds after which something that was begun and never reported back may be begun again.
 const TASK_TIMEOUT: i64 = 10;
@@ -72,6 +75,7 @@ pub struct IsolateCache {
     written_entries: RefCell<HashMap<ConnectionId, WrittenCacheEntry>>,
     blocked: RefCell<HashMap<String, Timestamp>>,
     calls: RefCell<HashMap<ApiKeyId, i64>>,
+    without_webhooks: RefCell<HashMap<WorkspaceId, Timestamp>>,
     refusals: RefCell<HashMap<(String, String), (u32, Timestamp)>>,
     definitions: DefinitionCache,
     attempts: AttemptMemory,
@@ -135,6 +139,23 @@ impl IsolateCache {
             failed.clear();
         }
         failed.insert(url.to_owned(), now);
+    }
+
+    /// Whether a workspace was found to have no webhook within the last minute: nothing is to be sent for it.
+    pub fn has_no_webhooks(&self, workspace: &WorkspaceId, now: Timestamp) -> bool {
+        self.without_webhooks.borrow().get(workspace).is_some_and(|at| now.since(*at) < WITHOUT_WEBHOOKS_FOR)
+    }
+
+    /// Remembers that a workspace has no webhook.
+    pub fn remember_no_webhooks(&self, workspace: &WorkspaceId, now: Timestamp) {
+        let mut known = self.without_webhooks.borrow_mut();
+        make_room(&mut known);
+        known.insert(workspace.clone(), now);
+    }
+
+    /// A webhook was made.
+    pub fn forget_no_webhooks(&self, workspace: &WorkspaceId) {
+        self.without_webhooks.borrow_mut().remove(workspace);
     }
 
     /// Whether something was not done within `seconds`, and is not under way; it counts as under way from now on. Whoever

@@ -50,6 +50,7 @@ pub mod connection;
 mod schedule;
 pub mod audit;
 pub mod identity_provider;
+pub mod webhook;
 pub mod retention;
 
 // Store: SQL, next to the row types.
@@ -75,6 +76,7 @@ pub mod revocation;
 mod public_keys;
 
 // Use cases: what people, programs and the scheduled run ask for.
+pub mod webhooks;
 pub mod defaults;
 mod on_demand_check;
 pub mod resolve;

@@ -17,7 +17,7 @@ use crate::destinations::{RequestSecret, SecretKind};
 use crate::egress::EgressUrl;
 use crate::ids::{
     ApiKeyId, AttemptId, ClientId, ConnectionId, EventId, FlowId, JobId, LinkId, SessionId, Shard, SignInLinkId,
-    WorkspaceId,
+    WebhookId, WorkspaceId,
 };
 use crate::isolate_cache::IsolateCache;
 use crate::random::Random;
@@ -163,7 +163,7 @@ macro_rules! sql_values_of_ids {
 
 sql_values_of_ids! {
     ApiKeyId, AppId, AttemptId, AuthMethodId, ClientId, ConnectionId, EventId, FlowId, JobId, LinkId, SessionId,
-    SignInLinkId, WorkspaceId,
+    SignInLinkId, WebhookId, WorkspaceId,
 }
 
 /// One SQL statement with its `?1, ?2 …` values. The text is always a constant: nothing is spliced in.
@@ -301,6 +301,8 @@ pub struct OutboundRequest {
     pub body: Option<String>,
     /// How long the whole exchange may take, in milliseconds.
     pub timeout_ms: u32,
+    /// Whether the body of the answer is read.
+    pub reads_body: bool,
     /// Private, so that no request is made without saying what it carries.
     carried: Vec<RequestSecret>,
 }
@@ -308,13 +310,19 @@ pub struct OutboundRequest {
 impl OutboundRequest {
     /// A request with secrets; none for a public document.
     pub fn new(method: OutboundMethod, url: EgressUrl, carried: Vec<RequestSecret>, timeout_ms: u32) -> Self {
-        Self { method, url, headers: Vec::new(), body: None, timeout_ms, carried }
+        Self { method, url, headers: Vec::new(), body: None, timeout_ms, reads_body: true, carried }
     }
 
     /// The same with headers and a body.
     #[must_use]
     pub fn with_headers_and_body(self, headers: Vec<(String, String)>, body: Option<String>) -> Self {
         Self { headers, body, ..self }
+    }
+
+    /// The same, if nobody looks at the body of the answer: it is not read.
+    #[must_use]
+    pub fn without_reading_body(self) -> Self {
+        Self { reads_body: false, ..self }
     }
 
     /// The only way to what can be sent.

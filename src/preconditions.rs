@@ -14,6 +14,7 @@ use crate::ports::{Database, DatabaseError, Ports, Statement};
 use crate::store::apps::AppRow;
 use crate::store::links::Link;
 use crate::store::preconditions::{self, ConditionalDatabase};
+use crate::webhook::Webhook;
 use crate::workspace::Workspace;
 
 /// Characters of a tag.
@@ -63,6 +64,11 @@ impl ReadState {
     /// Of a client: when it was entered, and its secret.
     pub fn of_client(read: &Client) -> Self {
         Self::new(preconditions::client_unchanged(read))
+    }
+
+    /// Of a webhook: its address, types, secret, and whether it is on.
+    pub fn of_webhook(read: &Webhook) -> Self {
+        Self::new(preconditions::webhook_unchanged(read))
     }
 
     /// Of a link: its status.

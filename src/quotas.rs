@@ -56,6 +56,9 @@ fn limit_reached(quota: Quota<'_>) -> Error {
             Quota::Apps => {
                 "A workspace may have 200 custom apps. Delete one that is not needed (DELETE /v1/apps/{app})."
             }
+            Quota::Webhooks => {
+                "A workspace may have 20 webhooks. Delete one that is not needed (DELETE /v1/webhooks/{id})."
+            }
             Quota::Revisions(_) => {
                 "Connections use 100 revisions of this app. This is the maximum. Reconnect or disconnect some of them first."
             }
@@ -68,6 +71,7 @@ fn limit_reached(quota: Quota<'_>) -> Error {
             "This person has 1,000 unused sign-in links. Wait ten minutes, until they have expired."
         }
         Quota::Apps => "A workspace may have 200 custom apps. Delete one that is not needed.",
+        Quota::Webhooks => "A workspace may have 20 webhooks. Delete one that is not needed.",
         Quota::Revisions(_) => return error,
     };
     error.with_hints(|h| h.for_people = Some(for_people.to_owned()))

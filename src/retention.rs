@@ -22,6 +22,8 @@ pub const FINISHED_JOB_AGE: i64 = 90 * DAY;
 pub const IDEMPOTENT_REQUEST_AGE: i64 = DAY;
 /// Seconds that an app's event is remembered whose time of sending is not signed, so that a replay is known.
 pub const SEEN_EVENT_AGE: i64 = DAY;
+/// Seconds that an event is kept that was told, with its deliveries.
+pub const OUTBOX_AGE: i64 = 7 * DAY;
 /// Seconds that the test of a client is kept that nobody repeats.
 pub const CLIENT_TEST_AGE: i64 = HOUR;
 /// Seconds after which the next test of the same client deletes an earlier one. None counts as long.

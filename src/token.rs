@@ -29,6 +29,7 @@ pub use request::{
     build_refresh_request, build_revocation_request,
 };
 pub use response::{DESTINATION_CHANGED, NO_ERROR_CODE, read_revocation_response, read_token_response};
+pub use retry_after::parse_retry_after_header;
 pub use scopes::read_redirect_scopes;
 
 /// The credentials of a client.

@@ -70,7 +70,7 @@ impl Http for FetchClient {
         let prepared = build_request(&request).map_err(|_| HttpError::Network)?;
         let mut response =
             worker::Fetch::Request(prepared).send_with_signal(&signal).await.map_err(|error| http_error(&error))?;
-        let body = read_body(&mut response).await?;
+        let body = if request.reads_body { read_body(&mut response).await? } else { drop_body(&response) };
         let headers = response.headers().entries().map(|(name, value)| (name.to_lowercase(), value)).collect();
         Ok(AppResponse { status: response.status_code(), headers, body })
     }
@@ -118,6 +118,14 @@ fn method(method: OutboundMethod) -> Method {
 /// The platform reports a timeout by the error's name, and nothing else that is useful.
 fn http_error(error: &worker::Error) -> HttpError {
     if error.to_string().contains("TimeoutError") { HttpError::Timeout } else { HttpError::Network }
+}
+
+/// The platform stops receiving it, and the connection is free for others.
+fn drop_body(response: &Response) -> Vec<u8> {
+    if let ResponseBody::Stream(stream) = response.body() {
+        drop(stream.cancel());
+    }
+    Vec::new()
 }
 
 async fn read_body(response: &mut Response) -> Result<Vec<u8>, HttpError> {

@@ -24,6 +24,8 @@ pub(super) fn takes_if_match(handler: Handler) -> bool {
             | Handler::ReplaceConnection
             | Handler::UndoReplacement
             | Handler::DeleteLink
+            | Handler::UpdateWebhook
+            | Handler::DeleteWebhook
     )
 }
 
@@ -32,7 +34,12 @@ pub(super) fn takes_if_match(handler: Handler) -> bool {
 pub(super) fn has_etag(route: &RouteEntry) -> bool {
     matches!(
         route.handler,
-        Handler::GetOwnWorkspace | Handler::GetApp | Handler::GetClient | Handler::GetConnection | Handler::GetLink
+        Handler::GetOwnWorkspace
+            | Handler::GetApp
+            | Handler::GetClient
+            | Handler::GetConnection
+            | Handler::GetLink
+            | Handler::GetWebhook
     )
 }
 

@@ -24,7 +24,14 @@ pub(super) fn is_repeatable(route: &RouteEntry) -> bool {
 
 /// Whether an answer shows a secret, which is shown once.
 pub(super) fn shows_secret(handler: Handler) -> bool {
-    matches!(handler, Handler::CreateWorkspace | Handler::CreateKey | Handler::CreateLink | Handler::CreateSignInLink)
+    matches!(
+        handler,
+        Handler::CreateWorkspace
+            | Handler::CreateKey
+            | Handler::CreateLink
+            | Handler::CreateSignInLink
+            | Handler::CreateWebhook
+    )
 }
 
 /// Whether a request is to be handled once, however often it is sent.

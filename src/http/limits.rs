@@ -193,6 +193,9 @@ fn is_costly(handler: Handler) -> bool {
             | Handler::SubmitKey
             | Handler::SubmitLink
             | Handler::SubmitInvitation
+            | Handler::CreateWebhook
+            | Handler::TestWebhook
+            | Handler::RedeliverEvent
     )
 }
 

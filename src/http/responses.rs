@@ -15,6 +15,7 @@ mod workflows;
 mod identity;
 mod jobs;
 mod people;
+mod webhooks;
 
 pub(super) use access::{
     ApiKeyResponse, CreatedLinkResponse, CreatedSignInLinkResponse, DeletedKeyResponse, LinkResponse,
@@ -36,6 +37,7 @@ pub(super) use installation::{
 pub(super) use jobs::JobResponse;
 pub(super) use people::{DeletedPersonResponse, PersonResponse};
 pub(super) use replacements::{AcknowledgedResponse, ReplacementResponse};
+pub(super) use webhooks::{DeliveryResponse, NewWebhookResponse, WebhookResponse};
 pub(super) use workflows::{PreflightResponse, WorkflowResponse, WorkflowUseResponse};
 
 use crate::cache::CacheRemovalStatus;

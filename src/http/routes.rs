@@ -8,16 +8,18 @@ use super::openapi;
 use super::responses::{
     AcknowledgedResponse, ApiKeyResponse, AppDetailsResponse, ChangedDefaultResponse, CheckedConnectionResponse,
     ConnectionResponse, CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse,
-    DeletedKeyResponse, DeletedPersonResponse, DeletedWorkspaceResponse, DisconnectedResponse, HealthResponse,
-    IdentityProviderResponse, JobResponse, LinkResponse, NewApiKeyResponse, OAuthClientResponse, PersonResponse,
-    PlacedWorkspace, PreflightResponse, ReplacementResponse, ResolvedCredentialResponse, SessionResponse,
-    SignInLinkResponse, StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, VerifiedEventResponse,
-    WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
+    DeletedKeyResponse, DeletedPersonResponse, DeletedWorkspaceResponse, DeliveryResponse, DisconnectedResponse,
+    HealthResponse, IdentityProviderResponse, JobResponse, LinkResponse, NewApiKeyResponse, NewWebhookResponse,
+    OAuthClientResponse, PersonResponse, PlacedWorkspace, PreflightResponse, ReplacementResponse,
+    ResolvedCredentialResponse, SessionResponse, SignInLinkResponse, StatusResponse, UpdatedAppResponse,
+    UpdatedConnectionResponse, VerifiedEventResponse, WebhookResponse, WorkflowResponse, WorkflowUseResponse,
+    WorkspaceStateResponse,
 };
 use super::{
     Call, Method, Response, apps, brand, connection_settings, connections, connections_page, credentials, defaults,
     disconnecting, events, flows, hooks, identity, jobs, keys, links, oauth, oauth_clients, operator, people,
-    provider_sign_in, proxy, replacements, resolving, sessions, settings, setup, sign_in, try_resolve, workflows,
+    provider_sign_in, proxy, replacements, resolving, sessions, settings, setup, sign_in, try_resolve, webhooks,
+    workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -25,7 +27,7 @@ use crate::caller::KeyScope;
 use crate::connect::recent_client_test::RecentTest;
 use crate::context::Context;
 use crate::error::Result;
-use crate::ids::{ClientId, SessionId, SignInLinkId};
+use crate::ids::{ClientId, SessionId, SignInLinkId, WebhookId};
 use crate::ports::Ports;
 use crate::resolve::ResolveRequest;
 use crate::store::events::{AuditEvent, Event};
@@ -239,6 +241,17 @@ routes! {
 
     // Audit log
     Get    "/v1/events"                                   key_with_scope(KeyScope::Events),          List   Event        => ListEvents -> ListResponse<AuditEvent> = events::list_events;
+
+    // Webhooks
+    Post   "/v1/webhooks"                                 key_with_scope(KeyScope::Webhooks),        Create Webhook      => CreateWebhook(webhooks::CreateWebhookInput) -> NewWebhookResponse = webhooks::create_webhook;
+    Get    "/v1/webhooks"                                 key_with_scope(KeyScope::Webhooks),        List   Webhook      => ListWebhooks -> ListResponse<WebhookResponse> = webhooks::list_webhooks;
+    Get    "/v1/webhooks/{webhook}"                       key_with_scope(KeyScope::Webhooks),        Read   Webhook      => GetWebhook -> WebhookResponse = webhooks::get_webhook;
+    Patch  "/v1/webhooks/{webhook}"                       key_with_scope(KeyScope::Webhooks),        Change Webhook      => UpdateWebhook(webhooks::UpdateWebhookInput) -> WebhookResponse = webhooks::update_webhook;
+    Delete "/v1/webhooks/{webhook}"                       key_with_scope(KeyScope::Webhooks),        Change Webhook      => DeleteWebhook -> DeletedResponse<WebhookId> = webhooks::delete_webhook;
+    Post   "/v1/webhooks/{webhook}/rotate"                key_with_scope(KeyScope::Webhooks),        Change Webhook      => RotateWebhook(webhooks::RotateWebhookInput) -> NewWebhookResponse = webhooks::rotate_webhook;
+    Post   "/v1/webhooks/{webhook}/test"                  key_with_scope(KeyScope::Webhooks),        Use    Webhook      => TestWebhook -> DeliveryResponse = webhooks::test_webhook;
+    Get    "/v1/webhooks/{webhook}/deliveries"            key_with_scope(KeyScope::Webhooks),        Read   Webhook      => ListDeliveries -> ListResponse<DeliveryResponse> = webhooks::list_deliveries;
+    Post   "/v1/webhooks/{webhook}/deliveries/{event}/redeliver" key_with_scope(KeyScope::Webhooks), Use    Webhook      => RedeliverEvent -> DeliveryResponse = webhooks::redeliver_event;
 
     // Links
     Post   "/v1/links"                                    key_with_scope(KeyScope::Links),           Create Link         => CreateLink(links::CreateLinkInput) -> CreatedLinkResponse = links::create_link;
@@ -508,6 +521,7 @@ mod tests {
                 Some("workflow") => &[Resource::Workflow],
                 Some("person") => &[Resource::Person],
                 Some("job") => &[Resource::Job],
+                Some("webhook") => &[Resource::Webhook],
                 Some("token") => &[Resource::Link, Resource::SignInLink],
                 Some("client" | "authorization") => &[Resource::Flow],
                 Some("reason" | "stylesheet") => &[Resource::Installation],

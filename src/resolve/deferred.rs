@@ -13,6 +13,7 @@ use crate::on_demand_check;
 use crate::ports::{Database, Ports, RateLimit, RateLimiter, RefreshReason, RefreshRunner, Statement};
 use crate::store;
 use crate::store::uses::NewUse;
+use crate::webhooks;
 
 /// One deferred task.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub enum DeferredTask {
         /// Whether it must be written before the answer.
         is_durable: bool,
     },
+    /// Send what is due to the webhooks of a workspace.
+    SendWebhooks(WorkspaceId),
 }
 
 impl DeferredTask {
@@ -56,6 +59,7 @@ impl DeferredTask {
             // It reads no database.
             Self::CountCall(_) => Shard::FIRST,
             Self::WriteEvent { shard, .. } => *shard,
+            Self::SendWebhooks(workspace) => workspace.shard(),
         }
     }
 
@@ -128,5 +132,6 @@ pub async fn run<P: Ports>(context: &Context<P>, after: DeferredTask) {
         }
         DeferredTask::CountCall(key) => count_call(context, &key).await,
         DeferredTask::WriteEvent { statement, .. } => write_event(context, statement).await,
+        DeferredTask::SendWebhooks(workspace) => webhooks::sending::send_due(context, &workspace).await,
     }
 }

@@ -65,7 +65,7 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
 /// The tables that are emptied first, in this order. A pending grant is revoked before its flow's row is deleted.
-const EMPTY_TABLES: [&str; 14] = [
+const EMPTY_TABLES: [&str; 18] = [
     "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
     "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
@@ -83,7 +83,14 @@ const EMPTY_TABLES: [&str; 14] = [
     "DELETE FROM idempotent_requests WHERE id IN (SELECT id FROM idempotent_requests WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM seen_app_events WHERE (oauth_client, event_hash) IN (SELECT oauth_client, event_hash FROM seen_app_events
       WHERE oauth_client IN (SELECT id FROM oauth_clients WHERE workspace_id = ?1) LIMIT ?2)",
+    END_SUBSCRIPTIONS,
+    "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM told_states WHERE (subject, type) IN (SELECT subject, type FROM told_states WHERE workspace_id = ?1 LIMIT ?2)",
+    "DELETE FROM attention_sweeps WHERE workspace_id IN (SELECT workspace_id FROM attention_sweeps WHERE workspace_id = ?1 LIMIT ?2)",
 ];
+/// Nobody is told of anything from now on.
+const END_SUBSCRIPTIONS: &str =
+    "DELETE FROM subscriptions WHERE id IN (SELECT id FROM subscriptions WHERE workspace_id = ?1 LIMIT ?2)";
 /// Connections of a deleted workspace end in steps, also those that were created in it anyway.
 const END_CONNECTIONS: &str =
     "UPDATE connections SET deleted_at = ?2, generation = generation + 1, next_check_at = NULL
@@ -122,16 +129,21 @@ const ERASE_WORKSPACE: [&str; 3] = [
       AND NOT EXISTS (SELECT 1 FROM denied_apps n WHERE n.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM disconnect_jobs j WHERE j.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM idempotent_requests i WHERE i.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM told_states t WHERE t.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM attention_sweeps a WHERE a.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM oauth_clients c WHERE c.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM apps a WHERE a.workspace_id = ?1)",
 ];
 
 /// The tables with rows of a workspace: all of them are emptied when it is deleted. A test compares this list with the
 /// schema.
-pub const WORKSPACE_TABLES: [&str; 19] = [
+pub const WORKSPACE_TABLES: [&str; 23] = [
     "api_keys",
     "app_defaults",
     "apps",
+    "attention_sweeps",
     "connect_links",
     "connections",
     "denied_apps",
@@ -141,11 +153,14 @@ pub const WORKSPACE_TABLES: [&str; 19] = [
     "idempotent_requests",
     "identity_providers",
     "oauth_clients",
+    "outbox",
     "people",
     "replacements",
     "revocations",
     "sessions",
     "sign_in_links",
+    "subscriptions",
+    "told_states",
     "uses",
     "workspaces",
 ];
@@ -267,11 +282,11 @@ pub(super) fn end_connections(id: &WorkspaceId, limit: i64, now: Timestamp) -> S
 }
 
 /// The statements that end what opens doors to a deleted workspace, at most so many rows of each kind: keys, flows, links,
-/// sessions, sign-in links.
+/// sessions, sign-in links; and what is told of it.
 pub(super) fn end_access(id: &WorkspaceId, limit: i64, now: Timestamp) -> Vec<Statement> {
     let [flows, links, sessions, sign_in_links, ..] = EMPTY_TABLES;
     let mut statements = vec![sql!(REVOKE_KEYS, id, limit, now), sql!(EXPIRE_PENDING_GRANTS, id, limit, now)];
-    statements.extend([sessions, sign_in_links, links, flows].map(|sql| sql!(sql, id, limit)));
+    statements.extend([sessions, sign_in_links, links, flows, END_SUBSCRIPTIONS].map(|sql| sql!(sql, id, limit)));
     statements
 }
 

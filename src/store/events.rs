@@ -6,7 +6,7 @@ use super::{Columns, FromRow, Page, StoreResult, cut_page, query_all};
 use crate::app::AppId;
 use crate::audit::{Actor, EventType, RequestOrigin};
 use crate::ids::{ApiKeyId, ConnectionId, EventId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Rows, Statement};
+use crate::ports::{Database, DatabaseError, Rows, SqlValue, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -154,6 +154,18 @@ pub fn insert(workspace: &WorkspaceId, new: &NewEvent<'_>) -> Statement {
         new.origin.user_agent.as_deref(),
         new.origin.request.as_deref()
     )
+}
+
+/// The workspace whose audit log a statement writes a line to. None for other statements, and for lines about credentials
+/// that were handed out or refused.
+pub fn workspace_of_line(statement: &Statement) -> Option<WorkspaceId> {
+    if !statement.sql.starts_with("INSERT INTO events ") {
+        return None;
+    }
+    match statement.params.first() {
+        Some(SqlValue::Text(text)) => WorkspaceId::parse(text),
+        _ => None,
+    }
 }
 
 /// The line is written only if the statement before it in the batch changes something.

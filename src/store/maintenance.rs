@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::attention_sweeps::{self, AttentionSweep};
 use super::authorizations::Flow;
 use super::cache_deletes::{self, CacheDelete};
 use super::clients;
@@ -9,15 +10,16 @@ use super::definition_moves::{self, DefinitionMove};
 use super::disconnect_jobs::{self, DisconnectJob};
 use super::erasing::{self, DisconnectedConnection, STATUS_ROWS_COUNTED};
 use super::keys;
-use super::{Columns, FromRow, StoreResult, read_count, read_first, run_statement};
+use super::{Columns, FromRow, StoreResult, outbox, read_count, read_first, run_statement, webhooks};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Rows, Statement};
 use crate::retention::{self, PURGED_ROWS};
 use crate::sql;
 use crate::time::Timestamp;
+use crate::webhook::Webhook;
 
 /// What is deleted of each kind: of before `?1`, which is so many seconds ago, at most `?2` rows.
-const PURGES: [(&str, i64); 11] = [
+const PURGES: [(&str, i64); 13] = [
     (
         "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE expires_at < ?1 LIMIT ?2)",
         retention::EXPIRED_FLOW_AGE,
@@ -57,6 +59,16 @@ const PURGES: [(&str, i64); 11] = [
         "DELETE FROM seen_app_events WHERE (oauth_client, event_hash) IN (SELECT oauth_client, event_hash FROM seen_app_events WHERE seen_at < ?1 LIMIT ?2)",
         retention::SEEN_EVENT_AGE,
     ),
+    // Its deliveries go with it.
+    (
+        "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE occurred_at < ?1 LIMIT ?2)",
+        retention::OUTBOX_AGE,
+    ),
+    (
+        "UPDATE subscriptions SET sealed_previous_secret = NULL, previous_secret_expires_at = NULL WHERE id IN
+      (SELECT id FROM subscriptions WHERE sealed_previous_secret IS NOT NULL AND previous_secret_expires_at <= ?1 LIMIT ?2)",
+        0,
+    ),
 ];
 const PURGE_EVENTS: &str = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE occurred_at < ?1 LIMIT ?2)";
 /// Sealed tokens of a connection that needs a reconnect are kept for a week, so that "check now" may restore it.
@@ -72,6 +84,11 @@ const MOST_PER_KIND: i64 = 5;
 const MOST_WORKSPACES: i64 = 2;
 /// Single disconnects that a run reads in addition to the oldest of the queue.
 const NEWEST_DISCONNECTED: i64 = 5;
+/// Workspaces that a run searches for what ends soon.
+const MOST_SWEEPS: i64 = 5;
+/// Seconds for which it is not told that a connection needs a reconnect: one that is repaired in between makes no noise. The
+/// first run after that tells it.
+const HELD_FOR: i64 = 240;
 /// A connection that no embedding product has confirmed within a week is ended.
 const END_UNCONFIRMED: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL WHERE id IN
     (SELECT id FROM connections WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?2 LIMIT ?3)";
@@ -79,6 +96,7 @@ const EXPIRED_FLOWS: &str =
     "SELECT * FROM flows WHERE expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2";
 const REVOKED_KEYS: &str =
     "SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 AND is_ending IS NULL LIMIT 1";
+const DUE_WEBHOOKS: &str = "SELECT 1 AS n FROM subscriptions WHERE due_at IS NOT NULL AND due_at <= ?1 LIMIT 1";
 const KEY_CHECKS: &str = "SELECT key_id, sealed_constant FROM encryption_key_checks";
 const INSERT_KEY_CHECK: &str = "INSERT INTO encryption_key_checks (key_id, sealed_constant, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (key_id) DO NOTHING";
 const RECORD_RUN_START: &str = "INSERT INTO scheduled_runs (name, started_at) VALUES ('tick', ?1)
@@ -105,7 +123,7 @@ const ENDED: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM connections WHERE 
 const REVOCATIONS: &str = "SELECT count(*) AS n FROM (SELECT 1 FROM revocations LIMIT ?1)";
 /// Some rows of each table, and which keys sealed them. Ids are random, so these are like the others. The pass that
 /// seals again goes the other way, so these are its last. D1 takes five terms of a compound `SELECT` at most, so there are
-/// two.
+/// several.
 const SEALED_UNDER: &str = "SELECT part, substr(sealed, 5, instr(substr(sealed, 5), '.') - 1) AS key_id, count(*) AS n FROM (
       SELECT * FROM (SELECT 0 AS part, sealed_credential AS sealed FROM (SELECT sealed_credential FROM connections ORDER BY id DESC LIMIT ?1)
       UNION ALL SELECT 1, sealed_secret FROM (SELECT sealed_secret FROM oauth_clients ORDER BY id DESC LIMIT ?1)
@@ -114,16 +132,24 @@ const SEALED_UNDER: &str = "SELECT part, substr(sealed, 5, instr(substr(sealed, 
       UNION ALL SELECT * FROM (SELECT 4 AS part, sealed_grant AS sealed FROM (SELECT sealed_grant FROM flows ORDER BY id DESC LIMIT ?1)
       UNION ALL SELECT 5, sealed_answer FROM (SELECT sealed_answer FROM idempotent_requests ORDER BY id DESC LIMIT ?1)
       UNION ALL SELECT 6, sealed_secret FROM (SELECT sealed_secret FROM identity_providers ORDER BY id DESC LIMIT ?1)
-      UNION ALL SELECT 7, sealed_event_secret FROM (SELECT sealed_event_secret FROM oauth_clients ORDER BY id DESC LIMIT ?1)))
+      UNION ALL SELECT 7, sealed_event_secret FROM (SELECT sealed_event_secret FROM oauth_clients ORDER BY id DESC LIMIT ?1))
+      UNION ALL SELECT * FROM (SELECT 8 AS part, sealed_secret AS sealed FROM (SELECT sealed_secret FROM subscriptions ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 9, sealed_previous_secret FROM (SELECT sealed_previous_secret FROM subscriptions ORDER BY id DESC LIMIT ?1)
+      UNION ALL SELECT 10, sealed_payload FROM (SELECT sealed_payload FROM outbox ORDER BY id DESC LIMIT ?1)))
     GROUP BY 1, 2 ORDER BY 1, 2";
 /// Rows of a table whose keys the status counts, at most.
 pub const SEALED_ROWS_COUNTED: i64 = 5_000;
 const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
 /// Deletes what has expired, and of the audit log what is older than so many days, at most so many lines. Returns how many
-/// rows. Also wakes the next connections whose client was entered again, and ends the next
-/// things that a revoked key made.
-pub async fn purge(db: &impl Database, now: Timestamp, (days, events): (i64, i64)) -> StoreResult<u64> {
+/// rows. Also wakes the next connections whose client was entered again, ends the next things that a revoked key made, and
+/// takes so many webhooks that have something to send, which may have come in this run.
+pub async fn purge(
+    db: &impl Database,
+    now: Timestamp,
+    (days, events): (i64, i64),
+    webhooks: WebhookLease,
+) -> StoreResult<(u64, Vec<Webhook>)> {
     let purge = |(sql, age): &(&'static str, i64)| sql!(*sql, now.plus(-age), PURGED_ROWS);
     let mut statements: Vec<_> = PURGES.iter().map(purge).collect();
     statements.push(sql!(PURGE_EVENTS, now.plus(-days * retention::DAY), events));
@@ -132,7 +158,21 @@ pub async fn purge(db: &impl Database, now: Timestamp, (days, events): (i64, i64
     let purges = statements.len();
     statements.extend(clients::wake_connections(None, now));
     statements.extend(keys::end_made(None, now));
-    Ok(db.batch(statements).await?.iter().take(purges).map(|rows| rows.changes).sum())
+    statements.push(webhooks::lease_due(webhooks.from, webhooks.until, webhooks.limit));
+    let answers = db.batch(statements).await?;
+    let purged = answers.iter().take(purges).map(|rows| rows.changes).sum();
+    Ok((purged, answers.last().map(erasing::read_valid_rows).unwrap_or_default()))
+}
+
+/// Which webhooks a run takes: those that are due at a time, until when, and how many.
+#[derive(Debug, Clone, Copy)]
+pub struct WebhookLease {
+    /// Now.
+    pub from: Timestamp,
+    /// The end of the lease.
+    pub until: Timestamp,
+    /// How many.
+    pub limit: i64,
 }
 
 /// Stored check values by key id.
@@ -196,6 +236,10 @@ pub struct UnfinishedWork {
     pub definition_move: Option<DefinitionMove>,
     /// Jobs that end all connections of an app.
     pub jobs: Vec<DisconnectJob>,
+    /// Workspaces that are searched for what ends soon. Leased.
+    pub sweeps: Vec<AttentionSweep>,
+    /// Whether any webhook has something to send.
+    pub has_due_webhooks: bool,
 }
 
 /// How much of each kind a run takes, and until when its leases are valid.
@@ -217,6 +261,7 @@ pub struct RunLimits {
 pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: RunLimits) -> StoreResult<UnfinishedWork> {
     let [oldest, newest] =
         erasing::queue_statements(share.leased_before, share.disconnected, NEWEST_DISCONNECTED.min(share.disconnected));
+    let [tell_held, drop_held] = outbox::release_held(now.plus(-HELD_FOR), PURGED_ROWS);
     let answers = db
         .batch(vec![
             sql!(END_UNCONFIRMED, now, now.plus(-retention::UNCONFIRMED_CONNECTION_AGE), PURGED_ROWS),
@@ -230,10 +275,29 @@ pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: Run
             sql!(REVOKED_KEYS, share.leased_before),
             definition_moves::lease_due(now, share.lease_until),
             disconnect_jobs::take_unfinished(now),
+            tell_held,
+            drop_held,
+            sql!(DUE_WEBHOOKS, now),
+            attention_sweeps::lease_due(now, share.lease_until, MOST_SWEEPS),
         ])
         .await?;
-    let [_, oldest, newest, revocations, cache_deletes, without_tombstone, workspaces, flows, keys, moves, jobs] =
-        answers.as_slice()
+    let [
+        _,
+        oldest,
+        newest,
+        revocations,
+        cache_deletes,
+        without_tombstone,
+        workspaces,
+        flows,
+        keys,
+        moves,
+        jobs,
+        _,
+        _,
+        webhooks,
+        sweeps,
+    ] = answers.as_slice()
     else {
         return Ok(UnfinishedWork::default());
     };
@@ -247,6 +311,8 @@ pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: Run
         has_revoked_keys: !keys.rows.is_empty(),
         definition_move: definition_moves::read_leased(moves),
         jobs: disconnect_jobs::read_unfinished(jobs),
+        sweeps: erasing::read_valid_rows(sweeps),
+        has_due_webhooks: !webhooks.rows.is_empty(),
     })
 }
 

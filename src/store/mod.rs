@@ -230,6 +230,7 @@ macro_rules! key_columns {
 
 pub mod app_events;
 pub mod apps;
+pub mod attention_sweeps;
 pub mod authorizations;
 pub mod cache_deletes;
 pub mod client_tests;
@@ -246,6 +247,7 @@ pub mod identities;
 pub mod keys;
 pub mod links;
 pub mod maintenance;
+pub mod outbox;
 pub mod preconditions;
 pub mod people;
 pub mod quotas;
@@ -255,6 +257,7 @@ pub mod reseals;
 pub mod revocations;
 pub mod sessions;
 pub mod uses;
+pub mod webhooks;
 pub mod workflows;
 pub mod workspaces;
 

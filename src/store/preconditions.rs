@@ -11,6 +11,7 @@ use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::sql;
 use crate::store::apps::AppRow;
 use crate::store::links::Link;
+use crate::webhook::Webhook;
 use crate::workspace::Workspace;
 
 macro_rules! unless_exists {
@@ -29,6 +30,9 @@ const WORKSPACE: &str = unless_exists!(
 const APP: &str = unless_exists!("apps WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3 AND is_current = 1");
 const CLIENT: &str = unless_exists!(
     "oauth_clients WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1 AND updated_at = ?3 AND sealed_secret IS ?4"
+);
+const WEBHOOK: &str = unless_exists!(
+    "subscriptions WHERE workspace_id = ?1 AND id = ?2 AND url = ?3 AND types = ?4 AND disabled_at IS ?5 AND sealed_secret = ?6"
 );
 const LINK: &str = unless_exists!("connect_links WHERE workspace_id = ?1 AND id = ?2 AND status = ?3");
 
@@ -77,6 +81,12 @@ pub fn client_unchanged(read: &Client) -> Statement {
 /// A link was neither used nor ended.
 pub fn link_unchanged(read: &Link) -> Statement {
     sql!(LINK, &read.workspace, &read.id, read.status.as_str())
+}
+
+/// A webhook was neither changed nor rotated.
+pub fn webhook_unchanged(read: &Webhook) -> Statement {
+    let (types, disabled_at) = (json_text(&read.types), read.disabled.map(|(at, _)| at));
+    sql!(WEBHOOK, &read.workspace, &read.id, read.url.as_str(), types, disabled_at, read.sealed_secret.as_str())
 }
 
 /// A database whose batches are applied only if a row is as it was read. Otherwise they fail like a violated constraint.

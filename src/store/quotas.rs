@@ -35,6 +35,7 @@ quota!(
 );
 quota!(GUARD_APPS, COUNT_APPS, "SELECT 1 FROM apps WHERE workspace_id = ?1 AND is_current = 1");
 quota!(GUARD_REVISIONS, COUNT_REVISIONS, "SELECT 1 FROM apps WHERE workspace_id = ?1 AND id = ?3");
+quota!(GUARD_WEBHOOKS, COUNT_WEBHOOKS, "SELECT 1 FROM subscriptions WHERE workspace_id = ?1 AND channel = 'webhook'");
 /// Triggers of the schema count, so that a version from before them is counted too.
 const COUNT_CONNECTIONS: &str = "SELECT connection_count AS n FROM workspaces WHERE id = ?1";
 
@@ -49,6 +50,8 @@ pub enum Quota<'a> {
     SignInLinks(&'a str, Timestamp),
     /// Custom apps.
     Apps,
+    /// Webhooks.
+    Webhooks,
     /// Revisions of one custom app.
     Revisions(&'a AppId),
 }
@@ -60,6 +63,7 @@ impl Quota<'_> {
             Self::Keys | Self::SignInLinks(..) => 1_000,
             Self::OpenLinks(_) => 10_000,
             Self::Apps => 200,
+            Self::Webhooks => 20,
             Self::Revisions(_) => 100,
         }
     }
@@ -71,6 +75,7 @@ impl Quota<'_> {
             Self::OpenLinks(now) => sql!(GUARD_LINKS, workspace, self.limit(), now),
             Self::SignInLinks(user, now) => sql!(GUARD_SIGN_IN, workspace, self.limit(), now, user),
             Self::Apps => sql!(GUARD_APPS, workspace, self.limit()),
+            Self::Webhooks => sql!(GUARD_WEBHOOKS, workspace, self.limit()),
             Self::Revisions(app) => sql!(GUARD_REVISIONS, workspace, self.limit(), app),
         }
     }
@@ -81,6 +86,7 @@ impl Quota<'_> {
             Self::OpenLinks(now) => sql!(COUNT_LINKS, workspace, self.limit(), now),
             Self::SignInLinks(user, now) => sql!(COUNT_SIGN_IN, workspace, self.limit(), now, user),
             Self::Apps => sql!(COUNT_APPS, workspace, self.limit()),
+            Self::Webhooks => sql!(COUNT_WEBHOOKS, workspace, self.limit()),
             Self::Revisions(app) => sql!(COUNT_REVISIONS, workspace, self.limit(), app),
         }
     }

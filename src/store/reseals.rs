@@ -33,11 +33,17 @@ pub enum SealedColumn {
     ProviderSecret,
     /// What an app's events are verified with.
     EventSecret,
+    /// The secret of a webhook.
+    WebhookSecret,
+    /// The secret of a webhook before its last rotation.
+    WebhookPreviousSecret,
+    /// The event of an app that is to be passed on.
+    OutboxPayload,
 }
 
 impl SealedColumn {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Credential,
         Self::Secret,
         Self::Tokens,
@@ -46,6 +52,9 @@ impl SealedColumn {
         Self::Answer,
         Self::ProviderSecret,
         Self::EventSecret,
+        Self::WebhookSecret,
+        Self::WebhookPreviousSecret,
+        Self::OutboxPayload,
     ];
 
     /// The sealed field of its values.
@@ -59,6 +68,9 @@ impl SealedColumn {
             Self::Answer => frozen::IDEMPOTENT_ANSWER,
             Self::ProviderSecret => frozen::PROVIDER_SECRET,
             Self::EventSecret => frozen::EVENT_SECRET,
+            Self::WebhookSecret => frozen::WEBHOOK_SECRET,
+            Self::WebhookPreviousSecret => frozen::WEBHOOK_PREVIOUS_SECRET,
+            Self::OutboxPayload => frozen::OUTBOX_PAYLOAD,
         }
     }
 
@@ -76,6 +88,9 @@ impl SealedColumn {
             Self::Answer => REPLACE_ANSWER,
             Self::ProviderSecret => REPLACE_PROVIDER_SECRET,
             Self::EventSecret => REPLACE_EVENT_SECRET,
+            Self::WebhookSecret => REPLACE_WEBHOOK_SECRET,
+            Self::WebhookPreviousSecret => REPLACE_WEBHOOK_PREVIOUS_SECRET,
+            Self::OutboxPayload => REPLACE_OUTBOX_PAYLOAD,
         }
     }
 }
@@ -115,7 +130,7 @@ macro_rules! part {
     };
 }
 /// The next page. A connection that has ended is sealed under the previous generation. D1 takes five terms of a compound
-/// `SELECT` at most, so there are two.
+/// `SELECT` at most, so there are several.
 const PAGE: &str = concat!(
     "SELECT id, number, workspace_id, generation, version, sealed FROM (
       SELECT *, sum(coalesce(length(sealed), 0)) OVER (ORDER BY id, number) - coalesce(length(sealed), 0) AS ahead FROM (
@@ -136,6 +151,13 @@ const PAGE: &str = concat!(
     part!("6", "identity_providers", "sealed_secret", "0", "0"),
     " UNION ALL ",
     part!("7", "oauth_clients", "sealed_event_secret", "0", "0"),
+    " ORDER BY id, number LIMIT ?3)
+      UNION ALL SELECT * FROM (",
+    part!("8", "subscriptions", "sealed_secret", "0", "0"),
+    " UNION ALL ",
+    part!("9", "subscriptions", "sealed_previous_secret", "0", "0"),
+    " UNION ALL ",
+    part!("10", "outbox", "sealed_payload", "0", "0"),
     " ORDER BY id, number LIMIT ?3)
       ORDER BY id, number LIMIT ?3)) WHERE ahead < ?4 ORDER BY id, number"
 );
@@ -172,6 +194,9 @@ const REPLACE_SECRET: &str = replace!("oauth_clients", "sealed_secret", "");
 const REPLACE_TOKENS: &str = replace!("revocations", "sealed_tokens", "");
 const REPLACE_PROVIDER_SECRET: &str = replace!("identity_providers", "sealed_secret", "");
 const REPLACE_EVENT_SECRET: &str = replace!("oauth_clients", "sealed_event_secret", "");
+const REPLACE_WEBHOOK_SECRET: &str = replace!("subscriptions", "sealed_secret", "");
+const REPLACE_WEBHOOK_PREVIOUS_SECRET: &str = replace!("subscriptions", "sealed_previous_secret", "");
+const REPLACE_OUTBOX_PAYLOAD: &str = replace!("outbox", "sealed_payload", "");
 const REPLACE_VERIFIER: &str = replace!("flows", "sealed_verifier", "");
 const REPLACE_GRANT: &str = replace!("flows", "sealed_grant", "");
 const REPLACE_ANSWER: &str = replace!("idempotent_requests", "sealed_answer", "");
@@ -346,7 +371,10 @@ fn replace_statement(column: SealedColumn, renewed: &[&ResealedValue<'_>], now: 
         | SealedColumn::Grant
         | SealedColumn::Answer
         | SealedColumn::ProviderSecret
-        | SealedColumn::EventSecret => sql!(column.replace_sql(), json_text(&list)),
+        | SealedColumn::EventSecret
+        | SealedColumn::WebhookSecret
+        | SealedColumn::WebhookPreviousSecret
+        | SealedColumn::OutboxPayload => sql!(column.replace_sql(), json_text(&list)),
     }
 }
 

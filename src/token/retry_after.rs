@@ -25,7 +25,7 @@ pub(super) fn find_retry_after(
 }
 
 /// `Retry-After` in seconds (RFC 9110 10.2.3: seconds or a date).
-fn parse_retry_after_header(inbound: &AppResponse, now: Timestamp) -> Option<i64> {
+pub fn parse_retry_after_header(inbound: &AppResponse, now: Timestamp) -> Option<i64> {
     let text = inbound.header("retry-after")?.trim();
     let wait = if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
         text.parse().unwrap_or(MAX_RETRY_AFTER)

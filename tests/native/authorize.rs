@@ -43,7 +43,7 @@ enum ExpectedAccess {
     Missing,
 }
 
-const KEY_VARIANTS: [KeyVariant; 17] = [
+const KEY_VARIANTS: [KeyVariant; 18] = [
     KeyVariant::Unlimited,
     KeyVariant::OneScope(KeyScope::ConnectionsRead),
     KeyVariant::OneScope(KeyScope::ConnectionsWrite),
@@ -54,6 +54,7 @@ const KEY_VARIANTS: [KeyVariant; 17] = [
     KeyVariant::OneScope(KeyScope::Keys),
     KeyVariant::OneScope(KeyScope::People),
     KeyVariant::OneScope(KeyScope::Events),
+    KeyVariant::OneScope(KeyScope::Webhooks),
     KeyVariant::OneScope(KeyScope::All),
     KeyVariant::Limited { connections: true, apps: false, environment: false },
     KeyVariant::Limited { connections: false, apps: true, environment: false },
@@ -88,7 +89,9 @@ fn expected_access(kind: KeyVariant, line: &RouteEntry, listed: bool) -> Expecte
         KeyVariant::OtherWorkspace if named && (listed || !app) => Missing,
         KeyVariant::OtherWorkspace | KeyVariant::Unlimited => Allowed,
         KeyVariant::Limited { connections, environment, .. } => match (line.resource, line.action) {
-            (Resource::SignInLink | Resource::Session | Resource::Person | Resource::Job, _) => Forbidden,
+            (Resource::SignInLink | Resource::Session | Resource::Person | Resource::Job | Resource::Webhook, _) => {
+                Forbidden
+            }
             _ if named && !listed => Missing,
             (Resource::Link, Action::Create) => Allowed,
             (_, Action::Create) | (Resource::App | Resource::Workspace, Action::Change) => Forbidden,
@@ -134,6 +137,8 @@ impl AccessFixture {
         let session = id(&sessions["data"][0]);
         // Of an app without connections: a job of the others' would end them.
         let job = id(&make("/v1/apps/notion/disconnect-all", json!({ "confirm": "notion", "reason": "x" })));
+        let webhook =
+            || id(&make("/v1/webhooks", json!({ "url": "https://hooks.example/", "types": ["connection.created"] })));
         let limits = |key: &mut ApiKey| {
             let KeyVariant::Limited { connections, apps, environment } = kind else { return };
             key.environment = environment.then_some(Environment::Production);
@@ -173,6 +178,8 @@ impl AccessFixture {
             ("sign_in_link", sign_in()),
             ("person", "leaving".to_owned()),
             ("job", job.clone()),
+            ("webhook", webhook()),
+            ("event", "evt_1".to_owned()),
         ]);
         let others = BTreeMap::from([
             ("connection", telegram.clone()),
@@ -186,7 +193,18 @@ impl AccessFixture {
             ("sign_in_link", sign_in()),
             ("person", "staying".to_owned()),
             ("job", job),
+            ("webhook", webhook()),
+            ("event", "evt_1".to_owned()),
         ]);
+        for webhook in [&listed["webhook"], &others["webhook"]] {
+            fixture.world.db.tamper(&format!(
+                "INSERT OR IGNORE INTO outbox (id, workspace_id, type, occurred_at) VALUES ('evt_1', '{}', 'webhook.test', 1)",
+                fixture.workspace
+            ));
+            fixture.world.db.tamper(&format!(
+                "INSERT INTO deliveries (event_id, subscription_id, status, created_at) VALUES ('evt_1', '{webhook}', 'failed', 1)"
+            ));
+        }
         let key = if kind == KeyVariant::OtherWorkspace { other_workspace_key(&fixture) } else { mine };
         fixture.world.db.tamper(
             "INSERT INTO identity_providers (id, workspace_id, issuer, client_id, sealed_secret, client_auth, authorize_url, token_url,

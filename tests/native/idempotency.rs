@@ -54,6 +54,7 @@ fn creating_requests() -> Vec<(&'static str, Value, &'static str)> {
         ),
         ("/v1/links", json!({ "app": "acme" }), "connect_links"),
         ("/v1/sign-in-links", json!({ "user": { "id": "ann" } }), "sign_in_links"),
+        ("/v1/webhooks", json!({ "url": "https://hooks.example/", "types": ["connection.created"] }), "subscriptions"),
         ("/v1/apps/{app}/disconnect-all", json!({ "confirm": "acme", "reason": "A leak." }), "disconnect_jobs"),
     ]
 }

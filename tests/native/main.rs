@@ -61,5 +61,6 @@ mod sql;
 mod undo;
 mod upgrade;
 mod vault;
+mod webhooks;
 mod workflows;
 mod workspace_deletion;

@@ -178,7 +178,8 @@ fn connections_that_waited_for_a_client_are_woken_once_and_in_steps() {
     let purge = || {
         fixture.world.run(async {
             let context = fixture.world.context();
-            maintenance::purge(context.db(), context.now(), (90, 500)).await.unwrap();
+            let lease = maintenance::WebhookLease { from: context.now(), until: context.now(), limit: 0 };
+            maintenance::purge(context.db(), context.now(), (90, 500), lease).await.unwrap();
         });
     };
     wait("true");

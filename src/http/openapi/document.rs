@@ -11,7 +11,10 @@ use crate::http::etags::{has_etag, takes_if_match};
 use crate::http::idempotency::{is_repeatable, shows_secret};
 use crate::http::problem::ProblemResponse;
 use crate::http::routes::{ROUTES, RequiredAuth, RouteEntry, body_types};
-use crate::ids::{ApiKeyId, ClientId, ConnectionId, FlowId, JobId, LinkId, SessionId, SignInLinkId, WorkspaceId};
+use crate::ids::{
+    ApiKeyId, ClientId, ConnectionId, FlowId, JobId, LinkId, SessionId, SignInLinkId, WebhookId, WorkspaceId,
+};
+use crate::webhook::message::WebhookMessage;
 
 /// What a route has in addition to its line in the table and its types: texts, a query, a form, and its refusals.
 pub(super) struct Operation {
@@ -151,6 +154,7 @@ pub(super) fn document() -> Value {
             path.insert(line.method.as_str().to_lowercase(), described);
         }
     }
+    let webhooks = webhooks(&mut schemas);
     let components = json!({
         "parameters": parameters(&mut schemas),
         "responses": responses(&mut schemas),
@@ -168,8 +172,33 @@ pub(super) fn document() -> Value {
         "servers": [{ "url": "/" }],
         "tags": operations::tags(),
         "paths": paths,
+        "webhooks": webhooks,
         "components": components,
     })
+}
+
+/// What is sent to the addresses that a workspace has named.
+fn webhooks(schemas: &mut Schemas) -> Value {
+    let schema = schemas.response::<WebhookMessage>();
+    let sent = |name: &str, text: &str| json!({ "name": name, "in": "header", "required": true, "description": text, "schema": { "type": "string" } });
+    json!({ "event": { "post": {
+        "operationId": "webhookEvent",
+        "tags": [operations::WEBHOOKS],
+        "summary": "An event is sent to a webhook",
+        "description": "As Standard Webhooks describes it. Verify the signature before you read the body, and handle each `webhook-id` once.",
+        "security": [],
+        "parameters": [
+            sent("webhook-id", "The event. Each attempt, and each webhook, has the same."),
+            sent("webhook-timestamp", "When this attempt began, in Unix seconds."),
+            sent("webhook-signature", "`v1,` and the HMAC-SHA256 of `{webhook-id}.{webhook-timestamp}.{body}` in base64. After a rotation two of them, with a space between."),
+        ],
+        "requestBody": { "required": true, "content": { "application/json": { "schema": schema } } },
+        "responses": {
+            "2XX": { "description": "Delivered. The body of the answer is not read." },
+            "410": { "description": "The receiver wants no more: the webhook is switched off." },
+            "default": { "description": "Not delivered: it is tried again for three days. `Retry-After` is respected, up to a day. Redirects are not followed." },
+        },
+    }}})
 }
 
 /// The handler's name as an operation id: `CreateKey` is `createKey`.
@@ -365,6 +394,8 @@ fn parameters(schemas: &mut Schemas) -> Value {
     path("connection", "The connection's id.", schemas.request::<ConnectionId>());
     path("link", "The link's id.", schemas.request::<LinkId>());
     path("job", "The job's id.", schemas.request::<JobId>());
+    path("webhook", "The webhook's id.", schemas.request::<WebhookId>());
+    path("event", "The id of the event, as in the header `webhook-id`.", json!({ "type": "string" }));
     path("sign_in_link", "The sign-in link's id.", schemas.request::<SignInLinkId>());
     path("session", "The session's id.", schemas.request::<SessionId>());
     path(

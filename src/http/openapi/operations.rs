@@ -13,6 +13,7 @@ use crate::http::routes::Handler;
 use crate::ids::{ApiKeyId, ConnectionId};
 use crate::proxy::ProxyOutcome;
 use crate::store::links::LinkState;
+use crate::webhook::DeliveryStatus;
 
 /// The text for all routes.
 pub(super) const ABOUT: &str = "JSON in UTF-8; times RFC 3339 in UTC; ids are opaque. Static files (`/openapi.json`, `/assets/…`) come from the platform, with an `ETag`; every other answer has `X-Request-Id` and `Cache-Control: no-store`. Errors of the API are `application/problem+json`, those of the pages are pages. Every other address answers 405 `method_not_allowed` with `Allow` to a method it does not know; HEAD is answered as GET, without a body. A body over 256 KB gets 413. Calls are limited: 429 `rate_limited` comes with `Retry-After` and `RateLimit-Policy`. Where as many things exist as may, creating one more gets 409 `limit_reached`. Another workspace's thing is 404, never 403. `x-scope` is the scope a key needs; a key with `*` has every scope. Where a key has allow-lists (`connections`, `apps`), what is outside them does not exist for it: 404 on every route. Such a limited key makes nothing new but links that repair its own connections, changes neither apps nor the workspace, and has no access to people, sign-in links and sessions: 403 `insufficient_key_scope`.";
@@ -27,6 +28,7 @@ const BROWSER: &str = "Connecting in a browser";
 const PAGE: &str = "Page";
 const AUDIT: &str = "Audit log";
 const EVENTS: &str = "Events of apps";
+pub(super) const WEBHOOKS: &str = "Webhooks";
 
 pub(super) fn tags() -> Vec<Value> {
     vec![
@@ -37,6 +39,7 @@ pub(super) fn tags() -> Vec<Value> {
         json!({ "name": LINKS, "description": "Links with which a person connects an app." }),
         json!({ "name": EVENTS, "description": "What apps send about the accounts that are connected." }),
         json!({ "name": AUDIT, "description": "Who did what in the workspace." }),
+        json!({ "name": WEBHOOKS, "description": "Events are sent to addresses that the workspace names." }),
         json!({ "name": PEOPLE, "description": "People, sign-in links and sessions." }),
         json!({ "name": BROWSER, "description": "Pages and forms of a flow to an app and back." }),
         json!({ "name": PAGE, "description": "The Connections page for people." }),
@@ -522,6 +525,41 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .paged()
             .answers(200, "Events, newest first. They are kept for 90 days, or as the operator says (`AUDIT_DAYS`).")
             .with_header("Link", "The next page (`rel=\"next\"`); absent on the last."),
+
+        // Webhooks
+        Handler::CreateWebhook => operation(WEBHOOKS, "Create a webhook")
+            .about("Events of these types are sent to the address from now on, as Standard Webhooks describes it: `webhookEvent`. A webhook is told of all connections of the workspace, so a key with allow-lists has none.")
+            .answers(201, "The webhook. Its secret is shown only here.")
+            .refuses(409, "`limit_reached`: the workspace has 20 webhooks. Delete one that you do not need.")
+            .refuses(422, "`invalid_request`: a type that does not exist, or an address that nothing may be sent to: not `https`, not a public host, or this installation itself."),
+        Handler::ListWebhooks => operation(WEBHOOKS, "List webhooks")
+            .paged()
+            .answers(200, "Webhooks, by id, without their secrets."),
+        Handler::GetWebhook => operation(WEBHOOKS, "Show a webhook")
+            .answers(200, "The webhook, without its secret."),
+        Handler::UpdateWebhook => operation(WEBHOOKS, "Change a webhook")
+            .about("With `enabled: true`, and with another `url`, its failures are forgotten.")
+            .answers(200, "The webhook."),
+        Handler::DeleteWebhook => operation(WEBHOOKS, "Delete a webhook")
+            .about("Nothing more is sent to it.")
+            .answers(200, "The webhook is deleted."),
+        Handler::RotateWebhook => operation(WEBHOOKS, "Give a webhook a new secret")
+            .about("Until the overlap ends, each delivery has two signatures, so that the receiver can change its secret at any time in between. Another rotation during the overlap ends the oldest secret at once.")
+            .answers(200, "The webhook with its new secret, which is shown only here.")
+            .refuses(409, "`conflict`: the webhook was rotated or deleted at the same moment."),
+        Handler::TestWebhook => operation(WEBHOOKS, "Send a test")
+            .about("Sends an event of the type `webhook.test` now, and waits up to ten seconds for the answer. One that fails is tried again like any other.")
+            .answers(200, "The delivery, and what came of it.")
+            .refuses(409, "`conflict`: the webhook is switched off."),
+        Handler::ListDeliveries => operation(WEBHOOKS, "List deliveries")
+            .about("With `status`, a request looks at up to 1,000 deliveries: its page may have fewer than `limit`, or none.")
+            .query("status", "Only deliveries with this status.", schemas.response::<DeliveryStatus>())
+            .paged()
+            .answers(200, "Deliveries of the last seven days, newest first. Nothing of an answer is kept but its status."),
+        Handler::RedeliverEvent => operation(WEBHOOKS, "Send an event again")
+            .about("Sends it now, with the same `webhook-id`, whether it was delivered or not, and waits up to ten seconds for the answer. If that fails, it is tried again for three days, as long as the event is kept.")
+            .answers(200, "The delivery, and what came of it.")
+            .refuses(409, "`conflict`: the webhook is switched off, the event is being sent just now, or it is an event of an app that was delivered and is not kept."),
 
         // Workflows
         Handler::ListWorkflows => operation(CONNECTIONS, "List workflows")

@@ -8,7 +8,7 @@ use crate::app::{AppId, AuthMethodId, CredentialKind};
 use crate::http::apps::CustomAppRequest;
 use crate::http::credentials::CredentialInput;
 use crate::ids::{
-    ApiKeyId, ClientId, ConnectionId, EventId, FlowId, JobId, LinkId, SessionId, SignInLinkId, WorkspaceId,
+    ApiKeyId, ClientId, ConnectionId, EventId, FlowId, JobId, LinkId, SessionId, SignInLinkId, WebhookId, WorkspaceId,
 };
 use crate::resolve::{IssuedCredential, IssuedToken};
 use crate::secret::Secret;
@@ -56,6 +56,7 @@ named! {
     FlowId, "FlowId" => |_schemas| id("aut", "A flow's id.");
     SessionId, "SessionId" => |_schemas| id("ses", "A session's id. It opens nothing.");
     SignInLinkId, "SignInLinkId" => |_schemas| id("sil", "A sign-in link's id. It cannot be used to sign in.");
+    WebhookId, "WebhookId" => |_schemas| id("whk", "A webhook's id.");
     EventId, "EventId" => |_schemas| id("evt", "An event's id.");
     AppId, "AppId" => |_schemas| word("An app's id.", "acme");
     AuthMethodId, "WayId" => |_schemas| {

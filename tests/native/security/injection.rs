@@ -79,6 +79,8 @@ fn no_list_parameter_becomes_sql() {
     let id = fixture.connect("ann");
     stranger.connect("bob");
     let key = first_key(&fixture);
+    let body = json!({ "url": "https://hooks.example/", "types": ["app.event"] });
+    let webhook = call(&fixture.world, &key, Method::Post, "/v1/webhooks", &body).1["id"].as_str().unwrap().to_owned();
     let lists = list_filters();
     let names: Vec<_> = lists.iter().flat_map(|(_, names)| names).collect();
     for name in ["q", "user", "workflow", "app", "status", "attention", "cursor", "limit", "category"] {
@@ -87,7 +89,11 @@ fn no_list_parameter_becomes_sql() {
     fixture.world.run(async { fixture.world.context().check_key_ring().await }).unwrap();
     let before = fixture.world.db.dump_tables();
     for (path, names) in &lists {
-        let path = path.replace("{connection}", &id.to_string()).replace("{app}", "acme").replace("{key}", "key_0");
+        let path = path
+            .replace("{connection}", &id.to_string())
+            .replace("{app}", "acme")
+            .replace("{key}", "key_0")
+            .replace("{webhook}", &webhook);
         let caller = if path == "/v1/workspaces" { ADMIN_KEY } else { &key };
         let whole = call(&fixture.world, caller, Method::Get, &path, &Value::Null);
         for name in names {
