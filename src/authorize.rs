@@ -27,7 +27,9 @@ use crate::ids::{ApiKeyId, ConnectionId, JobId, LinkId, SessionId, SignInLinkId,
 use crate::ports::Ports;
 use crate::store;
 use crate::store::authorizations::Flow;
-use crate::store::connections::{self, ConnectionFilter, ListedConnection, RequestedConnection};
+use crate::store::connections::{
+    self, ConnectionFilter, ConnectionPage, ListedConnection, PageLimits, RequestedConnection,
+};
 use crate::store::disconnect_jobs::{self, DisconnectJob};
 use crate::store::disconnected::{self, DisconnectedForNow};
 use crate::store::links::{self, Link};
@@ -38,6 +40,9 @@ use crate::store::webhooks;
 use crate::store::workflows::UsedConnection;
 use crate::webhook::Webhook;
 use crate::workspace::{Role, User};
+
+/// What the page of a connection shows of its uses and its history.
+const PAGE_LIMITS: PageLimits = PageLimits { uses: 20, events: 20 };
 
 /// What a route does to its resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +74,8 @@ pub enum Resource {
     Client,
     /// A connection.
     Connection,
+    /// A connection, with all that its page shows.
+    ConnectionPage,
     /// A connection that was disconnected on the page and may be brought back.
     DisconnectedConnection,
     /// A link that asks somebody to connect.
@@ -121,6 +128,8 @@ pub enum LoadedResource {
     App(AppId),
     /// A connection.
     Connection(Box<ListedConnection>),
+    /// One with all that its page shows.
+    ConnectionPage(Box<ConnectionPage>),
     /// One that may be brought back.
     Disconnected(Box<DisconnectedForNow>),
     /// A link.
@@ -303,6 +312,14 @@ async fn load_resource<P: Ports>(
         Resource::Connection => {
             let id = ConnectionId::parse(text).ok_or_else(Error::connection_not_found)?;
             LoadedResource::Connection(Box::new(load_connection(context, caller, &id).await?))
+        }
+        Resource::ConnectionPage => {
+            let id = ConnectionId::parse(text).ok_or_else(Error::connection_not_found)?;
+            let found = connections::load_page(context.db(), workspace, &id, PAGE_LIMITS, now).await?;
+            let found = found.filter(|found| caller.sees_connection(&found.listed.connection));
+            let mut found = found.ok_or_else(Error::connection_not_found)?;
+            caller.hide_unseen(&mut found.listed);
+            LoadedResource::ConnectionPage(Box::new(found))
         }
         Resource::DisconnectedConnection => {
             let id = ConnectionId::parse(text).ok_or_else(Error::connection_not_found)?;
@@ -609,6 +626,9 @@ fn check_user(session: &Session, needs: RequiredRole, subject: &LoadedResource) 
         (RequiredRole::Member, _) => true,
         (RequiredRole::OwnerOrAdmin, LoadedResource::Connection(listed)) => {
             session_may_change(session, &listed.connection)
+        }
+        (RequiredRole::OwnerOrAdmin, LoadedResource::ConnectionPage(page)) => {
+            session_may_change(session, &page.listed.connection)
         }
         (RequiredRole::OwnerOrAdmin, LoadedResource::Disconnected(ended)) => {
             session_may_change(session, &ended.connection)

@@ -12,6 +12,7 @@ use crate::app_list::{self, AppList};
 use crate::attention::AttentionCode;
 use crate::audit::{Actor, EventType};
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
+use crate::catalogue;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::defaults;
@@ -23,10 +24,9 @@ use crate::ports::{Database, DatabaseError, Ports};
 use crate::preconditions::{IfMatch, ReadState};
 use crate::registry;
 use crate::replacements::refuse_unfit_edit;
-use crate::store::connections::{self, ConnectionFilter, ConnectionPatch, ListedConnection};
+use crate::store::connections::{self, ConnectionFilter, ConnectionPage, ConnectionPatch, ListedConnection};
 use crate::store::defaults::ReplacedDefaults;
 use crate::store::events::{self, Event, EventPosition};
-use crate::store::keys;
 use crate::store::uses::{self, Use};
 use crate::store::{self, Page};
 
@@ -258,6 +258,12 @@ pub struct GrantUsage {
     pub limit: i64,
 }
 
+impl GrantUsage {
+    fn near_limit(live: i64, limit: i64) -> Option<Self> {
+        (live * 10 >= limit * LIMIT_WARNING_TENTHS).then_some(Self { live, limit })
+    }
+}
+
 /// How many grants an account has for a client, where that comes near the app's limit.
 pub async fn load_grant_usage<P: Ports>(
     context: &Context<P>,
@@ -267,64 +273,41 @@ pub async fn load_grant_usage<P: Ports>(
     account: &str,
 ) -> Result<Option<GrantUsage>> {
     let Some(limit) = auth_method.limits.grants_per_account else { return Ok(None) };
-    let live = connections::count_grants(context.db(), workspace, client, account).await?;
-    Ok((live * 10 >= limit * LIMIT_WARNING_TENTHS).then_some(GrantUsage { live, limit }))
+    Ok(GrantUsage::near_limit(connections::count_grants(context.db(), workspace, client, account).await?, limit))
 }
 
-/// What the page of a connection shows beside the connection itself.
+/// What the page of a connection shows beside what was read of it.
 #[derive(Debug)]
-pub struct ConnectionDetails {
+pub struct PageDetails {
+    /// The name of its app.
+    pub app_name: String,
     /// How it is connected; none where its definition can't be read any more.
     pub auth_method: Option<Rc<AuthMethod>>,
     /// Whether its app was removed from the workspace, so that it can't be connected again.
     pub app_removed: bool,
-    /// Steps that used it.
-    pub uses: Vec<Use>,
-    /// What happened to it, newest first.
-    pub events: Vec<Event>,
     /// Its account's grants, where they come near the app's limit.
     pub grant_usage: Option<GrantUsage>,
-    /// The names of the keys that acted in those events, by id. A revoked key is missing.
-    pub key_names: BTreeMap<String, String>,
 }
 
-/// Reads what the page of a connection shows: so many uses and events at most.
-pub async fn load_connection_details<P: Ports>(
-    context: &Context<P>,
-    connection: &Connection,
-    most_uses: i64,
-    most_events: i64,
-) -> Result<ConnectionDetails> {
-    let app_removed =
-        matches!(registry::load_current_app(context, &connection.workspace, &connection.app).await, Ok(None));
-    let auth_method = registry::load_auth_method(context, connection).await.ok();
-    let uses = list_uses(context, connection, ("", ""), most_uses).await?.data;
-    let events = list_events(context, connection, None, most_events).await?.data;
-    let grant_usage = match (&auth_method, &connection.client, &connection.account) {
-        (Some(auth_method), Some(client), Some(account)) => {
-            load_grant_usage(context, &connection.workspace, auth_method, client, &account.id).await?
-        }
-        _ => None,
-    };
-    let key_names = load_key_names(context, &connection.workspace, &events).await?;
-    Ok(ConnectionDetails { auth_method, app_removed, uses, events, grant_usage, key_names })
-}
-
-async fn load_key_names<P: Ports>(
-    context: &Context<P>,
-    workspace: &WorkspaceId,
-    events: &[Event],
-) -> Result<BTreeMap<String, String>> {
-    let actors: Vec<_> = events.iter().filter_map(|event| Actor::parse(&event.actor)).collect();
-    let ids: Vec<_> = actors
-        .iter()
-        .filter_map(|actor| match actor {
-            Actor::Key(id) => Some(id.as_str()),
-            _ => None,
-        })
-        .collect();
-    if ids.is_empty() {
-        return Ok(BTreeMap::new());
+/// Reads nothing more.
+pub fn describe_page<P: Ports>(context: &Context<P>, page: &ConnectionPage) -> PageDetails {
+    let connection = &page.listed.connection;
+    let definition = page.definition.as_deref();
+    let app = registry::parse_app_revision(context, &connection.app, connection.app_revision, definition).ok();
+    let auth_method = app.as_ref().and_then(|app| registry::auth_method(app, &connection.auth_method).ok());
+    let limit = auth_method.as_ref().and_then(|auth_method| auth_method.limits.grants_per_account);
+    let is_known = connection.client.is_some() && connection.account.is_some();
+    let grant_usage = limit.filter(|_| is_known).and_then(|limit| GrantUsage::near_limit(page.grants, limit));
+    PageDetails {
+        app_name: app.map_or_else(|| connection.app.to_string(), |app| app.name.clone()),
+        auth_method,
+        app_removed: page.current_app.is_none() && catalogue::find(connection.app.as_str()).is_none(),
+        grant_usage,
     }
-    Ok(keys::list_names(context.db(), workspace, &ids).await?)
+}
+
+/// The name of a connection's app, or its id if its definition can't be read any more.
+pub async fn load_app_name<P: Ports>(context: &Context<P>, connection: &Connection) -> String {
+    let method = registry::load_auth_method(context, connection).await;
+    method.map_or_else(|_| connection.app.to_string(), |method| method.app_name.clone())
 }

@@ -9,7 +9,8 @@ pub mod assets;
 mod body;
 mod brand;
 mod browser_session;
-mod connection_settings;
+mod connection_forms;
+mod connection_page;
 mod connections;
 mod connections_page;
 mod consent_page;
@@ -353,6 +354,7 @@ impl Call<'_> {
     fn path_connection(&self) -> Result<&ListedConnection> {
         match &self.subject {
             LoadedResource::Connection(listed) => Ok(listed),
+            LoadedResource::ConnectionPage(page) => Ok(&page.listed),
             _ => Err(undeclared_resource_error()),
         }
     }

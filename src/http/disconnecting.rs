@@ -1,6 +1,6 @@
 //! Forms of the page that disconnect, bring back, or do not wait.
 
-use super::connections_page::redirect_to_connection;
+use super::connection_page::redirect_to_connection;
 use super::notices::redirect_with_notice;
 use super::page::{Notice, NoticeCode};
 use super::{Call, Response, undeclared_resource_error};

@@ -9,11 +9,14 @@ mod brand;
 mod choose;
 mod connect;
 mod connection;
+mod connection_forms;
 mod connection_list;
 mod connection_settings;
 mod consent;
+mod evidence;
 mod form;
 mod frame;
+mod history;
 mod hosts;
 mod layout;
 mod manual;
@@ -34,11 +37,20 @@ pub use auth_methods::{AuthMethodsView, auth_methods};
 pub use brand::{Brand, accent_stylesheet};
 pub use choose::{ChoiceQuestion, ChooseView, choose};
 pub use connect::{ConnectView, connect};
-pub use connection::{AccessSource, ChangePermission, ConnectionView, ExtendedBy, connection};
+pub use connection::{
+    AccessSource, ChangePermission, ConnectionView, ExtendedBy, Machinery, NextAction, OwnerView, ScopeView, UseView,
+    connection,
+};
+pub use connection_forms::{
+    ConnectionForm, ConnectionFormView, ConnectionIdentity, DisconnectView, OtherConnection, OwnerChoice,
+    ReplacementView, SharingView, connection_form,
+};
 pub use connection_list::{AppChoice, ConnectionListView, connection_list};
-pub use connection_settings::{OtherConnection, SettingsForm, SettingsView};
+pub use connection_settings::SettingsView;
 pub use consent::{AuthMethodChoice, ConsentDetails};
+pub use evidence::Evidence;
 pub use form::{FormError, FormField, HeldScope, INPUT_PREFIX, ScopeChoice, field_name};
+pub use history::{CheckResult, HistoryActor, HistoryEntry, HistoryWhat};
 pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
 pub use manual::{ManualCredentialView, manual_credential};
 pub use message::{Message, message, refusal_message};

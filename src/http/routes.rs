@@ -16,8 +16,8 @@ use super::responses::{
     WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, brand, connection_settings, connections, connections_page, credentials, defaults,
-    disconnecting, events, flows, hooks, identity, jobs, keys, links, oauth, oauth_clients, operator, people,
+    Call, Method, Response, apps, brand, connection_forms, connection_page, connections, connections_page, credentials,
+    defaults, disconnecting, events, flows, hooks, identity, jobs, keys, links, oauth, oauth_clients, operator, people,
     provider_sign_in, proxy, replacements, resolving, sessions, settings, setup, sign_in, try_resolve, webhooks,
     workflows,
 };
@@ -282,15 +282,20 @@ routes! {
 
     // The page
     Get    "/"                                            User(Member),              List   Connection   => ShowConnectionsPage = connections_page::show_connections_page;
-    Get    "/connections/{connection}"                    User(Member),              Read   Connection   => ShowConnectionPage = connections_page::show_connection_page;
-    Post   "/connections/{connection}/rename"             User(OwnerOrAdmin),        Change Connection   => SubmitRename = connections_page::submit_rename;
-    Post   "/connections/{connection}/environment"        User(OwnerOrAdmin),        Change Connection   => SubmitEnvironment = connection_settings::submit_environment;
-    Post   "/connections/{connection}/sharing"            User(OwnerOrAdmin),        Change Connection   => SubmitSharing = connection_settings::submit_sharing;
-    Post   "/connections/{connection}/replace"            User(OwnerOrAdmin),        Change Connection   => SubmitReplacement = connection_settings::submit_replacement;
-    Post   "/connections/{connection}/undo-replace"       User(OwnerOrAdmin),        Change Connection   => SubmitUndoReplacement = connection_settings::submit_undo_replacement;
-    Post   "/connections/{connection}/acknowledge"        User(OwnerOrAdmin),        Change Connection   => SubmitAcknowledgement = connection_settings::submit_acknowledgement;
-    Get    "/workflows/{workflow}"                        User(Member),              Read   Workflow     => ShowWorkflowPage = connection_settings::show_workflow_page;
-    Post   "/connections/{connection}/check"              User(Member),              Use    Connection   => SubmitCheck = connections_page::submit_check;
+    Get    "/connections/{connection}"                    User(Member),              Read   ConnectionPage => ShowConnectionPage = connection_page::show_connection_page;
+    Get    "/connections/{connection}/rename"             User(OwnerOrAdmin),        Change Connection   => ShowRenamePage = connection_forms::show_rename;
+    Post   "/connections/{connection}/rename"             User(OwnerOrAdmin),        Change Connection   => SubmitRename = connection_forms::submit_rename;
+    Get    "/connections/{connection}/environment"        User(OwnerOrAdmin),        Change Connection   => ShowEnvironmentPage = connection_forms::show_environment;
+    Get    "/connections/{connection}/sharing"            User(OwnerOrAdmin),        Change Connection   => ShowSharingPage = connection_forms::show_sharing;
+    Get    "/connections/{connection}/replace"            User(OwnerOrAdmin),        Change Connection   => ShowReplacePage = connection_forms::show_replacement;
+    Get    "/connections/{connection}/disconnect"         User(OwnerOrAdmin),        Change Connection   => ShowDisconnectPage = connection_forms::show_disconnect_page;
+    Post   "/connections/{connection}/environment"        User(OwnerOrAdmin),        Change Connection   => SubmitEnvironment = connection_forms::submit_environment;
+    Post   "/connections/{connection}/sharing"            User(OwnerOrAdmin),        Change Connection   => SubmitSharing = connection_forms::submit_sharing;
+    Post   "/connections/{connection}/replace"            User(OwnerOrAdmin),        Change Connection   => SubmitReplacement = connection_forms::submit_replacement;
+    Post   "/connections/{connection}/undo-replace"       User(OwnerOrAdmin),        Change Connection   => SubmitUndoReplacement = connection_forms::submit_undo_replacement;
+    Post   "/connections/{connection}/acknowledge"        User(OwnerOrAdmin),        Change Connection   => SubmitAcknowledgement = connection_forms::submit_acknowledgement;
+    Get    "/workflows/{workflow}"                        User(Member),              Read   Workflow     => ShowWorkflowPage = connection_forms::show_workflow_page;
+    Post   "/connections/{connection}/check"              User(Member),              Use    Connection   => SubmitCheck = connection_page::submit_check;
     Get    "/connections/{connection}/try"                User(Member),              Use    Connection   => ShowTryPage = try_resolve::show_try_page;
     Post   "/connections/{connection}/try"                User(Member),              Use    Connection   => SubmitTry = try_resolve::submit_try;
     Get    "/connections/{connection}/reconnect"          User(OwnerOrAdmin),        Change Connection   => ShowReconnectPage = oauth::show_reconnect_page;
@@ -513,7 +518,9 @@ mod tests {
                 Some("key") => &[Resource::Key],
                 Some("app") if line.action == Action::Create => &[Resource::Connection, Resource::Job],
                 Some("app") => &[Resource::App, Resource::Client],
-                Some("connection") => &[Resource::Connection, Resource::DisconnectedConnection],
+                Some("connection") => {
+                    &[Resource::Connection, Resource::ConnectionPage, Resource::DisconnectedConnection]
+                }
                 Some("client") if line.auth == RequiredAuth::App => &[Resource::Client],
                 Some("link") => &[Resource::Link],
                 Some("sign_in_link") => &[Resource::SignInLink],

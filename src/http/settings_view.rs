@@ -1,6 +1,6 @@
 //! What a connection's page shows of its settings.
 //!
-//! Owns what of other connections a person sees there. The forms are handled in [`super::connection_settings`].
+//! Owns what of other connections a person sees there. The forms are handled in [`super::connection_forms`].
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -15,12 +15,12 @@ use crate::replacements;
 use crate::store::connections::ListedConnection;
 use crate::store::replacements::RelatedConnection;
 use crate::store::sessions::Session;
-use crate::workspace::Role;
 
 /// Connections that are offered to answer for another one.
 const MOST_CANDIDATES: i64 = 100;
 
-fn environment_text(environment: Option<Environment>) -> String {
+/// As the pages have it; empty if it is unknown.
+pub(super) fn environment_text(environment: Option<Environment>) -> String {
     environment.map(Environment::as_str).unwrap_or_default().to_owned()
 }
 
@@ -35,35 +35,31 @@ fn other(caller: &Caller<'_>, of: &ListedConnection, one: &RelatedConnection) ->
 }
 
 /// What the page shows of a connection's settings.
-pub(super) async fn build_settings<P: Ports>(
+pub(super) fn build_settings(session: &Session, listed: &ListedConnection) -> SettingsView {
+    let (connection, caller) = (&listed.connection, Caller::User(session, RequiredRole::OwnerOrAdmin));
+    SettingsView {
+        environment: environment_text(connection.environment),
+        shared: connection.shared,
+        replaced_by: listed.replaced_by.as_ref().map(|one| other(&caller, listed, one)),
+        replaces: listed.replaces.iter().map(|one| other(&caller, listed, one)).collect(),
+        step_changes: listed.step_changes.iter().map(attention::describe_step_change).collect(),
+    }
+}
+
+/// The connections that the person may let answer for one.
+pub(super) async fn list_candidates<P: Ports>(
     context: &Context<P>,
     session: &Session,
     listed: &ListedConnection,
-) -> Result<SettingsView> {
-    let (connection, caller) = (&listed.connection, Caller::User(session, RequiredRole::OwnerOrAdmin));
-    let candidates = if caller.may_change(connection) {
-        replacements::list_candidates(context, &caller, connection, MOST_CANDIDATES).await?
-    } else {
-        vec![]
+) -> Result<Vec<OtherConnection>> {
+    let caller = Caller::User(session, RequiredRole::OwnerOrAdmin);
+    let found = replacements::list_candidates(context, &caller, &listed.connection, MOST_CANDIDATES).await?;
+    let view = |one: ListedConnection| OtherConnection {
+        id: one.connection.id.to_string(),
+        environment: environment_text(one.connection.environment),
+        name: Some(one.connection.name),
     };
-    Ok(SettingsView {
-        environment: environment_text(connection.environment),
-        shared: connection.shared,
-        owner: (session.role == Role::Admin)
-            .then(|| connection.user.as_ref().map(|user| user.id.clone()).unwrap_or_default()),
-        replaced_by: listed.replaced_by.as_ref().map(|one| other(&caller, listed, one)),
-        replaces: listed.replaces.iter().map(|one| other(&caller, listed, one)).collect(),
-        candidates: candidates
-            .into_iter()
-            .map(|one| OtherConnection {
-                id: one.connection.id.to_string(),
-                environment: environment_text(one.connection.environment),
-                name: Some(one.connection.name),
-            })
-            .collect(),
-        step_changes: listed.step_changes.iter().map(attention::describe_step_change).collect(),
-        rejected: None,
-    })
+    Ok(found.into_iter().map(view).collect())
 }
 
 /// Where the page of a workflow is.

@@ -5,6 +5,7 @@
 
 mod chosen;
 mod listed;
+mod page;
 
 use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, run_count, run_statement};
 use crate::account::Account;
@@ -25,6 +26,7 @@ pub use listed::{
     ConnectionFilter, EXAMINED_AT_ONCE, ListedConnection, MOST_EXAMINED, broken_defaults, list, list_with,
     read_broken_defaults,
 };
+pub use page::{ConnectionPage, DefaultOf, NamedEvent, PageLimits, load_page};
 
 /// The live connections of the client `?2` whose definition is the workspace's own.
 macro_rules! custom_grants {

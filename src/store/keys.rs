@@ -1,7 +1,5 @@
 //! Rows of `keys`, and what ends with a key.
 
-use std::collections::BTreeMap;
-
 use super::{
     Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first, read_count, run_statement,
 };
@@ -24,7 +22,6 @@ const LIST: &str = concat!(
     " FROM api_keys k WHERE workspace_id = ?1 AND id > ?2 AND revoked_at IS NULL AND (?4 IS NULL OR created_by_key = ?4)
     ORDER BY id LIMIT ?3"
 );
-const NAMES: &str = "SELECT id, name FROM api_keys WHERE workspace_id = ?1 AND id IN (SELECT value FROM json_each(?2)) AND revoked_at IS NULL";
 const REVOKE: &str =
     "UPDATE api_keys SET revoked_at = ?3, is_ending = ?4 WHERE workspace_id = ?1 AND id = ?2 AND revoked_at IS NULL";
 /// The row of one whose things still end says so.
@@ -163,16 +160,6 @@ pub async fn add(db: &impl Database, key: &ApiKey) -> StoreResult<bool> {
 /// A key that was not revoked.
 pub async fn get(db: &impl Database, id: &ApiKeyId) -> StoreResult<Option<ApiKey>> {
     query_first(db, sql!(SELECT, id)).await
-}
-
-/// The names of a workspace's keys by id, without revoked ones.
-pub async fn list_names(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    ids: &[&str],
-) -> StoreResult<BTreeMap<String, String>> {
-    let rows = run_statement(db, sql!(NAMES, workspace, json_text(ids))).await?;
-    rows.rows.iter().map(Columns).map(|row| Ok((row.text("id")?, row.text("name")?))).collect()
 }
 
 /// A workspace's keys, after a cursor, optionally of one creator.

@@ -135,17 +135,17 @@ test("ticked permissions are requested, withheld ones are named, and one click r
   await page.locator(`input[value="${READ}"]`).check();
   await page.getByRole("button", { name: "Continue to Gmail" }).click();
   await page.getByText("Connected as ada@example.test.").waitFor();
-  await page.getByText("Permissions that were not granted").waitFor();
+  await page.getByText("Missing permissions").waitFor();
   const id = connectionIdFrom(page);
   assert.deepEqual((await fixture.getConnection(id)).scopes.missing, [READ]);
 
   fixture.apps.google.person = { account: "ada", untick: [], deny: false };
-  await page.getByRole("link", { name: "Ask for them again" }).click();
+  await page.getByRole("link", { name: "Ask for the missing permissions" }).click();
   await page.getByRole("button", { name: "Continue to Gmail" }).click();
   await page.getByText("Connected as ada@example.test.").waitFor();
   assert.equal(connectionIdFrom(page), id);
   assert.deepEqual((await fixture.getConnection(id)).scopes.missing, []);
-  assert.equal(await page.getByText("Permissions that were not granted").count(), 0);
+  assert.equal(await page.getByText("Missing permissions").count(), 0);
   await done();
 });
 

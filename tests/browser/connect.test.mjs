@@ -58,10 +58,12 @@ test("a person signs in, connects, checks, renames and disconnects without brows
 
   await page.getByRole("button", { name: "Check now" }).click();
   await page.getByText("Checked: it works.").waitFor();
+  await page.getByText("Rename", { exact: true }).click();
   await page.getByLabel(/name of this connection/i).fill("Ops <b>account</b>");
   await page.getByRole("button", { name: "Save name" }).click();
   await page.getByRole("heading", { name: "Ops <b>account</b>" }).waitFor();
 
+  await page.getByText("More actions").locator("..").click();
   await page.getByRole("link", { name: /Disconnect/ }).click();
   await page.getByRole("button", { name: /Disconnect/ }).click();
   await page.getByText("is disconnected. We revoke its access").waitFor();
@@ -80,6 +82,7 @@ test("a reconnect with another account shows a question and changes nothing unti
   await page.getByText("Connected as grace@example.test.").waitFor();
   const id = new URL(page.url()).pathname.split("/").pop();
 
+  await page.getByText("More actions").locator("..").click();
   await page.getByRole("link", { name: "Reconnect" }).click();
   await page.getByRole("button", { name: "Continue to Acme" }).click();
   await allow(page, "mallory");

@@ -501,7 +501,7 @@ fn a_refused_name_is_shown_again_in_its_form() {
     assert!(refused.body.contains(&format!(r#"action="{page}/rename""#)) && !refused.body.contains("name:"));
     assert_eq!(rename(&mut ann, "my_name").status, 303);
     let history = ann.get(&page).body;
-    assert!(history.contains("edited (name: my_name), by you"), "{history}");
+    assert!(history.contains("You renamed it to “<bdi>my_name</bdi>”"), "{history}");
 }
 
 #[test]
@@ -515,7 +515,11 @@ fn the_audit_log_names_a_key() {
     let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
     let page = ann.get(&connection_page_path(&id)).body;
-    assert!(page.contains("by a key (Nightly import)") && !page.contains("key_"), "{page}");
+    assert!(
+        page.contains("The key “<bdi>Nightly import</bdi>” renamed it to “<bdi>Renamed</bdi>”")
+            && !page.contains("key_"),
+        "{page}"
+    );
 }
 
 #[test]

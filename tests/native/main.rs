@@ -14,6 +14,7 @@ mod branding;
 mod browser_flows;
 mod catalogue_lifecycle;
 mod connect;
+mod connection_page;
 mod contract;
 mod databases;
 mod defaults;

@@ -90,12 +90,13 @@ fn expected(person: Person, of: Ownership, role: RequiredRole) -> Expected {
 
 /// The routes about one connection, for people.
 fn routes_of_a_connection() -> impl Iterator<Item = (&'static RouteEntry, RequiredRole)> {
-    ROUTES.iter().filter(|line| line.resource == Resource::Connection && line.path.contains("{connection}")).filter_map(
-        |line| match line.auth {
+    let is_about = |line: &&RouteEntry| matches!(line.resource, Resource::Connection | Resource::ConnectionPage);
+    ROUTES.iter().filter(is_about).filter(|line| line.path.contains("{connection}")).filter_map(|line| {
+        match line.auth {
             RequiredAuth::User(role) => Some((line, role)),
             _ => None,
-        },
-    )
+        }
+    })
 }
 
 fn fixture_with(of: Ownership) -> (Fixture, ConnectionId) {

@@ -775,7 +775,7 @@ fn a_page_shows_a_replacement_and_ends_it() {
     let (old, new) = (shared(&fixture, "old"), shared(&fixture, "new"));
     run_step(&fixture, &old);
     let mut admin = browser(&fixture, "ada", "admin");
-    let html = admin.get(&page(&old)).body;
+    let html = admin.get(&format!("{}/replace", page(&old))).body;
     assert!(
         html.contains(&format!("<option value=\"{new}\">")) && !html.contains(&format!("<option value=\"{old}\">"))
     );
@@ -803,7 +803,7 @@ fn on_a_page_a_replacement_takes_the_owner_of_both_or_an_admin() {
     let [anns, anns_other] = ["ann", "ann2"].map(|account| connect(&fixture, account, Some("ann"), None));
     let bobs = connect(&fixture, "bob", Some("bob"), None);
     let mut ann = browser(&fixture, "ann", "member");
-    let html = ann.get(&page(&anns)).body;
+    let html = ann.get(&format!("{}/replace", page(&anns))).body;
     for (id, is_offered) in [(&anns_other, true), (&everybodys, false), (&bobs, false)] {
         assert_eq!(html.contains(&format!("<option value=\"{id}\">")), is_offered, "{id}");
     }
@@ -848,10 +848,14 @@ fn a_page_sets_environment_sharing_and_owner_as_far_as_the_person_may() {
     let mut ann = browser(&fixture, "ann", "member");
     let mut admin = browser(&fixture, "ada", "admin");
     let html = ann.get(&page(&everybodys)).body;
-    assert!(!html.contains("Save environment") && html.contains("Only its owner or an admin can"), "{html}");
-    let html = ann.get(&page(&anns)).body;
-    assert!(html.contains("Save environment") && !html.contains("name=\"owner\""), "{html}");
-    assert!(admin.get(&page(&anns)).body.contains("name=\"owner\" value=\"ann\""));
+    assert!(!html.contains("/environment") && html.contains("Only its owner or an admin can"), "{html}");
+    let form =
+        |browser: &mut TestBrowser<'_>, id: &ConnectionId, form: &str| browser.get(&format!("{}/{form}", page(id)));
+    assert_eq!(form(&mut ann, &everybodys, "environment").status, 403);
+    assert!(form(&mut ann, &anns, "environment").body.contains("Save environment"));
+    assert!(!form(&mut ann, &anns, "sharing").body.contains("name=\"owner\""));
+    let html = form(&mut admin, &anns, "sharing").body;
+    assert!(html.contains("name=\"owner\"") && html.contains("<option value=\"ann\" selected>"), "{html}");
     for form in ["environment", "sharing"] {
         assert_eq!(submit(&mut ann, &everybodys, form, "environment=test&shared=yes").0, 403, "{form}");
     }
@@ -859,7 +863,8 @@ fn a_page_sets_environment_sharing_and_owner_as_far_as_the_person_may() {
     let (status, said) = submit(&mut ann, &anns, "environment", "environment=other");
     assert_eq!((status, said.contains("Not accepted")), (422, true));
     assert_eq!(fixture.load_connection(&anns).environment, Some(Environment::Test));
-    assert!(ann.get(&page(&anns)).body.contains("<option value=\"test\" selected>"));
+    assert!(form(&mut ann, &anns, "environment").body.contains("<option value=\"test\" selected>"));
+    assert!(ann.get(&page(&anns)).body.contains("<dd>Test "));
     assert_eq!(submit(&mut ann, &anns, "environment", "environment=").0, 303);
     assert_eq!(fixture.load_connection(&anns).environment, None);
     // She shares hers and takes it back, and gives it to nobody.

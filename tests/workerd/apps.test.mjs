@@ -195,9 +195,9 @@ for (const [name, life] of Object.entries(CONSENTED)) {
       );
       const page = await fixture.person.get(`/connections/${id}`);
       assert.ok(page.text.includes(`Connected as ${account.label}.`), page.text);
-      assert.equal(page.text.includes("Permissions that were not granted"), missing.length > 0);
+      assert.equal(page.text.includes("Missing permissions"), missing.length > 0);
       if (!unticked) return;
-      const again = /href="([^"]*)"[^>]*>Ask for them again/.exec(page.html)?.[1];
+      const again = /href="([^"]*)"[^>]*>Ask for the missing permissions/.exec(page.html)?.[1];
       assert.equal(await fixture.connect(sim, readText(again)), id);
       assert.deepEqual((await fixture.getConnection(id)).scopes.missing, []);
     });

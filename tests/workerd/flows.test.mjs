@@ -379,7 +379,8 @@ suite("permissions that were not granted", () => {
     const login = stranger();
     const id = await ada.connect("acme", { login, withhold: ["email", "profile"] });
     const page = await ada.get(`/connections/${id}`);
-    assert.match(page.text, /Permissions that were not granted.*email.*profile.*Ask for them again/);
+    assert.match(page.text, /Missing permissions.*email.*profile/);
+    assert.match(page.text, /Ask for the missing permissions/);
     assert.deepEqual((await connection(id)).scopes, { requested: SCOPES, granted: ["openid", "offline_access"], missing: ["email", "profile"] });
     assert.equal((await installation.resolve(id)).status, 200, "who needs none of them is served");
     const { status, body } = await installation.resolve(id, { scopes: ["openid", "email"] });

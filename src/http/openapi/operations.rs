@@ -206,6 +206,14 @@ fn consent(op: Operation, by: ConsentBy, schemas: &mut Schemas) -> Operation {
 
 const REPLACEMENT_IN_USE: &str = "A page. `replacement_in_use`: it is part of a replacement that would no longer fit.";
 
+/// A page with a form about a connection.
+fn form_page(title: &'static str) -> Operation {
+    operation(PAGE, title)
+        .answers(200, "The form. It posts to the same address.")
+        .refuses(403, "A page. `admin_required`: only the owner or an admin may do this.")
+        .refuses(404, "`connection_not_found`.")
+}
+
 /// A form on a connection's page.
 fn settings_form(title: &'static str, names: &[&str]) -> Operation {
     operation(PAGE, title)
@@ -717,11 +725,15 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "Their own and the shared connections, 50 per page. For an admin, all of the workspace.")
             .refuses(422, "`invalid_request`: `cursor`."),
         Handler::ShowConnectionPage => operation(PAGE, "Page: one connection")
-            .query("connected", "Shows that it was just connected.", text())
-            .query("done", "What has just happened, for a notice.", text())
             .query("disconnect", "Asks for the confirmation to disconnect.", text())
             .answers(200, "Status, permissions, uses, history.")
             .refuses(404, "`connection_not_found`."),
+        Handler::ShowRenamePage => form_page("Page: rename a connection"),
+        Handler::ShowEnvironmentPage => form_page("Page: set the environment of a connection"),
+        Handler::ShowSharingPage => form_page("Page: set who uses a connection"),
+        Handler::ShowReplacePage => form_page("Page: let another connection answer for one"),
+        Handler::ShowDisconnectPage => form_page("Page: disconnect a connection")
+            .about("Names the workflows that stop working."),
         Handler::SubmitEnvironment => settings_form("Form: set the environment of a connection", &["environment"])
             .refuses(409, REPLACEMENT_IN_USE)
             .refuses(422, "`invalid_request`: `environment`."),

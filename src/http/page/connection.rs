@@ -1,72 +1,147 @@
-//! A connection's own page: its account, whether it works, who uses it, and what can be done.
+//! A connection's own page: what it is, whether it works, who uses it, what it may do, and one next action.
 //!
-//! Owns the forms that rename, check and disconnect. Disconnecting asks for confirmation and names what will stop
-//! working.
+//! Owns that page. What changes a connection has a page of its own ([`super::connection_forms`]); the name can be changed here,
+//! too. Whoever may not change it sees no form.
 
 use maud::{Markup, html};
 
-use super::connection_settings::{SettingsView, replacement_section, settings_sections, step_changes_section};
-use super::form::{InvalidField, described_by, error_summary, field_error};
+use super::connection_forms::{ConnectionIdentity, name_form};
+use super::connection_settings::{SettingsView, replacement_section, step_changes_section};
+use super::evidence::{Evidence, evidence_sentence};
 use super::frame::{
-    account_label, back_link, code_text, copyable, csrf_field, link, quoted_text, relative_time_or_never, status_badge,
-    time_element, tone_class, user_text, warnings_section,
+    account_label, app_logo, back_link, code_text, copyable, copyable_block, csrf_field, icon, link, relative_time,
+    relative_time_or_never, status_badge, time_element, tone_class, user_text, warnings_section,
 };
+use super::history::{HistoryEntry, history_section};
 use super::layout::section_page;
-use super::{ConnectionSummary, PageContext, Section, Tone};
-use crate::names::MAX_NAME_LENGTH;
+use super::text::{count, fill};
+use super::{PageContext, Section, StatusLabel, Tone};
 use crate::time::Timestamp;
 
 /// All details of a connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionView {
-    /// The summary of the connection.
-    pub summary: ConnectionSummary,
-    /// Why it needs a reconnect, as a sentence.
-    pub reason: Option<String>,
-    /// Granted scopes.
-    pub granted_scopes: Vec<String>,
+    /// What it is called, and of which app and account it is.
+    pub identity: ConnectionIdentity,
+    /// Status.
+    pub status: StatusLabel,
+    /// What that is known by, and since when.
+    pub evidence: (Evidence, Option<Timestamp>),
+    /// What needs attention, in sentences.
+    pub attention: Vec<String>,
+    /// What a person should do now.
+    pub next_action: NextAction,
+    /// Granted scopes, with what each permits.
+    pub granted_scopes: Vec<ScopeView>,
     /// Requested scopes that were not granted, with what each permits.
-    pub missing_scopes: Vec<(String, Option<String>)>,
-    /// Whether the workspace has removed the app: the connection can be used, and not connected again.
-    pub app_removed: bool,
-    /// Who may rename, reconnect and disconnect it.
-    pub change_permission: ChangePermission,
-    /// The entered name that was refused, and why.
-    pub rejected_name: Option<(String, String)>,
+    pub missing_scopes: Vec<ScopeView>,
     /// Where they are requested again. `None` if that cannot help.
     pub missing_scopes_href: Option<String>,
-    /// The name of the credential's type ("API key"). Empty for a consent.
-    pub credential_kind: String,
+    /// Whether the workspace has removed the app: the connection can be used, and not connected again.
+    pub app_removed: bool,
+    /// Who may change it.
+    pub change_permission: ChangePermission,
     /// What its access is based on.
     pub access_source: AccessSource,
-    /// Where a new key is entered, for a manual credential.
-    pub new_credential_href: Option<String>,
-    /// Notes for a person, such as the app's limits, one sentence each.
-    pub warnings: Vec<String>,
     /// Expiry of the access.
     pub expires_at: Option<Timestamp>,
     /// Whether it can be refreshed without a person.
     pub refreshable: bool,
     /// The expected end of the whole grant, and what extends it.
     pub predicted_end: Option<(Timestamp, ExtendedBy)>,
-    /// When it was last checked, and the result.
-    pub last_check: Option<(Timestamp, String)>,
+    /// Notes for a person, such as the app's limits, one sentence each.
+    pub warnings: Vec<String>,
+    /// The last steps that used it.
+    pub uses: Vec<UseView>,
+    /// Workflows and steps that used it.
+    pub use_counts: (i64, i64),
+    /// When a credential was last returned.
+    pub last_used_at: Option<Timestamp>,
+    /// Its settings.
+    pub settings: SettingsView,
+    /// Who owns it.
+    pub owner: OwnerView,
+    /// What it is the default of: the user (none: the workspace) and the environment (empty: any).
+    pub defaults: Vec<(Option<String>, String)>,
+    /// What happened, newest first.
+    pub history: Vec<HistoryEntry>,
+    /// What only people who look for a fault need.
+    pub machinery: Machinery,
+    /// Where a workflow step asks for the credential.
+    pub resolve_url: String,
+}
+
+/// A scope.
+#[derive(Debug, Clone)]
+pub struct ScopeView {
+    /// As the app names it.
+    pub id: String,
+    /// What it permits, if that is known.
+    pub description: Option<String>,
+}
+
+/// A step that used a connection.
+#[derive(Debug, Clone)]
+pub struct UseView {
+    /// The workflow, or empty.
+    pub workflow: String,
+    /// Where its page is.
+    pub href: String,
+    /// The step, or empty.
+    pub step: String,
+    /// The last use.
+    pub last_used_at: Timestamp,
+    /// Days with a use.
+    pub days: i64,
+}
+
+/// Who owns a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnerView {
+    /// Whoever looks.
+    You,
+    /// A person, by their name.
+    Person(String),
+    /// Nobody.
+    Nobody,
+}
+
+/// What only people who look for a fault need.
+#[derive(Debug, Clone)]
+pub struct Machinery {
+    /// How it was connected.
+    pub auth_method: String,
+    /// The account's id at the app.
+    pub account_id: Option<String>,
+    /// The workspace's OAuth client.
+    pub client: Option<String>,
+    /// The revision of a custom app's definition.
+    pub revision: Option<i64>,
+    /// Counts its grants.
+    pub generation: i64,
+    /// Counts the changes of its credential.
+    pub version: i64,
     /// When it is checked next.
     pub next_check_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last connected.
     pub connected_at: Timestamp,
-    /// Workflow, step and when it last used this connection.
-    pub uses: Vec<(String, String, Timestamp)>,
-    /// Where the pages of these workflows are, in the same order.
-    pub workflow_hrefs: Vec<String>,
-    /// Its settings.
-    pub settings: SettingsView,
-    /// What happened, and when.
-    pub events: Vec<(Timestamp, String)>,
-    /// Whether the person must still confirm a disconnect.
-    pub confirming_disconnect: bool,
+}
+
+/// What a person should do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextAction {
+    /// Nothing.
+    None,
+    /// Connect it again.
+    Reconnect,
+    /// Enter a new key.
+    NewKey,
+    /// Ask for the missing permissions.
+    AskMissing,
+    /// Try it for the first time.
+    Check,
 }
 
 /// Who may change a connection.
@@ -102,195 +177,30 @@ pub enum ExtendedBy {
 
 /// A connection's own page.
 pub fn connection(shell: &PageContext, view: &ConnectionView) -> Markup {
-    let card = &view.summary;
+    let id = &view.identity.id;
     let body = html! {
-        (error_summary(None, &invalid_fields(view)))
         (back_link(shell.text.connection.back, "/"))
-        h1 { (user_text(&card.name)) }
-        @if view.confirming_disconnect { (disconnect_confirmation(shell, view)) }
-        (status_panel(shell, view))
-        (replacement_section(shell, &card.id, &view.settings, may_change(view)))
-        (step_changes_section(shell, &card.id, &view.settings, may_change(view)))
-        (warnings_section(&view.warnings))
-        p { a.button href={ "/connections/" (card.id) "/try" } { (shell.text.try_it.title) } }
-        (details_section(shell, view))
-        (granted_scopes_section(&view.granted_scopes))
-        (uses_section(view))
-        @if may_change(view) { (rename_section(shell, view)) (settings_sections(shell, &card.id, &view.settings)) } @else { (admins_only_note()) }
-        @if may_change(view) && !view.confirming_disconnect { (disconnect_section(view)) }
-        (events_section(view))
+        (heading(shell, view))
+        div.columns {
+            div {
+                (status_section(shell, view))
+                (replacement_section(shell, id, &view.settings, may_change(view)))
+                (step_changes_section(shell, id, &view.settings, may_change(view)))
+                (warnings_section(&view.warnings))
+                (missing_scopes_section(shell, view))
+                (uses_section(shell, view))
+                (granted_scopes_section(shell, view))
+                (history_section(shell, &view.history))
+            }
+            div {
+                (details_section(shell, view))
+                (resolve_section(shell, view))
+                (machinery_section(shell, view))
+                @if !may_change(view) { (admins_only_note(shell)) }
+            }
+        }
     };
-    let is_rejected = view.rejected_name.is_some() || view.settings.rejected.is_some();
-    let title = match (view.confirming_disconnect, is_rejected) {
-        (true, _) => format!("Disconnect {}?", card.name),
-        // A screen reader reads the title first, which says that the form is shown again.
-        (false, true) => format!("Not accepted: {}", card.name),
-        (false, false) => card.name.clone(),
-    };
-    section_page(shell, Section::Connections, &title, &body)
-}
-
-fn invalid_fields(view: &ConnectionView) -> Vec<InvalidField<'_>> {
-    let name = view.rejected_name.iter().map(|(_, why)| ("name".to_owned(), NAME_LABEL, why.as_str()));
-    let setting = view.settings.rejected.iter();
-    name.chain(setting.map(|(form, why)| (form.anchor().to_owned(), form.label(), why.as_str()))).collect()
-}
-
-fn status_panel(shell: &PageContext, view: &ConnectionView) -> Markup {
-    let card = &view.summary;
-    // With missing scopes it must not look healthy.
-    let tone = match card.status.tone {
-        Tone::Good if !view.missing_scopes.is_empty() => Tone::Waiting,
-        tone => tone,
-    };
-    html! {
-        section.panel.(tone_class(tone)) aria-labelledby="state" {
-            h2 #state { (status_badge(&card.status)) }
-            p { (user_text(&card.app_name)) ", account: " strong { (account_label(shell, card.account_label.as_deref())) } }
-            @if let Some(reason) = &view.reason { p { (user_text(reason)) } }
-            @if view.app_removed { (app_removed_note(view)) }
-            @if !card.attention.is_empty() {
-                ul { @for sentence in &card.attention { li { (user_text(sentence)) } } }
-            }
-            @if let Some((at, put_off)) = view.predicted_end { (predicted_end_note(view, at, put_off)) }
-            @if !view.missing_scopes.is_empty() { (missing_scopes_section(view)) }
-            div.actions {
-                form method="post" action={ "/connections/" (card.id) "/check" } {
-                    (csrf_field(shell))
-                    button type="submit" { "Check now" }
-                }
-                @if !view.app_removed && may_change(view) { (reconnect_link(view)) }
-            }
-        }
-    }
-}
-
-fn app_removed_note(view: &ConnectionView) -> Markup {
-    html! {
-        p {
-            "The app was removed from this workspace, so this can’t be connected again. "
-            @if needs_reconnect(view) {
-                "Disconnect it when no workflow needs it any more."
-            } @else {
-                "Workflows can still use the connection as long as the access lasts."
-            }
-        }
-    }
-}
-
-/// The link to repair it: at the app, or with another key.
-fn reconnect_link(view: &ConnectionView) -> Markup {
-    let urgent = needs_reconnect(view) && (view.missing_scopes.is_empty() || view.missing_scopes_href.is_none());
-    let class = if urgent { "button main" } else { "button" };
-    match &view.new_credential_href {
-        Some(href) => link("Enter a new key", href, class),
-        None => link("Reconnect", &format!("/connections/{}/reconnect", view.summary.id), class),
-    }
-}
-
-fn missing_scopes_section(view: &ConnectionView) -> Markup {
-    html! {
-        div.missing {
-            h2 { "Permissions that were not granted" }
-            p { "Steps that need them will fail until you allow them at " (user_text(&view.summary.app_name)) ":" }
-            ul.asked {
-                @for (scope, description) in &view.missing_scopes {
-                    li {
-                        @if let Some(description) = description { span { (user_text(description)) } }
-                        (code_text(scope))
-                    }
-                }
-            }
-            @if let Some(href) = &view.missing_scopes_href { p { (link("Ask for them again", href, "button main")) } }
-        }
-    }
-}
-
-fn predicted_end_note(view: &ConnectionView, at: Timestamp, put_off: ExtendedBy) -> Markup {
-    html! {
-        @if !needs_reconnect(view) {
-            p {
-                "This access ends on " (time_element(at))
-                @match put_off {
-                    ExtendedBy::Use => " unless it is used before, which the regular check does, too.",
-                    ExtendedBy::Refresh => " unless it is renewed before, which happens by itself.",
-                    ExtendedBy::Reconnect if view.app_removed => ", however often it is used.",
-                    ExtendedBy::Reconnect => {
-                        ", even if it is used. "
-                        @if view.new_credential_href.is_some() { "Enter a new key before then." } @else { "Reconnect before then." }
-                    },
-                }
-            }
-        }
-    }
-}
-
-fn details_section(shell: &PageContext, view: &ConnectionView) -> Markup {
-    html! {
-        section aria-labelledby="details" {
-            h2 #details { "Details" }
-            dl {
-                div { dt { (shell.text.connection.id) } dd { (copyable(shell, "connection-id", &view.summary.id)) } }
-                div { dt { "App" } dd { (user_text(&view.summary.app_name)) } }
-                div { dt { "Account" } dd { (account_label(shell, view.summary.account_label.as_deref())) } }
-                @if !view.credential_kind.is_empty() { div { dt { "Kind of access" } dd { (user_text(&view.credential_kind)) } } }
-                @if let Some(owner) = &view.summary.owner { div { dt { "Owner" } dd { (user_text(owner)) } } }
-                div { dt { "Last used" } dd { (relative_time_or_never(shell, view.summary.last_used_at)) } }
-                div { dt { "Access token expires" } dd { (access_lifetime(view)) } }
-                div {
-                    dt { "Last checked" }
-                    dd {
-                        @match &view.last_check {
-                            Some((at, found)) => { (time_element(*at)) @if !found.is_empty() { ": " (user_text(found)) } },
-                            None => "never",
-                        }
-                    }
-                }
-                div {
-                    dt { "Next check" }
-                    dd {
-                        @match view.next_check_at {
-                            Some(at) => (time_element(at)),
-                            None => "not planned",
-                        }
-                    }
-                }
-                div { dt { "Last connected" } dd { (time_element(view.connected_at)) } }
-                // A connection is stored a moment after its first grant: until the second one this would look wrong.
-                @if view.created_at < view.connected_at {
-                    div { dt { "First connected" } dd { (time_element(view.created_at)) } }
-                }
-            }
-        }
-    }
-}
-
-fn access_lifetime(view: &ConnectionView) -> Markup {
-    let app = user_text(&view.summary.app_name);
-    html! {
-        @match (view.access_source, view.expires_at, view.refreshable) {
-            _ if needs_reconnect(view) && view.app_removed => "ended",
-            (AccessSource::Consent, _, _) if needs_reconnect(view) => "ended: reconnect to renew it",
-            _ if needs_reconnect(view) => "ended: enter a new key",
-            (AccessSource::ManualCredential, Some(at), _) | (AccessSource::Consent, Some(at), false) if view.app_removed => {
-                (time_element(at)) ", can’t be renewed"
-            },
-            (AccessSource::ManualCredential, Some(at), _) => { (time_element(at)) ", can’t be renewed: enter a new key before then" },
-            (AccessSource::ManualCredential, None, _) => {
-                "a key does not end by itself; it works until it is revoked at " (app)
-            },
-            (AccessSource::TokenExchange, Some(at), _) => {
-                (time_element(at)) ", renewed by itself when needed, until the key is revoked at " (app)
-            },
-            (AccessSource::TokenExchange, None, _) => {
-                "renewed by itself when needed, until the key is revoked at " (app)
-            },
-            (AccessSource::Consent, Some(at), true) => { (time_element(at)) ", renewed by itself when needed" },
-            (AccessSource::Consent, Some(at), false) => { (time_element(at)) ", can’t be renewed: reconnect before then" },
-            (AccessSource::Consent, None, true) => "no end known, renewed by itself when needed",
-            (AccessSource::Consent, None, false) => "no end known",
-        }
-    }
+    section_page(shell, Section::Connections, &view.identity.name, &body)
 }
 
 fn may_change(view: &ConnectionView) -> bool {
@@ -298,154 +208,329 @@ fn may_change(view: &ConnectionView) -> bool {
 }
 
 fn needs_reconnect(view: &ConnectionView) -> bool {
-    view.summary.status.tone == Tone::Bad
+    view.status.tone == Tone::Bad
 }
 
-fn granted_scopes_section(granted: &[String]) -> Markup {
+/// A link below the connection's address.
+fn below(view: &ConnectionView, form: &str) -> String {
+    format!("/connections/{}/{form}", view.identity.id)
+}
+
+fn heading(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let (text, one) = (&shell.text.connection, &view.identity);
     html! {
-        section aria-labelledby="granted" {
-            h2 #granted { "Permissions" }
-            @if granted.is_empty() {
-                p { "The app has not named any permissions for this connection." }
-            } @else {
-                ul.scopes { @for scope in granted { li { (code_text(scope)) } } }
+        div.head.top {
+            div {
+                (app_logo(&one.app, &one.app_name, "large"))
+                div {
+                    h1 { (user_text(&one.name)) }
+                    p {
+                        (fill(text.subtitle, &[
+                            ("app", user_text(&one.app_name)),
+                            ("account", account_label(shell, one.account_label.as_deref())),
+                        ]))
+                    }
+                    @if may_change(view) {
+                        details.rename {
+                            summary { (icon("gear")) (text.rename) }
+                            (name_form(shell, &one.id, &one.name, None))
+                        }
+                    }
+                }
+            }
+            div.actions {
+                (next_action(shell, view))
+                @if view.next_action != NextAction::Check { (check_form(shell, view, "")) }
+                @if may_change(view) { (menu(shell, view)) }
             }
         }
     }
 }
 
-fn uses_section(view: &ConnectionView) -> Markup {
-    let uses = &view.uses;
-    let hrefs = view.workflow_hrefs.iter().map(Some).chain(std::iter::repeat(None));
+/// What a person should do now, as the only button that stands out.
+fn next_action(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let text = &shell.text.connection;
+    match view.next_action {
+        NextAction::None => html! {},
+        NextAction::Reconnect => link(text.reconnect, &below(view, "reconnect"), "button main"),
+        NextAction::NewKey => link(text.new_key, &below(view, "reconnect"), "button main"),
+        NextAction::AskMissing => match &view.missing_scopes_href {
+            Some(href) => link(text.ask_missing, href, "button main"),
+            None => html! {},
+        },
+        NextAction::Check => check_form(shell, view, "main"),
+    }
+}
+
+fn check_form(shell: &PageContext, view: &ConnectionView, class: &str) -> Markup {
     html! {
-        section aria-labelledby="uses" {
-            h2 #uses { "Used by" }
-            @if uses.is_empty() {
-                p { "No workflow has used this connection yet." }
-            } @else {
-                table {
-                    caption.unseen { "Workflow steps that use this connection" }
-                    thead {
-                        tr { th scope="col" { "Workflow" } th scope="col" { "Step" } th scope="col" { "Last used" } }
-                    }
-                    tbody {
-                        @for ((workflow, step, last), href) in uses.iter().zip(hrefs) {
-                            tr {
-                                th scope="row" {
-                                    @match href {
-                                        _ if workflow.is_empty() => "not named",
-                                        Some(href) => (link(workflow, href, "")),
-                                        None => (user_text(workflow)),
-                                    }
-                                }
-                                td data-label="Step" { @if step.is_empty() { "not named" } @else { (user_text(step)) } }
-                                td data-label="Last used" { (time_element(*last)) }
-                            }
-                        }
-                    }
+        form method="post" action=(below(view, "check")) {
+            (csrf_field(shell))
+            button.(class) type="submit" { (shell.text.connection.check) }
+        }
+    }
+}
+
+fn menu(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let text = &shell.text.connection;
+    let is_offered = matches!(view.next_action, NextAction::Reconnect | NextAction::NewKey);
+    let reconnect = if view.access_source == AccessSource::Consent { text.reconnect } else { text.new_key };
+    html! {
+        details.menu {
+            summary { (icon("more")) span.unseen { (text.more) } }
+            div {
+                @if !view.app_removed && !is_offered { (link(reconnect, &below(view, "reconnect"), "")) }
+                @if view.settings.replaces.is_empty() { (link(text.replace, &below(view, "replace"), "")) }
+                (link(text.disconnect, &below(view, "disconnect"), "danger"))
+            }
+        }
+    }
+}
+
+fn status_section(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let text = &shell.text.connection;
+    let (evidence, at) = &view.evidence;
+    html! {
+        section.panel.(tone_class(view.status.tone)) aria-labelledby="state" {
+            h2 #state { span.unseen { (text.status) ": " } (status_badge(&view.status)) }
+            p { (evidence_sentence(shell, evidence, *at, &view.identity.app_name)) }
+            @if view.app_removed {
+                p {
+                    (text.app_removed) " "
+                    (if needs_reconnect(view) { text.app_removed_broken } else { text.app_removed_works })
+                }
+            }
+            @if !view.attention.is_empty() {
+                ul { @for sentence in &view.attention { li { (user_text(sentence)) } } }
+            }
+            @if let Some((at, put_off)) = view.predicted_end.filter(|_| !needs_reconnect(view)) {
+                p {
+                    (fill(match put_off {
+                        ExtendedBy::Use => text.ends_by_use,
+                        ExtendedBy::Refresh => text.ends_unless_renewed,
+                        ExtendedBy::Reconnect if view.app_removed => text.ends_for_good_removed,
+                        ExtendedBy::Reconnect => text.ends_for_good,
+                    }, &[("time", time_element(at))]))
+                }
+            }
+            p { span.quiet { (text.access) ": " } (access_note(shell, view)) "." }
+        }
+    }
+}
+
+fn access_note(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let text = &shell.text.connection;
+    let about = match (view.access_source, view.expires_at, view.refreshable) {
+        _ if needs_reconnect(view) => text.ended,
+        (AccessSource::TokenExchange, ..) => text.renews_until_revoked,
+        (AccessSource::Consent, _, true) => text.renews,
+        (AccessSource::ManualCredential, None, _) => text.no_end_until_revoked,
+        (AccessSource::Consent, None, false) => text.no_end_known,
+        (_, Some(_), _) if view.app_removed => text.ends,
+        (AccessSource::ManualCredential, Some(_), _) => text.ends_new_key,
+        (AccessSource::Consent, Some(_), false) => text.ends_reconnect,
+    };
+    let time = view.expires_at.map_or_else(|| html! {}, time_element);
+    fill(about, &[("app", user_text(&view.identity.app_name)), ("time", time)])
+}
+
+/// By what it permits. What the app calls it is in the title, and is all there is where nothing is known of it.
+fn scope_name(scope: &ScopeView) -> Markup {
+    html! {
+        @match &scope.description {
+            Some(description) => span title=(scope.id) { (user_text(description)) },
+            None => (code_text(&scope.id)),
+        }
+    }
+}
+
+fn missing_scopes_section(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let text = &shell.text.connection;
+    html! {
+        @if !view.missing_scopes.is_empty() {
+            section.panel.waiting aria-labelledby="missing" {
+                h2 #missing { (text.missing_title) }
+                p { (fill(text.missing_about, &[("app", user_text(&view.identity.app_name))])) }
+                ul { @for scope in &view.missing_scopes { li { (scope_name(scope)) } } }
+                @if let Some(href) = view.missing_scopes_href.as_ref().filter(|_| view.next_action != NextAction::AskMissing) {
+                    p { (link(text.ask_missing, href, "button")) }
                 }
             }
         }
     }
 }
 
-const NAME_LABEL: &str = "Name of this connection";
-
-fn rename_section(shell: &PageContext, view: &ConnectionView) -> Markup {
-    let entered = view.rejected_name.as_ref().map_or(view.summary.name.as_str(), |(entered, _)| entered);
-    let wrong = view.rejected_name.as_ref().map(|(_, why)| why.as_str());
-    let described = described_by("name", false, wrong.is_some());
+fn granted_scopes_section(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let text = &shell.text.connection;
     html! {
-        section aria-labelledby="rename" {
-            h2 #rename { "Rename" }
-            (field_error("name", wrong))
-            form.line method="post" action={ "/connections/" (view.summary.id) "/rename" } {
-                (csrf_field(shell))
-                label for="name" { (NAME_LABEL) }
-                input #name type="text" name="name" value=(entered) required maxlength=(MAX_NAME_LENGTH)
-                    autocomplete="off" dir="auto" aria-invalid=[wrong.map(|_| "true")]
-                    aria-describedby=[described.as_deref()];
-                button type="submit" { "Save name" }
+        section.card aria-labelledby="granted" {
+            h2 #granted { (text.granted_title) }
+            @if view.granted_scopes.is_empty() {
+                p.quiet { (fill(text.granted_none, &[("app", user_text(&view.identity.app_name))])) }
+            } @else {
+                ul.scopes { @for scope in &view.granted_scopes { li { (scope_name(scope)) } } }
             }
-            p.quiet { "Workflows find the connection by its id, so a new name breaks nothing." }
+        }
+    }
+}
+
+fn uses_section(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let (text, uses) = (&shell.text.connection, &view.uses);
+    let (workflows, steps) = view.use_counts;
+    let shown = i64::try_from(uses.len()).unwrap_or(i64::MAX);
+    html! {
+        section.card aria-labelledby="uses" {
+            h2 #uses { (text.uses_title) @if workflows > 0 { " " span.count { (count(workflows, text.workflow, text.workflows)) } } }
+            @if uses.is_empty() {
+                p.quiet { (text.uses_none) }
+            } @else {
+                table {
+                    caption.unseen { (text.uses_caption) }
+                    thead {
+                        tr {
+                            @for title in [text.use_workflow, text.use_step, text.use_last, text.use_days] { th scope="col" { (title) } }
+                        }
+                    }
+                    tbody { @for one in uses { (use_row(shell, one)) } }
+                }
+                @if shown < steps {
+                    p.quiet { (fill(text.use_more, &[("shown", html! { (shown) }), ("count", html! { (steps) })])) }
+                }
+            }
+        }
+    }
+}
+
+fn use_row(shell: &PageContext, one: &UseView) -> Markup {
+    let text = &shell.text.connection;
+    html! {
+        tr {
+            th scope="row" {
+                @if one.workflow.is_empty() { span.quiet { (text.use_unnamed) } } @else { (link(&one.workflow, &one.href, "name")) }
+            }
+            td data-label=(text.use_step) {
+                @if one.step.is_empty() { span.quiet { (text.use_unnamed) } } @else { span { (user_text(&one.step)) } }
+            }
+            td data-label=(text.use_last) { (relative_time(shell, one.last_used_at)) }
+            td data-label=(text.use_days) { (count(one.days, text.use_day, text.use_on_days)) }
+        }
+    }
+}
+
+fn details_section(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let (text, one) = (&shell.text.connection, &view.identity);
+    let environment = match view.settings.environment.as_str() {
+        "production" => text.production,
+        "test" => text.test,
+        _ => text.environment_unknown,
+    };
+    let sharing = match (view.settings.shared, &view.owner) {
+        (true, _) => text.shared,
+        (false, OwnerView::Nobody) => text.private_nobody,
+        (false, _) => text.private,
+    };
+    let change = |form: &str, label: &str| html! { @if may_change(view) { " " (change_link(shell, &below(view, form), label)) } };
+    html! {
+        section.card aria-labelledby="details" {
+            h2 #details { (text.details_title) }
+            dl.stack {
+                div { dt { (text.app) } dd { (user_text(&one.app_name)) } }
+                div { dt { (text.account) } dd { (account_label(shell, one.account_label.as_deref())) } }
+                div { dt { (text.owner) } dd {
+                    @match &view.owner {
+                        OwnerView::You => (text.owner_you),
+                        OwnerView::Person(name) => (user_text(name)),
+                        OwnerView::Nobody => (text.owner_none),
+                    }
+                } }
+                div { dt { (text.sharing) } dd { (sharing) (change("sharing", text.change_sharing)) } }
+                div { dt { (text.environment) } dd { (environment) (change("environment", text.change_environment)) } }
+                div { dt { (text.default) } dd { (defaults_list(shell, view)) } }
+                div { dt { (text.last_used) } dd { (relative_time_or_never(shell, view.last_used_at)) } }
+                div { dt { (text.connected) } dd { (relative_time(shell, view.machinery.connected_at)) } }
+            }
+        }
+    }
+}
+
+/// Screen readers hear what is changed; for others that stands beside it.
+fn change_link(shell: &PageContext, href: &str, label: &str) -> Markup {
+    html! { a.way href=(href) aria-label=(label) { (shell.text.connection.change) } }
+}
+
+fn defaults_list(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let text = &shell.text.connection;
+    html! {
+        @if view.defaults.is_empty() { (text.default_none) }
+        @for (user, environment) in &view.defaults {
+            div {
+                (fill(match (user, environment.is_empty()) {
+                    (None, true) => text.default_workspace,
+                    (None, false) => text.default_workspace_in,
+                    (Some(_), true) => text.default_user,
+                    (Some(_), false) => text.default_user_in,
+                }, &[("name", user_text(user.as_deref().unwrap_or_default())), ("environment", user_text(environment))]))
+            }
+        }
+    }
+}
+
+fn resolve_section(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let text = &shell.text.connection;
+    let (curl, typescript) = (curl_snippet(&view.resolve_url), typescript_snippet(&view.resolve_url));
+    html! {
+        section.card aria-labelledby="use-it" {
+            h2 #use-it { (text.use_it_title) }
+            p.quiet { (text.use_it_about) }
+            p { (link(shell.text.try_it.title, &below(view, "try"), "button")) }
+            p.quiet.small { (text.id) }
+            (copyable(shell, "connection-id", &view.identity.id))
+            @for (label, id, snippet) in [(text.curl, "snippet-curl", curl), (text.typescript, "snippet-typescript", typescript)] {
+                details { summary id=(id) { (label) } (copyable_block(shell, id, &snippet)) }
+            }
+        }
+    }
+}
+
+fn curl_snippet(url: &str) -> String {
+    format!(
+        "curl -X POST \"{url}\" \\\n  -H \"Authorization: Bearer $CONNECTIONS_KEY\" \\\n  -d '{{\"workflow\": \"my-workflow\", \"step\": \"my-step\"}}'"
+    )
+}
+
+fn typescript_snippet(url: &str) -> String {
+    format!(
+        "const answer = await fetch(\"{url}\", {{\n  method: \"POST\",\n  headers: {{ Authorization: `Bearer ${{process.env.CONNECTIONS_KEY}}` }},\n  body: JSON.stringify({{ workflow: \"my-workflow\", step: \"my-step\" }}),\n}});\nif (!answer.ok) throw new Error((await answer.json()).detail);\nconst {{ request }} = await answer.json();\nawait fetch(request.base_url, {{ headers: request.headers }});"
+    )
+}
+
+fn machinery_section(shell: &PageContext, view: &ConnectionView) -> Markup {
+    let (text, of) = (&shell.text.connection, &view.machinery);
+    html! {
+        details.fold {
+            summary { (text.machinery) }
+            dl.stack {
+                div { dt { (text.auth_method) } dd { (user_text(&of.auth_method)) } }
+                @if let Some(id) = &of.account_id { div { dt { (text.account_id) } dd { (code_text(id)) } } }
+                @if let Some(id) = &of.client { div { dt { (text.client) } dd { (code_text(id)) } } }
+                @if let Some(revision) = of.revision { div { dt { (text.revision) } dd { (revision) } } }
+                div { dt { (text.generation) } dd { (of.generation) } }
+                div { dt { (text.version) } dd { (of.version) } }
+                div { dt { (text.next_check) } dd { (relative_time_or_never(shell, of.next_check_at)) } }
+                div { dt { (text.created) } dd { (time_element(of.created_at)) } }
+                div { dt { (text.connected) } dd { (time_element(of.connected_at)) } }
+            }
         }
     }
 }
 
 /// For a member who sees a shared connection.
-fn admins_only_note() -> Markup {
+fn admins_only_note(shell: &PageContext) -> Markup {
+    let text = &shell.text.connection;
     html! {
-        section aria-labelledby="admins" {
-            h2 #admins { "Changes" }
-            p {
-                "This connection is shared with everybody in the workspace. Only its owner or an admin can rename, reconnect, "
-                "replace or disconnect it, and change its environment and who uses it. Ask an admin if it has to change."
-            }
-        }
-    }
-}
-
-fn disconnect_section(view: &ConnectionView) -> Markup {
-    html! {
-        section aria-labelledby="disconnect" {
-            h2 #disconnect { "Disconnect" }
-            p { "Ends the access and erases what is stored. You are asked once more first." }
-            p { a.button.danger href={ "/connections/" (view.summary.id) "?disconnect=1" } { "Disconnect…" } }
-        }
-    }
-}
-
-fn disconnect_confirmation(shell: &PageContext, view: &ConnectionView) -> Markup {
-    let card = &view.summary;
-    let workflows = workflow_names(view);
-    html! {
-        section.panel.bad aria-labelledby="confirm" {
-            h2 #confirm { "Disconnect " (quoted_text(&card.name)) "?" }
-            @if !workflows.is_empty() {
-                p { "These workflows use it and will stop working until their steps use another connection:" }
-                ul { @for workflow in &workflows { li { (user_text(workflow)) } } }
-            } @else if let Some(last) = card.last_used_at {
-                p { "A caller without a workflow name used it last on " (time_element(last)) "." }
-            } @else {
-                p { "No workflow has used it." }
-            }
-            p {
-                "The access is revoked at " (user_text(&card.app_name)) ", if the app offers that and no other connection "
-                "shares it. The stored credential is erased. This can’t be undone; you can connect the account again."
-            }
-            div.actions {
-                form method="post" action={ "/connections/" (card.id) "/disconnect" } {
-                    (csrf_field(shell))
-                    button.danger type="submit" { "Disconnect now" }
-                }
-                a.button href={ "/connections/" (card.id) } { "Cancel" }
-            }
-        }
-    }
-}
-
-/// Each workflow once, in the order of the uses.
-fn workflow_names(view: &ConnectionView) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for (workflow, _, _) in &view.uses {
-        if !workflow.is_empty() && !names.contains(&workflow.as_str()) {
-            names.push(workflow);
-        }
-    }
-    names
-}
-
-fn events_section(view: &ConnectionView) -> Markup {
-    html! {
-        section aria-labelledby="history" {
-            h2 #history { "History" }
-            @if view.events.is_empty() {
-                p { "Nothing is recorded yet." }
-            } @else {
-                ol.events {
-                    @for (at, what) in &view.events { li { (time_element(*at)) span { (user_text(what)) } } }
-                }
-            }
+        section.card aria-labelledby="admins" {
+            h2 #admins { (text.members_title) }
+            p.quiet { (text.members_about) }
         }
     }
 }

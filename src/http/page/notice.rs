@@ -65,6 +65,9 @@ notices! {
     CheckBroken "check-broken" Bad check_broken;
     CheckUnavailable "check-unavailable" Waiting check_unavailable;
     CheckClient "check-client" Bad check_client;
+    CheckedBeforeHealthy "checked-before-healthy" Good checked_before_healthy;
+    CheckedBeforeBroken "checked-before-broken" Bad checked_before_broken;
+    CheckedBeforeUnavailable "checked-before-unavailable" Waiting checked_before_unavailable;
     CheckUnknown "check-unknown" Waiting check_unknown;
     SignedIn "signed-in" Good signed_in;
     ClientSaved "client-saved" Good client_saved;

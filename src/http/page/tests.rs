@@ -77,47 +77,123 @@ fn app_choice(words: &str, ready: bool) -> AppChoice {
     }
 }
 
-fn connection_view(words: &str) -> ConnectionView {
-    ConnectionView {
-        summary: connection_summary(words, Tone::Waiting),
-        reason: Some(words.to_owned()),
-        granted_scopes: vec![words.to_owned()],
-        missing_scopes: vec![(words.to_owned(), Some(words.to_owned())), (words.to_owned(), None)],
-        app_removed: false,
-        change_permission: ChangePermission::Allowed,
-        rejected_name: None,
-        missing_scopes_href: Some(format!("/connections/{words}/reconnect")),
-        credential_kind: words.to_owned(),
-        access_source: AccessSource::Consent,
-        new_credential_href: Some(format!("/connections/{words}/key")),
-        warnings: vec![words.to_owned(), words.to_owned()],
-        expires_at: Some(noon()),
-        refreshable: true,
-        predicted_end: Some((noon(), ExtendedBy::Use)),
-        last_check: Some((noon(), words.to_owned())),
-        next_check_at: Some(noon()),
-        created_at: noon(),
-        connected_at: noon(),
-        uses: vec![(words.to_owned(), words.to_owned(), noon())],
-        workflow_hrefs: vec![format!("/workflows/{words}")],
-        settings: settings_view(words),
-        events: vec![(noon(), words.to_owned())],
-        confirming_disconnect: false,
+fn identity(words: &str) -> ConnectionIdentity {
+    ConnectionIdentity {
+        id: words.to_owned(),
+        name: words.to_owned(),
+        app: words.to_owned(),
+        app_name: words.to_owned(),
+        account_label: Some(words.to_owned()),
     }
 }
 
+fn scope_view(id: &str, description: Option<&str>) -> ScopeView {
+    ScopeView { id: id.to_owned(), description: description.map(str::to_owned) }
+}
+
+fn use_view(workflow: &str, step: &str) -> UseView {
+    let href = format!("/workflows/{workflow}");
+    UseView { workflow: workflow.to_owned(), href, step: step.to_owned(), last_used_at: noon(), days: 2 }
+}
+
+fn history_entries(words: &str) -> Vec<HistoryEntry> {
+    let event = |kind: &str, by| HistoryEntry {
+        at: noon(),
+        by,
+        what: HistoryWhat::Event(kind.to_owned(), Some(words.to_owned())),
+    };
+    let mut found = vec![
+        event("edited", HistoryActor::Person(words.to_owned())),
+        event("needs_reconnect", HistoryActor::Key(Some(words.to_owned()))),
+        event("default_changed", HistoryActor::You),
+        event("account_switched", HistoryActor::Key(None)),
+        event("of_a_later_version", HistoryActor::Schedule),
+    ];
+    let what = HistoryWhat::Event("edited".into(), Some(format!("owner: {words}, name: {words}")));
+    found.push(HistoryEntry { at: noon(), by: HistoryActor::Operator, what });
+    found.push(HistoryEntry { at: noon(), by: HistoryActor::Somebody, what: HistoryWhat::Check(CheckResult::Works) });
+    found
+}
+
+fn connection_view(words: &str) -> ConnectionView {
+    ConnectionView {
+        identity: identity(words),
+        status: StatusLabel { text: words.to_owned(), tone: Tone::Waiting },
+        evidence: (Evidence::RenewalFailed(words.to_owned()), Some(noon())),
+        attention: vec![words.to_owned()],
+        next_action: NextAction::None,
+        granted_scopes: vec![scope_view(words, None), scope_view(words, Some(words))],
+        missing_scopes: vec![scope_view(words, Some(words)), scope_view(words, None)],
+        missing_scopes_href: Some(format!("/connections/{words}/reconnect")),
+        app_removed: false,
+        change_permission: ChangePermission::Allowed,
+        access_source: AccessSource::Consent,
+        expires_at: Some(noon()),
+        refreshable: true,
+        predicted_end: Some((noon(), ExtendedBy::Use)),
+        warnings: vec![words.to_owned(), words.to_owned()],
+        uses: vec![use_view(words, words)],
+        use_counts: (3, 5),
+        last_used_at: Some(noon()),
+        settings: settings_view(words),
+        owner: OwnerView::Person(words.to_owned()),
+        defaults: vec![(None, String::new()), (Some(words.to_owned()), words.to_owned())],
+        history: history_entries(words),
+        machinery: Machinery {
+            auth_method: words.to_owned(),
+            account_id: Some(words.to_owned()),
+            client: Some(words.to_owned()),
+            revision: Some(2),
+            generation: 3,
+            version: 4,
+            next_check_at: Some(noon()),
+            created_at: noon(),
+            connected_at: noon(),
+        },
+        resolve_url: format!("{words}/v1/connections/{words}/resolve"),
+    }
+}
+
+fn connection_form_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
+    let candidates = vec![other_connection(words)];
+    let replacement = ReplacementView {
+        candidates: candidates.clone(),
+        chosen: words.to_owned(),
+        answers_for_others: false,
+        workflows: vec![words.to_owned()],
+    };
+    let choice = |people| OwnerChoice { owner: words.to_owned(), people };
+    let sharing = |owner| ConnectionForm::Sharing(SharingView { shared: true, owner });
+    let end = |workflows| DisconnectView { workflows, last_used_at: Some(noon()), is_default: true };
+    let forms = [
+        ConnectionForm::Name(words.to_owned()),
+        ConnectionForm::Environment("test".into()),
+        sharing(None),
+        sharing(Some(choice(vec![]))),
+        sharing(Some(choice(vec![("ann".into(), words.to_owned())]))),
+        ConnectionForm::Replacement(replacement.clone()),
+        ConnectionForm::Replacement(ReplacementView { answers_for_others: true, ..replacement.clone() }),
+        ConnectionForm::Replacement(ReplacementView { candidates: vec![], ..replacement }),
+        ConnectionForm::Disconnect(end(vec![words.to_owned()])),
+        ConnectionForm::Disconnect(end(vec![])),
+    ];
+    let page = |form: &ConnectionForm, rejected| {
+        connection_form(shell, &ConnectionFormView { identity: identity(words), form: form.clone(), rejected })
+    };
+    forms.iter().flat_map(|form| [page(form, None), page(form, Some(words.to_owned()))]).collect()
+}
+
+fn other_connection(words: &str) -> OtherConnection {
+    OtherConnection { id: words.to_owned(), name: Some(words.to_owned()), environment: words.to_owned() }
+}
+
 fn settings_view(words: &str) -> SettingsView {
-    let other =
-        || OtherConnection { id: words.to_owned(), name: Some(words.to_owned()), environment: words.to_owned() };
     SettingsView {
         environment: "test".into(),
         shared: true,
-        owner: Some(words.to_owned()),
-        replaced_by: Some(other()),
+        replaced_by: Some(other_connection(words)),
         replaces: vec![],
-        candidates: vec![other()],
         step_changes: vec![words.to_owned()],
-        rejected: None,
     }
 }
 
@@ -661,16 +737,10 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     };
     let text = words.to_owned();
     let answering = ConnectionView {
-        settings: SettingsView {
-            replaced_by: None,
-            replaces: settings_view(words).candidates,
-            owner: None,
-            rejected: Some((SettingsForm::Sharing, text.clone())),
-            ..settings_view(words)
-        },
+        settings: SettingsView { replaced_by: None, replaces: vec![other_connection(words)], ..settings_view(words) },
+        owner: OwnerView::Nobody,
         ..connection_view(words)
     };
-    let confirming = ConnectionView { confirming_disconnect: true, ..connection_view(words) };
     let repairing = ConsentDetails {
         existing_connection: Some((text.clone(), Some(text.clone()))),
         by_link: false,
@@ -696,18 +766,18 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     };
     let searched = ConnectionListView { apps_search: Some(text.clone()), ..connection_list_view(words) };
     let old_news = ConnectionView {
-        new_credential_href: None,
         access_source: AccessSource::ManualCredential,
+        next_action: NextAction::NewKey,
         ..connection_view(words)
     };
-    let renaming = Some((text.clone(), text.clone()));
-    let renamed = ConnectionView { rejected_name: renaming, app_removed: true, ..connection_view(words) };
+    let removed = ConnectionView { app_removed: true, owner: OwnerView::You, ..connection_view(words) };
     let exchanged =
         ConnectionView { access_source: AccessSource::TokenExchange, expires_at: None, ..connection_view(words) };
     let duplicate = ChoiceQuestion::Duplicate { account: text.clone(), existing_connection_name: text.clone() };
     let links = vec![(text.clone(), format!("/{words}")), (text.clone(), text.clone())];
     let said = Message { title: text.clone(), text: format!("{words}\n\n{words}"), tone: Tone::Good, links };
     let mut pages = sign_in_pages(&shell, words);
+    pages.extend(connection_form_pages(&shell, words));
     pages.extend(settings_pages(&shell, words));
     pages.extend([
         connection_list(&shell, &connection_list_view(words)),
@@ -721,8 +791,7 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
         connection(&shell, &connection_view(words)),
         connection(&shell, &old_news),
         connection(&shell, &exchanged),
-        connection(&shell, &renamed),
-        connection(&shell, &confirming),
+        connection(&shell, &removed),
         connection(
             &shell,
             &ConnectionView {
@@ -996,86 +1065,116 @@ fn apps_are_sorted_by_name_and_match_every_word_of_a_search() {
 #[test]
 fn a_new_connection_has_a_text_for_every_missing_value() {
     let bare = ConnectionView {
-        summary: ConnectionSummary {
-            account_label: None,
-            last_used_at: None,
-            attention: Vec::new(),
-            ..connection_summary("words", Tone::Good)
-        },
-        reason: None,
-        granted_scopes: Vec::new(),
-        missing_scopes: Vec::new(),
+        identity: ConnectionIdentity { account_label: None, ..identity("words") },
+        status: StatusLabel { text: "words".into(), tone: Tone::Info },
+        evidence: (Evidence::Never, None),
+        attention: vec![],
+        next_action: NextAction::Check,
+        granted_scopes: vec![],
+        missing_scopes: vec![],
         missing_scopes_href: None,
-        credential_kind: String::new(),
-        new_credential_href: None,
-        warnings: Vec::new(),
+        warnings: vec![],
         expires_at: None,
         refreshable: false,
         predicted_end: None,
-        last_check: None,
-        next_check_at: None,
-        uses: Vec::new(),
-        events: Vec::new(),
+        uses: vec![],
+        use_counts: (0, 0),
+        last_used_at: None,
+        owner: OwnerView::Nobody,
+        defaults: vec![],
+        history: vec![],
+        machinery: Machinery {
+            next_check_at: None,
+            account_id: None,
+            client: None,
+            ..connection_view("words").machinery
+        },
         ..connection_view("words")
     };
     let html = connection(&page_context(), &bare).into_string();
     for words in [
         "Account unknown",
-        "<dd>never</dd>",
-        "no end known",
-        "not planned",
-        "No workflow has used this connection yet.",
+        "Never",
+        "say when it ends",
+        "Nobody has tried this credential",
+        "No workflow has used it yet.",
         "Nothing is recorded yet.",
         "has not named any permissions",
+        "<dd>Nobody</dd>",
+        "<dd>No</dd>",
     ] {
         assert!(html.contains(words), "{words} is missing in {html}");
     }
-    for words in ["Ask for them again", "Kind of access", "Good to know", "Enter a new key", "This access ends"] {
+    for words in ["Missing permissions", "Good to know", "Enter a new key", "This access ends", "Account id"] {
         assert!(!html.contains(words), "{words} is in {html}");
     }
+    assert_eq!(html.matches("Check now").count(), 1, "as the next action, and not once more");
 }
 
 #[test]
-fn the_first_connect_is_shown_once_there_was_another() {
-    for (seconds, is_shown) in [(0, false), (-1, false), (60, true)] {
-        let view = ConnectionView { connected_at: noon().plus(seconds), ..connection_view("words") };
+fn the_history_says_who_did_what() {
+    let say = |kind: &str, by, detail: &str| {
+        let what = HistoryWhat::Event(kind.to_owned(), Some(detail.to_owned()).filter(|text| !text.is_empty()));
+        let view = ConnectionView { history: vec![HistoryEntry { at: noon(), by, what }], ..connection_view("words") };
         let html = connection(&page_context(), &view).into_string();
-        assert!(html.contains("Last connected"));
-        assert_eq!(html.contains("First connected"), is_shown, "{seconds}");
+        html.split("class=\"events\"").nth(1).unwrap().split("</ol>").next().unwrap().to_owned()
+    };
+    let ada = || HistoryActor::Person("Ada".into());
+    for (kind, by, detail, told) in [
+        ("edited", ada(), "name: a, name: b", "<bdi>Ada</bdi> renamed it to “<bdi>a, name: b</bdi>”"),
+        (
+            "edited",
+            HistoryActor::You,
+            "owner: bob, shared: true, name: X",
+            "You gave it to <bdi>bob</bdi><br>You shared it",
+        ),
+        ("edited", HistoryActor::Key(Some("CI".into())), "metadata", "The key “<bdi>CI</bdi>” changed its metadata"),
+        ("edited", HistoryActor::Key(None), "environment: test", "A key that is revoked set the environment to"),
+        ("default_changed", ada(), "the workspace: ended", "It is no longer a default (<bdi>the workspace</bdi>)"),
+        ("replaced", ada(), "by con_1", "<bdi>Ada</bdi> let another connection answer for it"),
+        ("disconnect_undone", HistoryActor::You, "", "You undid the disconnect"),
+        ("of_later", HistoryActor::Schedule, "", "The regular check: <bdi>of later</bdi>"),
+    ] {
+        let html = say(kind, by, detail);
+        assert!(html.contains(told), "{told}: {html}");
+        assert!(!html.contains("clock"), "{html}");
     }
 }
 
 #[test]
-fn missing_permissions_are_shown_once_and_before_the_details() {
-    let missing = vec![("chat:write".to_owned(), Some("Write messages".to_owned()))];
-    let view = ConnectionView { missing_scopes: missing, ..connection_view("words") };
+fn missing_permissions_are_shown_once_by_what_they_permit_and_asked_for() {
+    let missing = vec![scope_view("chat:write", Some("Write messages"))];
+    let view =
+        ConnectionView { missing_scopes: missing, next_action: NextAction::AskMissing, ..connection_view("words") };
     let html = connection(&page_context(), &view).into_string();
-    assert!(html.contains("<span><bdi>Write messages</bdi></span><code><bdi>chat:write</bdi></code>"));
-    let ask = "href=\"/connections/words/reconnect\">Ask for them again</a>";
-    assert_eq!(html.matches(ask).count(), 1);
-    assert_eq!(html.matches("not granted").count(), 1);
-    assert!(html.find(ask).unwrap() < html.find("aria-labelledby=\"details\"").unwrap(), "{html}");
-    let html = connection(&page_context(), &ConnectionView { missing_scopes_href: None, ..view }).into_string();
-    assert!(html.contains("chat:write") && !html.contains("Ask for them again"));
+    assert!(html.contains("<span title=\"chat:write\"><bdi>Write messages</bdi></span>"));
+    let ask = "href=\"/connections/words/reconnect\">Ask for the missing permissions</a>";
+    assert_eq!((html.matches(ask).count(), html.matches("Missing permissions").count()), (1, 1));
+    let html = connection(&page_context(), &ConnectionView { next_action: NextAction::Reconnect, ..view.clone() })
+        .into_string();
+    assert_eq!(html.matches(ask).count(), 1, "beside the list, if something else is more urgent");
+    let view = ConnectionView { missing_scopes_href: None, next_action: NextAction::None, ..view };
+    let html = connection(&page_context(), &view).into_string();
+    assert!(html.contains("chat:write") && !html.contains("Ask for the missing"));
 }
 
 #[test]
 fn a_connection_of_a_removed_app_says_so_and_offers_no_repair() {
     for (tone, words) in [(Tone::Good, "Workflows can still use the connection"), (Tone::Bad, "Disconnect it when")] {
-        for replace_href in [None, Some("/connections/words/reconnect".to_owned())] {
+        for access_source in [AccessSource::Consent, AccessSource::ManualCredential] {
             let view = ConnectionView {
-                summary: connection_summary("words", tone),
-                missing_scopes: Vec::new(),
+                status: StatusLabel { text: "words".into(), tone },
+                missing_scopes: vec![],
                 missing_scopes_href: None,
                 app_removed: true,
                 predicted_end: Some((noon(), ExtendedBy::Reconnect)),
                 refreshable: false,
-                new_credential_href: replace_href,
+                access_source,
                 ..connection_view("words")
             };
             let html = connection(&page_context(), &view).into_string();
-            assert!(html.contains("The app was removed from this workspace") && html.contains(words), "{html}");
-            for words in ["/reconnect", "Reconnect", "econnect before", "nter a new key"] {
+            assert!(html.contains("This app was removed from the workspace") && html.contains(words), "{html}");
+            for words in ["/reconnect", "Reconnect", "nter a new key"] {
                 assert!(!html.contains(words), "{words} is in {html}");
             }
         }
@@ -1084,35 +1183,40 @@ fn a_connection_of_a_removed_app_says_so_and_offers_no_repair() {
 
 #[test]
 fn the_expiry_of_each_credential_type_has_its_own_text() {
-    let told = |lasts, expires, tone| {
-        let card = connection_summary("words", tone);
-        connection(
-            &page_context(),
-            &ConnectionView { summary: card, access_source: lasts, expires_at: expires, ..connection_view("words") },
-        )
-        .into_string()
-    };
-    let html = told(AccessSource::ManualCredential, None, Tone::Good);
-    assert!(html.contains("a key does not end by itself; it works until it is revoked at <bdi>words</bdi>"), "{html}");
-    assert!(html.contains("href=\"/connections/words/key\">Enter a new key</a>") && !html.contains(">Reconnect<"));
-    assert!(told(AccessSource::ManualCredential, Some(noon()), Tone::Good).contains("enter a new key before then"));
-    assert!(
-        told(AccessSource::TokenExchange, None, Tone::Good)
-            .contains("renewed by itself when needed, until the key is revoked")
-    );
-    assert!(told(AccessSource::ManualCredential, None, Tone::Bad).contains("ended: enter a new key"));
-    for (put_off, words) in [
-        (ExtendedBy::Use, "unless it is used before, which the regular check does, too."),
-        (ExtendedBy::Refresh, "which happens by itself."),
-        (ExtendedBy::Reconnect, "even if it is used. Reconnect before then."),
-    ] {
+    let told = |access_source, expires_at, refreshable, tone| {
+        let status = StatusLabel { text: "words".into(), tone };
         let view = ConnectionView {
-            predicted_end: Some((noon(), put_off)),
-            new_credential_href: None,
+            status,
+            access_source,
+            expires_at,
+            refreshable,
+            predicted_end: None,
             ..connection_view("words")
         };
+        connection(&page_context(), &view).into_string()
+    };
+    let (good, bad, soon) = (Tone::Good, Tone::Bad, Some(noon()));
+    let html = told(AccessSource::ManualCredential, None, false, good);
+    assert!(html.contains("expire. It works until it is revoked at <bdi>words</bdi>"), "{html}");
+    assert!(
+        html.contains("href=\"/connections/words/reconnect\">Enter a new key</a>") && !html.contains(">Reconnect<")
+    );
+    assert!(told(AccessSource::ManualCredential, soon, false, good).contains("Enter a new key before then"));
+    assert!(
+        told(AccessSource::TokenExchange, None, true, good).contains("Renews automatically, until the key is revoked")
+    );
+    assert!(told(AccessSource::Consent, soon, true, good).contains("Renews automatically."));
+    assert!(told(AccessSource::Consent, soon, false, good).contains("Reconnect before then"));
+    let ended = told(AccessSource::Consent, soon, true, bad);
+    assert!(ended.contains("Ended.") && !ended.contains("Renews automatically"), "{ended}");
+    for (put_off, words) in [
+        (ExtendedBy::Use, "if nothing uses it until then"),
+        (ExtendedBy::Refresh, "is renewed automatically. It would end"),
+        (ExtendedBy::Reconnect, "renewed. Reconnect before then."),
+    ] {
+        let view = ConnectionView { predicted_end: Some((noon(), put_off)), ..connection_view("words") };
         let html = connection(&page_context(), &view).into_string();
-        assert!(html.contains("This access ends on <time") && html.contains(words), "{html}");
+        assert!(html.contains(words) && html.contains("22 Nov 2026"), "{html}");
     }
 }
 
@@ -1310,17 +1414,26 @@ fn the_apps_host_is_named_unless_the_person_enters_it() {
 
 #[test]
 fn disconnecting_asks_for_confirmation_and_names_the_affected_workflows() {
-    let uses = [("Invoices", "send"), ("Invoices", "file"), ("Greetings", "post")];
-    let uses = uses.map(|(workflow, step)| (workflow.to_owned(), step.to_owned(), noon())).to_vec();
-    let first = ConnectionView { uses, ..connection_view("con") };
-    let html = connection(&page_context(), &first).into_string();
-    assert!(html.contains("href=\"/connections/con?disconnect=1\"") && !html.contains("/disconnect\""));
-    let second = ConnectionView { confirming_disconnect: true, ..first };
-    let html = connection(&page_context(), &second).into_string();
-    assert!(html.contains("These workflows use it and will stop working"));
+    let html = connection(&page_context(), &connection_view("con")).into_string();
+    assert!(
+        html.contains("href=\"/connections/con/disconnect\"")
+            && !html.contains("action=\"/connections/con/disconnect\"")
+    );
+    let view = DisconnectView {
+        workflows: vec!["Invoices".into(), "Greetings".into()],
+        last_used_at: Some(noon()),
+        is_default: false,
+    };
+    let form = ConnectionForm::Disconnect(view);
+    let html =
+        connection_form(&page_context(), &ConnectionFormView { identity: identity("con"), form, rejected: None })
+            .into_string();
+    assert!(html.contains("These workflows use it and stop working"));
     assert!(html.contains("<li><bdi>Invoices</bdi></li><li><bdi>Greetings</bdi></li>"));
-    assert!(html.contains("method=\"post\" action=\"/connections/con/disconnect\""));
-    assert!(html.contains("href=\"/connections/con\">Cancel</a>") && !html.contains("?disconnect=1"));
+    assert!(
+        html.contains("method=\"post\" action=\"/connections/con/disconnect\"") && html.contains("you can undo this")
+    );
+    assert!(html.contains("href=\"/connections/con\">Cancel</a>"));
 }
 
 #[test]
@@ -1371,10 +1484,18 @@ fn a_question_about_a_manual_credential_does_not_mention_signing_in() {
 }
 
 #[test]
-fn a_connection_that_needs_reconnect_shows_no_refresh_time() {
-    let broken = ConnectionView { summary: connection_summary("words", Tone::Bad), ..connection_view("words") };
-    let html = connection(&page_context(), &broken).into_string();
-    assert!(html.contains("ended: reconnect to renew it") && !html.contains("renewed by itself"));
+fn a_broken_connection_says_why_since_when_and_what_to_do() {
+    let view = ConnectionView {
+        status: StatusLabel { text: "Needs reconnect".into(), tone: Tone::Bad },
+        evidence: (Evidence::RejectedSignIn, Some(noon().plus(-120))),
+        next_action: NextAction::Reconnect,
+        ..connection_view("Acme Mail")
+    };
+    let html = connection(&page_context(), &view).into_string();
+    assert!(html.contains("<bdi>Acme Mail</bdi> rejected the saved sign-in (<time"), "{html}");
+    assert!(html.contains(">2 minutes ago</time>)"), "{html}");
+    assert_eq!((html.matches("button main").count(), html.matches(">Reconnect</a>").count()), (1, 1), "{html}");
+    assert!(!html.contains("Renews automatically"));
 }
 
 #[test]

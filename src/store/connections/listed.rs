@@ -653,6 +653,27 @@ impl ListReader<'_> {
     }
 }
 
+/// The statement that finds one connection.
+pub(super) fn find_statement(workspace: &WorkspaceId, id: &ConnectionId, now: Timestamp) -> Statement {
+    let filter = ConnectionFilter { id: Some(id.clone()), limit: 1, ..ConnectionFilter::default() };
+    let reader = ListReader {
+        workspace,
+        filter: &filter,
+        now,
+        among: None,
+        found: vec![],
+        examined: 0,
+        also: vec![],
+        answered: vec![],
+    };
+    reader.statement(FIND, None, None)
+}
+
+/// What it has found.
+pub(super) fn read_found(rows: &Rows) -> StoreResult<Option<ListedConnection>> {
+    crate::store::read_first(rows)
+}
+
 /// Connections, newest first. A page may have fewer than asked for, or none, although more follow: a request looks at
 /// [`MOST_EXAMINED`] connections only.
 pub async fn list(

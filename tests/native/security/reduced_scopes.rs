@@ -52,7 +52,7 @@ fn fewer_scopes_after_a_refresh_are_stored_and_enforced_in_every_mode() {
         assert_eq!((status, &served["credential"]["scopes"]), (200, &json!(["read"])), "{mode}");
     }
     let page = CookieBrowser::signed_in_as(&fixture, "ann").get(&format!("/connections/{id}")).body;
-    assert!(page.contains("Permissions that were not granted") && page.contains("write"), "{page}");
+    assert!(page.contains("Missing permissions") && page.contains("write"), "{page}");
 }
 
 #[test]

@@ -1,0 +1,323 @@
+//! The forms that change a connection, each on a page of its own, and the page of a workflow.
+//!
+//! Owns what of a form becomes which change, and where a refusal is shown: beside the form, at an address that can be loaded again.
+//! Who may change it the routes say; that a replacement takes authority over both connections, and that an owner is changed by
+//! admins alone, is asked here.
+
+use super::connection_page::{identity, redirect_to_connection};
+use super::notices::redirect_with_notice;
+use super::page::{
+    self, ConnectionForm, ConnectionFormView, DisconnectView, Notice, NoticeCode, OwnerChoice, ReplacementView,
+    SharingView, StepView, WorkflowView,
+};
+use super::page_frame::page_context;
+use super::settings_view::{environment_text, list_candidates};
+use super::{Call, Response, input, problem};
+use crate::attention;
+use crate::authorize::{self, Caller, RequiredRole};
+use crate::connections;
+use crate::context::Context;
+use crate::environment::Environment;
+use crate::error::{Error, ErrorCode, Result};
+use crate::ids::ConnectionId;
+use crate::people;
+use crate::ports::Ports;
+use crate::preconditions::IfMatch;
+use crate::replacements;
+use crate::store::connections::{ConnectionPatch, ListedConnection};
+use crate::store::people::PeopleFilter;
+use crate::store::workflows::WorkflowUse;
+use crate::workflows;
+use crate::workspace::{Role, User};
+
+/// Steps on the page of a workflow.
+const STEPS_SHOWN: i64 = 200;
+/// Characters of an owner's id.
+const MAX_OWNER_LENGTH: usize = 128;
+/// Most uses shown before a disconnect or a replacement.
+const MAX_USES_SHOWN: i64 = 500;
+/// People that are offered as owners. In a larger workspace the id is entered.
+const MOST_PEOPLE: i64 = 200;
+
+async fn render<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    listed: &ListedConnection,
+    form: ConnectionForm,
+    rejected: Option<&Error>,
+) -> Result<Response> {
+    let app_name = connections::load_app_name(context, &listed.connection).await;
+    let view =
+        ConnectionFormView { identity: identity(listed, app_name), form, rejected: rejected.map(problem_of_field) };
+    let status = rejected.map_or(200, |error| problem::status_and_title(error.code).0);
+    let shell = page_context(context, call.request, call.session.as_ref());
+    Ok(Response::html(status, page::connection_form(&shell, &view)))
+}
+
+/// What is said beside the field.
+fn problem_of_field(error: &Error) -> String {
+    match error.code {
+        ErrorCode::EnvironmentsDiffer => {
+            "The two are for different environments. Tick the box below if that is what you want.".to_owned()
+        }
+        _ => {
+            let general = error.hints.for_people.as_ref().unwrap_or(&error.detail);
+            error.hints.errors.first().map_or(general, |one| &one.problem).clone()
+        }
+    }
+}
+
+/// What a person can correct.
+fn is_correctable(error: &Error) -> bool {
+    matches!(
+        error.code,
+        ErrorCode::InvalidRequest
+            | ErrorCode::EnvironmentsDiffer
+            | ErrorCode::ReplacementInUse
+            | ErrorCode::NeedsReconnect
+            | ErrorCode::AwaitingConfirmation
+            | ErrorCode::Conflict
+            | ErrorCode::LimitReached
+    )
+}
+
+/// Back to the connection, or to the list if the person does not see it any more after the change.
+async fn changed<P: Ports>(context: &Context<P>, call: &Call<'_>, code: NoticeCode) -> Result<Response> {
+    let id = &call.path_connection()?.connection.id;
+    let caller = Caller::User(call.session()?, RequiredRole::Member);
+    if authorize::load_connection(context, &caller, id).await.is_ok() {
+        return Ok(redirect_to_connection(context, call, id, code));
+    }
+    let notice = Notice { code: NoticeCode::GivenAway, about: String::new() };
+    Ok(redirect_with_notice(context, call.request, "/", &notice))
+}
+
+async fn edit<P: Ports>(context: &Context<P>, call: &Call<'_>, patch: ConnectionPatch) -> Result<()> {
+    let connection = &call.path_connection()?.connection;
+    connections::edit_connection(context, connection, patch, &call.user_actor()?, &IfMatch::Anything).await.map(drop)
+}
+
+// ---- the name ----
+
+pub(super) async fn show_rename<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let listed = call.path_connection()?;
+    render(context, call, listed, ConnectionForm::Name(listed.connection.name.clone()), None).await
+}
+
+pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let entered = input::form_field(call.request, "name").unwrap_or_default();
+    let patch = ConnectionPatch { name: Some(entered.clone()), ..ConnectionPatch::default() };
+    match edit(context, call, patch).await {
+        Ok(()) => changed(context, call, NoticeCode::Renamed).await,
+        Err(error) if is_correctable(&error) => {
+            render(context, call, call.path_connection()?, ConnectionForm::Name(entered), Some(&error)).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+// ---- the environment ----
+
+pub(super) async fn show_environment<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let listed = call.path_connection()?;
+    let chosen = environment_text(listed.connection.environment);
+    render(context, call, listed, ConnectionForm::Environment(chosen), None).await
+}
+
+pub(super) async fn submit_environment<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let entered = input::form_field(call.request, "environment").unwrap_or_default();
+    let done = match (entered.as_str(), Environment::parse(&entered)) {
+        ("", _) | (_, Some(_)) => {
+            let environment = Environment::parse(&entered);
+            edit(context, call, ConnectionPatch { environment: Some(environment), ..ConnectionPatch::default() }).await
+        }
+        (_, None) => Err(Error::invalid_field("environment", "must be production or test, or not set.")),
+    };
+    match done {
+        Ok(()) => changed(context, call, NoticeCode::Environment).await,
+        Err(error) if is_correctable(&error) => {
+            render(context, call, call.path_connection()?, ConnectionForm::Environment(entered), Some(&error)).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+// ---- who uses it ----
+
+pub(super) async fn show_sharing<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = &call.path_connection()?.connection;
+    let owner = connection.user.as_ref().map(|user| user.id.clone()).unwrap_or_default();
+    render_sharing(context, call, connection.shared, owner, None).await
+}
+
+async fn render_sharing<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    shared: bool,
+    owner: String,
+    rejected: Option<&Error>,
+) -> Result<Response> {
+    let session = call.session()?;
+    let owner = if session.role == Role::Admin {
+        let filter = PeopleFilter { role: None, text: None, after: String::new(), limit: MOST_PEOPLE };
+        let found = people::list_people(context, &session.workspace, &filter).await?;
+        let name = |user: User| (user.id.clone(), user.display_name().to_owned());
+        let people =
+            if found.next.is_some() { vec![] } else { found.data.into_iter().map(|one| name(one.user)).collect() };
+        Some(OwnerChoice { owner, people })
+    } else {
+        None
+    };
+    let form = ConnectionForm::Sharing(SharingView { shared, owner });
+    render(context, call, call.path_connection()?, form, rejected).await
+}
+
+pub(super) async fn submit_sharing<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let done = match parse_sharing(call) {
+        Ok(patch) => edit(context, call, patch).await,
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => changed(context, call, NoticeCode::Sharing).await,
+        Err(error) if is_correctable(&error) => {
+            let shared = input::form_field(call.request, "shared").is_some();
+            let owner = input::form_field(call.request, "owner").unwrap_or_default();
+            render_sharing(context, call, shared, owner, Some(&error)).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A member has no field for the owner. One who sends it all the same is refused.
+fn parse_sharing(call: &Call<'_>) -> Result<ConnectionPatch> {
+    let connection = &call.path_connection()?.connection;
+    let shared = input::form_field(call.request, "shared").is_some();
+    let owner = match input::form_field(call.request, "owner") {
+        None => None,
+        Some(_) if call.session()?.role != Role::Admin => return Err(authorize::admin_required()),
+        Some(text) if text.trim().chars().count() > MAX_OWNER_LENGTH || text.chars().any(char::is_control) => {
+            let problem = "must have at most 128 characters, none of them a control character.";
+            return Err(Error::invalid_field("owner", problem));
+        }
+        Some(text) => Some(Some(text.trim().to_owned()).filter(|id| !id.is_empty())),
+    };
+    let before = connection.user.as_ref().map(|user| &user.id);
+    // The name of the owner stays where the owner does.
+    let owner = owner.filter(|owner| owner.as_ref() != before);
+    Ok(ConnectionPatch {
+        shared: Some(shared),
+        owner: owner.map(|id| id.map(|id| User { id, name: None })),
+        ..ConnectionPatch::default()
+    })
+}
+
+// ---- what answers for it ----
+
+pub(super) async fn show_replacement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    render_replacement(context, call, String::new(), None).await
+}
+
+async fn render_replacement<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    chosen: String,
+    rejected: Option<&Error>,
+) -> Result<Response> {
+    let listed = call.path_connection()?;
+    let view = ReplacementView {
+        candidates: list_candidates(context, call.session()?, listed).await?,
+        chosen,
+        answers_for_others: !listed.replaces.is_empty(),
+        workflows: list_workflows(context, listed).await?,
+    };
+    render(context, call, listed, ConnectionForm::Replacement(view), rejected).await
+}
+
+pub(super) async fn submit_replacement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    match replace(context, call).await {
+        Ok(()) => changed(context, call, NoticeCode::Replaced).await,
+        Err(error) if is_correctable(&error) => {
+            let chosen = input::form_field(call.request, "with").unwrap_or_default();
+            render_replacement(context, call, chosen, Some(&error)).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn replace<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<()> {
+    let listed = call.path_connection()?;
+    let entered = input::form_field(call.request, "with").unwrap_or_default();
+    let id = ConnectionId::parse(&entered)
+        .ok_or_else(|| Error::invalid_field("with", "must be one of the connections in the list."))?;
+    let caller = Caller::User(call.session()?, RequiredRole::OwnerOrAdmin);
+    let with = authorize::load_connection(context, &caller, &id).await?;
+    if !caller.may_change(&with.connection) {
+        return Err(authorize::admin_required());
+    }
+    let across = input::form_field(call.request, "across").is_some();
+    replacements::replace(context, listed, &with, across, &call.user_actor()?, &IfMatch::Anything).await.map(drop)
+}
+
+pub(super) async fn submit_undo_replacement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = &call.path_connection()?.connection;
+    replacements::undo(context, connection, &call.user_actor()?, &IfMatch::Anything).await?;
+    Ok(redirect_to_connection(context, call, &connection.id, NoticeCode::Unreplaced))
+}
+
+pub(super) async fn submit_acknowledgement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let connection = &call.path_connection()?.connection;
+    replacements::acknowledge_changes(context, connection, &call.user_actor()?).await?;
+    Ok(redirect_to_connection(context, call, &connection.id, NoticeCode::Acknowledged))
+}
+
+// ---- its end ----
+
+pub(super) async fn show_disconnect_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    show_disconnect(context, call, call.path_connection()?).await
+}
+
+pub(super) async fn show_disconnect<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    listed: &ListedConnection,
+) -> Result<Response> {
+    let view = DisconnectView {
+        workflows: list_workflows(context, listed).await?,
+        last_used_at: listed.connection.last_used_at,
+        is_default: listed.serves_default,
+    };
+    render(context, call, listed, ConnectionForm::Disconnect(view), None).await
+}
+
+/// The workflows that used it, each once.
+async fn list_workflows<P: Ports>(context: &Context<P>, listed: &ListedConnection) -> Result<Vec<String>> {
+    let uses = connections::list_uses(context, &listed.connection, ("", ""), MAX_USES_SHOWN).await?.data;
+    let mut names: Vec<String> = uses.into_iter().map(|one| one.workflow).filter(|name| !name.is_empty()).collect();
+    names.dedup();
+    Ok(names)
+}
+
+// ---- workflows ----
+
+pub(super) async fn show_workflow_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let workflow = super::workflows::path_workflow(call)?;
+    let session = call.session()?;
+    let caller = Caller::User(session, RequiredRole::Member);
+    let found = workflows::list_workflow_uses(context, &caller, &workflow, None, STEPS_SHOWN).await?;
+    let mut steps: Vec<_> = found.data.into_iter().map(step_view).collect();
+    steps.sort_by(|one, other| (&one.step, &one.name).cmp(&(&other.step, &other.name)));
+    let view = WorkflowView { workflow, steps, more: found.next.is_some() };
+    Ok(Response::html(200, page::workflow(&page_context(context, call.request, Some(session)), &view)))
+}
+
+fn step_view(one: WorkflowUse) -> StepView {
+    let replaced = one.connection.replaced_by.map(|_| "Another connection answers for it.".to_owned());
+    let changed = one.change.as_ref().map(attention::describe_step_change);
+    StepView {
+        step: one.recorded.step,
+        connection: one.connection.id.to_string(),
+        name: one.connection.name,
+        notes: replaced.into_iter().chain(changed).collect(),
+        last_used_at: one.recorded.last_used_at,
+    }
+}
