@@ -141,9 +141,10 @@ const TELL_SECRETS: &str = concat!(
 const END_SWEEP: &str =
     "UPDATE attention_sweeps SET due_at = ?2, after_created_at = -1, after_id = '' WHERE workspace_id = ?1";
 /// Only if there is a whole page: then more may follow.
-const ADVANCE: &str = "UPDATE attention_sweeps SET due_at = ?4, after_created_at = n.created_at, after_id = n.id
+const ADVANCE: &str =
+    "UPDATE attention_sweeps SET due_at = ?4, after_created_at = bounded.created_at, after_id = bounded.id
     FROM (SELECT created_at, id FROM connections WHERE workspace_id = ?1 AND (created_at, id) > (?2, ?3)
-      ORDER BY created_at, id LIMIT 1 OFFSET ?5) AS n WHERE attention_sweeps.workspace_id = ?1";
+      ORDER BY created_at, id LIMIT 1 OFFSET ?5) AS bounded WHERE attention_sweeps.workspace_id = ?1";
 /// Connections and uses that are counted for a client, at most.
 const MOST_COUNTED: i64 = 1_000;
 
