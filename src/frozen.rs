@@ -277,6 +277,10 @@ mod tests {
         }
         let cache = [CACHE_CONNECTION, CACHE_KEY, CACHE_WORKSPACE, CACHE_DISCOVERY];
         assert_eq!(cache, ["connection/", "key/", "workspace/", "discovery/"]);
+    }
+
+    #[test]
+    fn no_type_of_an_event_has_changed() {
         let events = [
             event::CONNECTED,
             event::RECONNECTED,
