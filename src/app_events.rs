@@ -4,6 +4,8 @@
 //! reason to check these connections now, and never a verdict. Refuses to tell a stranger why a request was not accepted, and
 //! writes nothing to the database for one.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::app::{App, AppEvents, AppId, WebhookSignature};
@@ -25,6 +27,8 @@ use crate::resolve::DeferredTask;
 use crate::secret::Secret;
 use crate::store::app_events::{self, EventConnection};
 use crate::store::clients;
+use crate::webhook::AppEventPayload;
+use crate::webhooks;
 use std::rc::Rc;
 
 /// Connections that an event has checked behind its answer, at most. The scheduled run checks the others.
@@ -214,13 +218,14 @@ async fn act_on_event<P: Ports>(
 ) -> Result<Vec<DeferredTask>> {
     let subject = load_subject(context, client, app, events, request).await?;
     let has_ended = subject.facts.has_ended_access;
-    let mut statements = Vec::new();
+    let (mut statements, mut is_forwarded) = (Vec::new(), false);
     let checked = if has_ended { connections_to_check(context, client, &subject).await? } else { vec![] };
     if !checked.is_empty() {
         statements.push(app_events::take_checks(&client.workspace, &checked.iter().collect::<Vec<_>>(), context.now()));
     }
     if !has_ended || subject.facts.has_others || events.forward_access_ended {
-        statements.extend(forward(context, client, app, &subject, request)?);
+        statements.push(forward(context, client, app, &subject, request)?);
+        is_forwarded = true;
     }
     let outcome = if has_ended { "access_ended" } else { "accepted" };
     metrics::count_app_event(context, &client.workspace, app.as_str(), outcome, "");
@@ -229,15 +234,15 @@ async fn act_on_event<P: Ports>(
         None if statements.is_empty() => None,
         None => Some(context.db().batch(statements).await?),
     };
-    let taken = rows.and_then(|rows| rows.into_iter().next()).filter(|_| !checked.is_empty());
-    let taken = taken.map(|rows| app_events::read_taken(&rows)).unwrap_or_default();
+    let rows = rows.unwrap_or_default();
+    let is_asked_for = is_forwarded && rows.last().is_some_and(|rows| rows.changes > 0);
+    let taken = rows.first().filter(|_| !checked.is_empty()).map(app_events::read_taken).unwrap_or_default();
     let most = (context.config.check_batch / context.ports.refresher().subrequest_cost().max(1)).clamp(1, MAX_CHECKS);
     let now: Vec<ConnectionId> = taken.into_iter().take(usize::try_from(most).unwrap_or(1)).collect();
-    Ok(if now.is_empty() {
-        vec![]
-    } else {
-        vec![DeferredTask::CheckConnections { workspace: client.workspace.clone(), connections: now }]
-    })
+    let check = (!now.is_empty())
+        .then(|| DeferredTask::CheckConnections { workspace: client.workspace.clone(), connections: now });
+    let send = is_asked_for.then(|| DeferredTask::SendWebhooks(client.workspace.clone()));
+    Ok(send.into_iter().chain(check).collect())
 }
 
 /// The connections that may have lost their access. An event that names no account may be about any connection of the client,
@@ -263,17 +268,24 @@ async fn connections_to_check<P: Ports>(
     Ok(may_work.map(|one| one.id).collect())
 }
 
-/// What an event is forwarded by.
-#[expect(clippy::unnecessary_wraps, reason = "the outbox seals the event, which may fail")]
+/// The statement that forwards an event to the webhooks that ask for such events, with what the app has sent.
 fn forward<P: Ports>(
-    _context: &Context<P>,
-    _client: &Client,
-    _app: &AppId,
+    context: &Context<P>,
+    client: &Client,
+    app: &AppId,
     subject: &EventSubject,
-    _request: &EventRequest,
-) -> Result<Vec<Statement>> {
-    let _ = subject.account();
-    Ok(vec![])
+    request: &EventRequest,
+) -> Result<Statement> {
+    let text = std::str::from_utf8(&request.body).ok().map(str::to_owned);
+    let payload = AppEventPayload {
+        app: app.clone(),
+        account: subject.account().map(str::to_owned),
+        connections: subject.connections.iter().map(|one| one.id.clone()).collect(),
+        content_type: request.header("content-type").map(str::to_owned),
+        body_base64: text.is_none().then(|| STANDARD.encode(&request.body)),
+        body: text,
+    };
+    Ok(webhooks::app_events::insert_statement(context, &client.workspace, &payload)?.1)
 }
 
 /// What a program is told about a request that it has received itself.

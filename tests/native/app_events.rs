@@ -1,12 +1,14 @@
 //! Events that apps send: what is accepted, what follows from it, and that nothing follows from anything else.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::rc::Rc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use connections::http::{self, Body, Method, Request, Response};
 use connections::ids::ConnectionId;
-use connections::ports::RateLimit;
+use connections::ports::{AppResponse, OutboundRequest, RateLimit};
 use connections::resolve::deferred;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -63,7 +65,11 @@ fn set_up(definition: &Value) -> (Fixture, String) {
 
 fn sign(secret: &str, text: &str) -> String {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), text.as_bytes());
-    tag.as_ref().iter().fold("v1=".to_owned(), |mut text, byte| {
+    to_header(tag.as_ref())
+}
+
+fn to_header(tag: &[u8]) -> String {
+    tag.iter().fold("v1=".to_owned(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text
     })
@@ -477,6 +483,64 @@ fn a_push_of_google_is_accepted_from_the_named_sender_alone() {
     unsigned.headers[0].1.truncate(cut);
     assert_refused(&fixture, &unsigned, "half a signature");
     assert_eq!(send(&fixture, &push(2, &json!({}))).status, 200);
+}
+
+// ---- forwarding ----
+
+/// What the webhook of a workspace gets.
+fn listen(fixture: &Fixture) -> Rc<RefCell<Vec<Value>>> {
+    let got: Rc<RefCell<Vec<Value>>> = Rc::default();
+    let own = Rc::clone(&got);
+    *fixture.world.acme.interceptor.borrow_mut() = Some(Box::new(move |request: &OutboundRequest| {
+        (request.url.host() == "hooks.example").then(|| {
+            own.borrow_mut().push(serde_json::from_str(request.body.as_ref().unwrap()).unwrap());
+            AppResponse { status: 204, headers: vec![], body: vec![] }
+        })
+    }));
+    let webhook = json!({ "url": "https://hooks.example/in", "types": ["app.event"] });
+    let (status, made) = call(fixture, &first_key(fixture), Method::Post, "/v1/webhooks", &webhook);
+    assert_eq!(status, 201, "{made}");
+    got
+}
+
+#[test]
+fn other_events_are_forwarded_once_with_their_account_and_the_very_body() {
+    let (fixture, path) = set_up(&timeless_definition());
+    let (ann, _) = (fixture.connect("ann"), fixture.connect("bob"));
+    let got = listen(&fixture);
+    let body = r#"{ "type": "message",  "accounts": ["ann"], "text": "canary-of-an-event" }"#;
+    let mut sent = timeless(&path, body);
+    sent.headers.push(("content-type".into(), "application/json".into()));
+    for _ in 0..3 {
+        assert_eq!(send(&fixture, &sent).status, 200);
+    }
+    let data = json!({
+        "app": "acme", "account": "id-ann", "connections": [ann], "content_type": "application/json", "body": body,
+    });
+    assert_eq!(got.borrow().iter().map(|event| event["data"].clone()).collect::<Vec<_>>(), [data]);
+    assert!(!fixture.world.db.dump_tables().contains("canary-of-an-event"), "it was never stored in clear");
+    send(&fixture, &timeless(&path, &revocation(&["ann"])));
+    send(&fixture, &timeless(&path, &revocation(&["nobody"])));
+    send(&fixture, &event_request(&path, "{}", &[]));
+    assert_eq!(got.borrow().len(), 1, "what ends access is checked, and what is not the app's goes nowhere");
+    fixture.world.db.tamper("DELETE FROM subscriptions");
+    let before = fixture.world.db.query_number("SELECT count(*) FROM outbox");
+    assert_eq!(send(&fixture, &timeless(&path, r#"{"type":"message","n":2}"#)).status, 200);
+    assert_eq!(fixture.world.db.query_number("SELECT count(*) FROM outbox"), before, "nobody asks for it");
+}
+
+#[test]
+fn an_event_that_is_no_text_is_forwarded_in_base64() {
+    let (fixture, path) = set_up(&timeless_definition());
+    let got = listen(&fixture);
+    let body = [0xff, 0x00, 0x41];
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), &body);
+    let mut sent = event_request(&path, "", &[("X-Acme-Signature", &to_header(tag.as_ref()))]);
+    sent.body = Body::Bytes(body.to_vec());
+    assert_eq!(send(&fixture, &sent).status, 200);
+    let data = got.borrow()[0]["data"].clone();
+    assert_eq!((&data["body"], &data["body_base64"]), (&Value::Null, &json!(STANDARD.encode(body))));
+    assert_eq!((&data["account"], &data["connections"]), (&Value::Null, &json!([])));
 }
 
 // ---- verification for programs ----
