@@ -223,6 +223,7 @@ Connections is running at ${PUBLIC_URL}
 Sign in (the link works once; each start prints a new one):
   ${signInUrl}
 Then connect "Local OAuth server" and sign in there with any name. Each name is an account.
+Its page has the button "Try it": see what a workflow step gets. Everything else is under "Settings".
 
 API key of the workspace "Local":
   ${key}
