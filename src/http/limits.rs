@@ -185,6 +185,9 @@ fn is_costly(handler: Handler) -> bool {
             | Handler::PutIdentityProvider
             | Handler::SubmitClient
             | Handler::SubmitTry
+            | Handler::SubmitWebhook
+            | Handler::SubmitWebhookTest
+            | Handler::SubmitRedelivery
             | Handler::SubmitApp
             | Handler::SubmitAppChange
             | Handler::SubmitProvider

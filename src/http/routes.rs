@@ -333,6 +333,15 @@ routes! {
     Get    "/settings/defaults"                           User(Admin),               List   Connection   => ShowDefaultsPage = settings::show_defaults_page;
     Get    "/settings/default"                            User(Admin),               Change Workspace    => ShowDefaultPage = settings::show_default_page;
     Post   "/settings/default"                            User(Admin),               Change Workspace    => SubmitDefault = settings::change_default;
+    Get    "/settings/webhooks"                           User(Admin),               List   Webhook      => ShowSettingsWebhooksPage = settings::show_settings_webhooks_page;
+    Post   "/settings/webhooks"                           User(Admin),               Create Webhook      => SubmitWebhook = settings::create_webhook;
+    Get    "/settings/webhooks/{webhook}"                 User(Admin),               Read   Webhook      => ShowSettingsWebhookPage = settings::show_settings_webhook_page;
+    Post   "/settings/webhooks/{webhook}"                 User(Admin),               Change Webhook      => SubmitWebhookChange = settings::change_webhook;
+    Post   "/settings/webhooks/{webhook}/enabled"         User(Admin),               Change Webhook      => SubmitWebhookSwitch = settings::switch_webhook;
+    Post   "/settings/webhooks/{webhook}/test"            User(Admin),               Use    Webhook      => SubmitWebhookTest = settings::test_webhook;
+    Post   "/settings/webhooks/{webhook}/deliveries/{event}/redeliver" User(Admin),  Use    Webhook      => SubmitRedelivery = settings::redeliver;
+    Post   "/settings/webhooks/{webhook}/rotate"          User(Admin),               Change Webhook      => SubmitWebhookRotation = settings::rotate_webhook;
+    Post   "/settings/webhooks/{webhook}/delete"          User(Admin),               Change Webhook      => SubmitWebhookDeletion = settings::delete_webhook;
     Get    "/settings/keys"                               User(Admin),               List   Key          => ShowSettingsKeysPage = settings::show_settings_keys_page;
     Post   "/settings/keys"                               User(Admin),               Create Key          => SubmitKey = settings::create_key;
     Get    "/settings/keys/{key}"                         User(Admin),               Read   Key          => ShowSettingsKeyPage = settings::show_settings_key_page;

@@ -13,6 +13,7 @@ mod links;
 mod people;
 mod sessions;
 mod sign_in;
+mod webhooks;
 mod workspace;
 
 pub(super) use activity::{export_activity, show_activity_page};
@@ -33,6 +34,10 @@ pub(super) use people::{
 pub(super) use sessions::{delete_sign_in_link, end_session, show_settings_sessions_page};
 
 pub(super) use sign_in::{put_provider, remove_provider, show_settings_sign_in_page};
+pub(super) use webhooks::{
+    change_webhook, create_webhook, delete_webhook, redeliver, rotate_webhook, show_settings_webhook_page,
+    show_settings_webhooks_page, switch_webhook, test_webhook,
+};
 pub(super) use workspace::{change_workspace, show_settings_workspace_page};
 
 use url::form_urlencoded;

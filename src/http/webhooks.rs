@@ -130,7 +130,7 @@ pub(super) async fn list_deliveries<P: Ports>(
 }
 
 /// A cursor: the time of an event and its id.
-fn parse_position(text: &str) -> Option<(Timestamp, String)> {
+pub(super) fn parse_position(text: &str) -> Option<(Timestamp, String)> {
     let (at, event) = text.split_once('.')?;
     Some((Timestamp::from_unix(at.parse().ok()?), event.to_owned()))
 }

@@ -237,6 +237,14 @@ fn admin_form(title: &'static str, names: &[&str]) -> Operation {
         .refuses(403, "A page. `form_rejected`: the form came from another site or an old page. `admin_required`: only an admin may do this.")
 }
 
+/// A form about a webhook.
+fn webhook_form(title: &'static str, names: &[&str]) -> Operation {
+    admin_form(title, names)
+        .refuses(404, "`not_found`.")
+        .refuses(409, "The page again. `conflict`: it is switched off, or was changed at the same moment.")
+        .refuses(422, "The page again, with what is wrong.")
+}
+
 /// A form about the OAuth client of an app.
 fn client_form(title: &'static str, names: &[&str]) -> Operation {
     admin_form(title, names)
@@ -902,6 +910,29 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(404, "`not_found` or `connection_not_found`.")
             .refuses(409, "The form again. `conflict`.")
             .refuses(422, "The form again, with what is wrong."),
+        Handler::ShowSettingsWebhooksPage => admin_page("Page: webhooks", "50 webhooks, and the form for a new one.")
+            .query("cursor", "From the link to the next page.", text())
+            .refuses(422, "A page. `invalid_request`: `cursor`."),
+        Handler::SubmitWebhook => admin_form("Form: create a webhook", &["url", "type"])
+            .answers(201, "Its secret, shown once.")
+            .refuses(409, "The form again. `limit_reached`.")
+            .refuses(422, "The form again, with what is wrong.")
+            .refuses(429, ""),
+        Handler::ShowSettingsWebhookPage => admin_page("Page: a webhook", "How it is, and 50 deliveries.")
+            .query("cursor", "From the link to the next page.", text())
+            .refuses(404, "`not_found`.")
+            .refuses(422, "A page. `invalid_request`: `cursor`."),
+        Handler::SubmitWebhookChange => webhook_form("Form: change a webhook", &["url", "type"]).answers(303, "To its page."),
+        Handler::SubmitWebhookSwitch => webhook_form("Form: switch a webhook on or off", &["enabled"]).answers(303, "To its page."),
+        Handler::SubmitWebhookTest => webhook_form("Form: send a test to a webhook", &[])
+            .answers(200, "What came of it.")
+            .refuses(429, ""),
+        Handler::SubmitRedelivery => webhook_form("Form: send an event to a webhook again", &[])
+            .answers(200, "What came of it.")
+            .refuses(429, ""),
+        Handler::SubmitWebhookRotation => webhook_form("Form: give a webhook a new secret", &["overlap"])
+            .answers(200, "The new secret, shown once."),
+        Handler::SubmitWebhookDeletion => webhook_form("Form: delete a webhook", &[]).answers(303, "To the webhooks."),
         Handler::ShowSettingsKeysPage => admin_page("Page: API keys", "50 keys, and the form for a new one.")
             .query("cursor", "From the link to the next page.", text())
             .refuses(422, "A page. `invalid_request`: `cursor`."),

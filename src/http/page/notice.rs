@@ -79,6 +79,7 @@ notices! {
     SignInLinkDeleted "sign-in-link-deleted" Good sign_in_link_deleted;
     LinkEnded "link-ended" Good link_ended;
     Saved "saved" Good saved;
+    WebhookDeleted "webhook-deleted" Good webhook_deleted;
     AppCreated "app-created" Good app_created;
     AppSaved "app-saved" Good app_saved;
     AppSavedStaying "app-saved-staying" Waiting app_saved_staying;

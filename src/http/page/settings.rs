@@ -13,6 +13,7 @@ mod links;
 mod people;
 mod sessions;
 mod sign_in;
+mod webhooks;
 mod workspace;
 
 pub use activity::{ActivityFilters, ActivityRow, ActivityView, activity};
@@ -36,6 +37,10 @@ pub use people::{
 pub use sessions::{PendingSignIn, SessionRow, SessionsView, settings_sessions};
 
 pub use sign_in::{ProviderForm, ProviderView, settings_sign_in};
+pub use webhooks::{
+    DeliveryRow, EventOption, NewWebhookView, WebhookForm, WebhookRow, WebhookView, WebhooksView, new_webhook,
+    settings_webhook, settings_webhooks,
+};
 pub use workspace::{WorkspaceView, settings_workspace};
 
 use maud::{Markup, html};
@@ -65,6 +70,8 @@ pub(super) enum SettingsPage {
     Workspace,
     /// Default connections.
     Defaults,
+    /// Webhooks.
+    Webhooks,
 }
 
 /// A page of the administration. `body` contains its only `h1`.
@@ -90,6 +97,7 @@ fn side_navigation(shell: &PageContext, current: SettingsPage) -> Markup {
         (SettingsPage::SignIn, "/settings/sign-in", "person", text.nav_sign_in),
         (SettingsPage::Workspace, "/settings/workspace", "gear", text.nav_workspace),
         (SettingsPage::Defaults, "/settings/defaults", "list", text.nav_defaults),
+        (SettingsPage::Webhooks, "/settings/webhooks", "bell", text.nav_webhooks),
     ];
     html! {
         nav aria-label=(text.navigation) {

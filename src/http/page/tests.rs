@@ -689,7 +689,58 @@ fn more_settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
         settings_workspace(shell, &workspace),
         try_resolve(shell, &tried),
         try_resolve(shell, &TryView { answer: None, ..tried.clone() }),
+        settings_webhooks(shell, &webhooks_view(words)),
+        settings_webhooks(shell, &WebhooksView::default()),
+        new_webhook(
+            shell,
+            &NewWebhookView { id: text.clone(), url: text.clone(), secret: text.clone(), previous_until: Some(noon()) },
+        ),
+        settings_webhook(shell, &webhook_view(words)),
+        settings_webhook(
+            shell,
+            &WebhookView { is_enabled: false, sent: None, deliveries: vec![], ..webhook_view(words) },
+        ),
     ]
+}
+
+fn webhook_form(words: &str) -> WebhookForm {
+    WebhookForm { url: words.to_owned(), types: vec![EventOption { id: "connection.created", is_checked: true }] }
+}
+
+fn webhooks_view(words: &str) -> WebhooksView {
+    let status = StatusLabel { text: words.to_owned(), tone: Tone::Good };
+    let row = WebhookRow { id: words.to_owned(), url: words.to_owned(), types: 2, status };
+    WebhooksView {
+        webhooks: vec![row],
+        next_page_href: Some(format!("/settings/webhooks?cursor={words}")),
+        form: webhook_form(words),
+        errors: refused(words, &["url", "types"]),
+    }
+}
+
+fn webhook_view(words: &str) -> WebhookView {
+    let text = words.to_owned();
+    let status = || StatusLabel { text: text.clone(), tone: Tone::Bad };
+    let delivery = || DeliveryRow {
+        id: text.clone(),
+        kind: text.clone(),
+        status: status(),
+        created_at: noon(),
+        attempts: 3,
+        last: Some(text.clone()),
+        next_attempt_at: None,
+    };
+    WebhookView {
+        id: text.clone(),
+        status: status(),
+        problem: Some(text.clone()),
+        is_enabled: true,
+        form: webhook_form(words),
+        errors: refused(words, &["url", "types", "overlap"]),
+        sent: Some(delivery()),
+        deliveries: vec![delivery()],
+        next_page_href: Some(format!("/settings/webhooks/{words}")),
+    }
 }
 
 fn activity_view(words: &str) -> ActivityView {

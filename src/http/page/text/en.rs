@@ -81,6 +81,7 @@ super::texts! {
         sign_in_link_deleted = "The sign-in link is deleted. Nobody can use it any more.";
         link_ended = "The connect link has ended. Nobody can use it any more.";
         saved = "Saved.";
+        webhook_deleted = "The webhook is deleted. Nothing more is sent to it.";
         app_created = "{name} is created. Set up how people sign in, or connect it.";
         app_saved = "Saved. Connections follow the new definition.";
         app_saved_staying = "Saved. {name} connections stay with the earlier definition, until they are reconnected.";
@@ -369,6 +370,7 @@ super::texts! {
         nav_sign_in = "Sign-in";
         nav_workspace = "Workspace";
         nav_defaults = "Defaults";
+        nav_webhooks = "Webhooks";
         save = "Save";
         optional = "(optional)";
         search = "Search";
@@ -749,6 +751,54 @@ super::texts! {
         save = "Make it the default";
         end = "Have no default";
         end_about = "Steps that name the app get its only connection. If there are several, they are refused.";
+    }
+    /// Webhooks.
+    webhooks {
+        title = "Webhooks";
+        about = "Your own program is told when a connection breaks, works again, ends soon or changes. Each message is signed.";
+        none = "No webhooks yet.";
+        create = "Create a webhook";
+        url = "Address";
+        url_hint = "An https address of your program.";
+        types = "What it is told of";
+        state = "State";
+        on = "On";
+        off = "Off";
+        failing = "Failing";
+        is_failing = "The last attempts have failed. It is switched off after five days.";
+        off_failing = "Switched off, because every attempt of five days has failed. Mend the receiver, then switch it on.";
+        off_gone = "Switched off, because the receiver answered that it is gone (410).";
+        off_unreadable = "Switched off, because its secret can't be read any more. Create a new secret, then switch it on.";
+        created_title = "Secret of the webhook";
+        once = "Copy the secret now.";
+        secret = "Signing secret";
+        secret_about = "Your program verifies each message with it (Standard Webhooks).";
+        stored = "I have stored the secret";
+        test = "Send a test";
+        test_about = "Sends a message of the type webhook.test now, and shows what the receiver answered.";
+        arrived = "It arrived.";
+        not_arrived = "It did not arrive.";
+        switch_off = "Switch off";
+        switch_on = "Switch on";
+        deliveries = "Deliveries";
+        no_deliveries = "Nothing was sent yet.";
+        event = "Event";
+        happened = "Happened";
+        next = "Next attempt";
+        redeliver = "Send again";
+        pending = "Waiting";
+        delivered = "Delivered";
+        failed = "Failed";
+        refused = "The receiver refused it";
+        redirected = "The receiver redirects, which is not followed";
+        timed_out = "No answer within 10 seconds";
+        unreachable = "Not reachable";
+        address_refused = "Nothing may be sent to this address";
+        gone = "The receiver wants no more";
+        change = "Change";
+        rotate_about = "For a while each message is signed with both secrets, so that your program can change at any time.";
+        delete = "Delete the webhook";
+        delete_about = "Nothing more is sent to it. What waits to be sent is dropped.";
     }
     /// The panic button.
     emergency {

@@ -1,0 +1,308 @@
+//! Webhooks: addresses that are told of events, what was sent to them, and how something is sent again.
+
+use maud::{Markup, html};
+
+use super::super::frame::{
+    back_link, code_text, copyable_block, csrf_field, head, icon, relative_time, relative_time_or_never, status_badge,
+    tone_class, tone_icon, user_text,
+};
+use super::super::text::fill;
+use super::fields::{Choice, FormErrors, TextField, form_errors, select_field, shown_once, text_field, tick};
+use super::{SettingsPage, settings_page};
+use crate::http::page::{PageContext, StatusLabel, Tone};
+use crate::time::Timestamp;
+
+/// A type of events, and whether it is ticked.
+#[derive(Debug, Clone)]
+pub struct EventOption {
+    /// As the API names it.
+    pub id: &'static str,
+    /// Whether it is ticked.
+    pub is_checked: bool,
+}
+
+/// What is entered of a webhook.
+#[derive(Debug, Clone, Default)]
+pub struct WebhookForm {
+    /// The address.
+    pub url: String,
+    /// All types.
+    pub types: Vec<EventOption>,
+}
+
+/// A webhook of the list.
+#[derive(Debug, Clone)]
+pub struct WebhookRow {
+    /// Its id.
+    pub id: String,
+    /// Where events are sent.
+    pub url: String,
+    /// How many types it is told of.
+    pub types: usize,
+    /// How it is.
+    pub status: StatusLabel,
+}
+
+/// The webhooks.
+#[derive(Debug, Clone, Default)]
+pub struct WebhooksView {
+    /// One page of webhooks.
+    pub webhooks: Vec<WebhookRow>,
+    /// Where the next page is.
+    pub next_page_href: Option<String>,
+    /// The form.
+    pub form: WebhookForm,
+    /// What was refused of it.
+    pub errors: FormErrors,
+}
+
+/// A webhook that was just made, or has a new secret.
+#[derive(Debug, Clone)]
+pub struct NewWebhookView {
+    /// Its id.
+    pub id: String,
+    /// Its address.
+    pub url: String,
+    /// Its secret, which is shown this once.
+    pub secret: String,
+    /// Until when deliveries are signed with the secret before, too.
+    pub previous_until: Option<Timestamp>,
+}
+
+/// A delivery.
+#[derive(Debug, Clone)]
+pub struct DeliveryRow {
+    /// The event's id.
+    pub id: String,
+    /// Its type.
+    pub kind: String,
+    /// How far it is.
+    pub status: StatusLabel,
+    /// When the event happened.
+    pub created_at: Timestamp,
+    /// How often it was sent.
+    pub attempts: i64,
+    /// The status of the last answer, or why there was none.
+    pub last: Option<String>,
+    /// When it is sent next.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// A webhook with its deliveries.
+#[derive(Debug, Clone)]
+pub struct WebhookView {
+    /// Its id.
+    pub id: String,
+    /// How it is.
+    pub status: StatusLabel,
+    /// Why it is switched off or fails, and what to do.
+    pub problem: Option<String>,
+    /// Whether it is on.
+    pub is_enabled: bool,
+    /// The form.
+    pub form: WebhookForm,
+    /// What was refused of it.
+    pub errors: FormErrors,
+    /// What came of a test or a redelivery.
+    pub sent: Option<DeliveryRow>,
+    /// One page of deliveries.
+    pub deliveries: Vec<DeliveryRow>,
+    /// Where the next page is.
+    pub next_page_href: Option<String>,
+}
+
+/// The webhooks.
+pub fn settings_webhooks(shell: &PageContext, view: &WebhooksView) -> Markup {
+    let text = &shell.text.webhooks;
+    let body = html! {
+        (head(&html! { (text.title) }, &html! {}))
+        p { (text.about) }
+        (form_errors(shell, &view.errors, &[("url", text.url), ("types", text.types)]))
+        details.fold open[view.webhooks.is_empty() || !view.errors.is_empty()] {
+            summary { (text.create) }
+            form method="post" action="/settings/webhooks" autocomplete="off" {
+                (csrf_field(shell))
+                (form_fields(shell, &view.form, &view.errors))
+                div.actions { button.primary type="submit" { (text.create) } }
+            }
+        }
+        @if view.webhooks.is_empty() {
+            div.empty { p { (text.none) } }
+        } @else {
+            div.card.flush {
+                table {
+                    caption.unseen { (text.title) }
+                    thead { tr { th scope="col" { (text.url) } th scope="col" { (text.types) } th scope="col" { (text.state) } } }
+                    tbody {
+                        @for one in &view.webhooks {
+                            tr {
+                                th scope="row" { a.name href={ "/settings/webhooks/" (one.id) } { (user_text(&one.url)) } }
+                                td data-label=(text.types) { (one.types) }
+                                td data-label=(text.state) { div { (status_badge(&one.status)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
+    };
+    settings_page(shell, SettingsPage::Webhooks, text.title, &body)
+}
+
+fn form_fields(shell: &PageContext, form: &WebhookForm, errors: &FormErrors) -> Markup {
+    let text = &shell.text.webhooks;
+    html! {
+        (text_field(shell, errors, &TextField::new("url", text.url, &form.url).hint(text.url_hint)))
+        fieldset #types tabindex="-1" {
+            legend { (text.types) }
+            @if let Some(error) = errors.of("types") { p.mistake #types-error { (user_text(error)) } }
+            @for kind in &form.types { (tick("type", kind.id, &code_text(kind.id), kind.is_checked)) }
+        }
+    }
+}
+
+/// A webhook that was just made. Its secret is on this page alone.
+pub fn new_webhook(shell: &PageContext, view: &NewWebhookView) -> Markup {
+    let text = &shell.text.webhooks;
+    let body = html! {
+        (back_link(text.title, "/settings/webhooks"))
+        (head(&html! { (text.created_title) }, &html! {}))
+        (shown_once(&html! { p { strong { (text.once) } " " (shell.text.keys.once_about) } }))
+        section.card aria-labelledby="secret" {
+            h2 #secret { (text.secret) }
+            (copyable_block(shell, "secret", &view.secret))
+            p { (text.secret_about) }
+            @if let Some(until) = view.previous_until {
+                p { (fill(shell.text.keys.previous_until, &[("time", relative_time(shell, until))])) }
+            }
+        }
+        div.actions { a.button href={ "/settings/webhooks/" (view.id) } { (text.stored) } }
+    };
+    settings_page(shell, SettingsPage::Webhooks, text.created_title, &body)
+}
+
+/// A webhook with its deliveries.
+pub fn settings_webhook(shell: &PageContext, view: &WebhookView) -> Markup {
+    let text = &shell.text.webhooks;
+    let page = format!("/settings/webhooks/{}", view.id);
+    let body = html! {
+        (back_link(text.title, "/settings/webhooks"))
+        (head(&user_text(&view.form.url), &status_badge(&view.status)))
+        @if let Some(sent) = &view.sent { (sent_notice(shell, sent)) }
+        (form_errors(shell, &view.errors, &[("url", text.url), ("types", text.types), ("overlap", shell.text.keys.overlap)]))
+        @if let Some(problem) = &view.problem {
+            div.notice.bad { (icon("alert")) div { p { (user_text(problem)) } } }
+        }
+        section.card aria-labelledby="send" {
+            h2 #send { (text.test) }
+            p { (text.test_about) }
+            div.actions {
+                form method="post" action={ (page) "/test" } { (csrf_field(shell)) button.primary type="submit" { (text.test) } }
+                form method="post" action={ (page) "/enabled" } {
+                    (csrf_field(shell))
+                    input type="hidden" name="enabled" value=(if view.is_enabled { "no" } else { "yes" });
+                    button type="submit" { @if view.is_enabled { (text.switch_off) } @else { (text.switch_on) } }
+                }
+            }
+        }
+        (deliveries_section(shell, view, &page))
+        section.card aria-labelledby="change" {
+            h2 #change { (text.change) }
+            form method="post" action=(page) autocomplete="off" {
+                (csrf_field(shell))
+                (form_fields(shell, &view.form, &view.errors))
+                button type="submit" { (shell.text.settings.save) }
+            }
+        }
+        (secret_section(shell, view, &page))
+        section.card aria-labelledby="delete" {
+            h2 #delete { (text.delete) }
+            p { (text.delete_about) }
+            form method="post" action={ (page) "/delete" } { (csrf_field(shell)) button.danger type="submit" { (text.delete) } }
+        }
+    };
+    settings_page(shell, SettingsPage::Webhooks, &view.form.url, &body)
+}
+
+fn sent_notice(shell: &PageContext, sent: &DeliveryRow) -> Markup {
+    let tone = tone_class(sent.status.tone);
+    html! {
+        div #sent.notice.(tone) role="status" tabindex="-1" autofocus {
+            (icon(tone_icon(sent.status.tone)))
+            div {
+                p { @if sent.status.tone == Tone::Good { (shell.text.webhooks.arrived) } @else { (shell.text.webhooks.not_arrived) } }
+                @if let Some(last) = &sent.last { p { (user_text(last)) } }
+            }
+        }
+    }
+}
+
+fn deliveries_section(shell: &PageContext, view: &WebhookView, page: &str) -> Markup {
+    let text = &shell.text.webhooks;
+    html! {
+        section.card aria-labelledby="deliveries" {
+            h2 #deliveries { (text.deliveries) }
+            @if view.deliveries.is_empty() { p.quiet { (text.no_deliveries) } } @else {
+                table {
+                    caption.unseen { (text.deliveries) }
+                    thead {
+                        tr {
+                            th scope="col" { (text.event) }
+                            th scope="col" { (text.state) }
+                            th scope="col" { (text.happened) }
+                            th scope="col" { (text.next) }
+                            th.tight scope="col" { span.unseen { (text.redeliver) } }
+                        }
+                    }
+                    tbody { @for one in &view.deliveries { (delivery_row(shell, one, page)) } }
+                }
+            }
+            @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
+        }
+    }
+}
+
+fn delivery_row(shell: &PageContext, one: &DeliveryRow, page: &str) -> Markup {
+    let text = &shell.text.webhooks;
+    html! {
+        tr {
+            th scope="row" { div { (code_text(&one.kind)) p.quiet.small { (user_text(&one.id)) } } }
+            td data-label=(text.state) {
+                div {
+                    (status_badge(&one.status))
+                    p.attention { (one.attempts) "×" @if let Some(last) = &one.last { " · " (user_text(last)) } }
+                }
+            }
+            td data-label=(text.happened) { (relative_time(shell, one.created_at)) }
+            td data-label=(text.next) { (relative_time_or_never(shell, one.next_attempt_at)) }
+            td.tight {
+                form method="post" action={ (page) "/deliveries/" (one.id) "/redeliver" } {
+                    (csrf_field(shell))
+                    button type="submit" { (text.redeliver) span.unseen { ": " (user_text(&one.kind)) } }
+                }
+            }
+        }
+    }
+}
+
+fn secret_section(shell: &PageContext, view: &WebhookView, page: &str) -> Markup {
+    let (text, keys) = (&shell.text.webhooks, &shell.text.keys);
+    let overlaps = [
+        Choice::new("86400", keys.overlap_day),
+        Choice::new("3600", keys.overlap_hour),
+        Choice::new("604800", keys.overlap_week),
+        Choice::new("0", keys.overlap_none),
+    ];
+    html! {
+        section.card aria-labelledby="rotate" {
+            h2 #rotate { (keys.rotate) }
+            p { (text.rotate_about) }
+            form method="post" action={ (page) "/rotate" } {
+                (csrf_field(shell))
+                (select_field(&view.errors, "overlap", keys.overlap, None, &overlaps, "86400"))
+                button type="submit" { (keys.rotate) }
+            }
+        }
+    }
+}
