@@ -69,6 +69,17 @@ pub fn read_app_list<P: Ports>(context: &Context<P>, answers: &[Rows]) -> Result
     Ok(AppList { apps: all, clients })
 }
 
+/// What an app needs before it can be connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppReadiness {
+    /// Nothing: its recommended auth method can be used.
+    Ready,
+    /// Its recommended auth method needs an OAuth client. Another one can be used.
+    OtherMethodReady,
+    /// An OAuth client: none of its auth methods can be used.
+    NeedsSetup,
+}
+
 /// What a list of apps shows.
 #[derive(Debug, Clone, Default)]
 pub struct AppFilter {
@@ -155,6 +166,33 @@ impl ListedApp {
         match self {
             Self::Custom(app) => Some(Rc::clone(app)),
             Self::Catalogue(entry) => catalogue::find(entry.id),
+        }
+    }
+
+    /// What it needs before it can be connected in this workspace. Does not parse a catalogue file for an app without a
+    /// client.
+    pub fn readiness(&self, clients: &WorkspaceClients) -> AppReadiness {
+        if let Self::Catalogue(entry) = self {
+            let mut manual = entry
+                .auth_methods
+                .iter()
+                .map(|one| CredentialKind::parse(one.kind).is_some_and(CredentialKind::is_manual));
+            let has_client =
+                clients.registration_names().any(|name| name.split(':').next() == Some(self.client_registration()));
+            match manual.next() {
+                Some(true) => return AppReadiness::Ready,
+                _ if has_client => {}
+                _ if manual.any(|is_manual| is_manual) => return AppReadiness::OtherMethodReady,
+                _ => return AppReadiness::NeedsSetup,
+            }
+        }
+        let app = self.load_app();
+        let methods = app.as_ref().map(|app| app.auth_methods()).unwrap_or_default();
+        let mut ready = methods.iter().map(|auth_method| is_auth_method_ready(clients, auth_method));
+        match ready.next() {
+            Some(true) => AppReadiness::Ready,
+            _ if ready.any(|is_ready| is_ready) => AppReadiness::OtherMethodReady,
+            _ => AppReadiness::NeedsSetup,
         }
     }
 

@@ -161,7 +161,9 @@ impl FlowFailure {
             Self::ClientRefused => {
                 "The app does not accept this workspace's client id and secret. Whoever set up the app here must check them."
             }
-            Self::AppUnavailable => "The app did not answer properly. Please try again in a moment.",
+            Self::AppUnavailable => {
+                "The app has a problem at the moment, so nothing was connected. Try again in a minute."
+            }
             Self::ConnectionGone => "The connection you wanted to repair was disconnected meanwhile.",
             Self::Conflict => "The connection was changed elsewhere meanwhile. Please try again.",
             Self::LinkUsed => {

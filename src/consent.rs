@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::app::{AuthMethod, VariableSource};
+use crate::app::{App, AuthMethod, VariableSource};
 use crate::connect::client_setup::is_auth_method_ready;
 use crate::connect::complete::Decider;
 use crate::connect::hosts::{self, SecretHosts};
 use crate::connect::manual::{self, ManualConnectRequest, ManualCredential};
 use crate::connect::start::{self, ConnectOptions, ConnectRequest};
+use crate::connection::Connection;
 use crate::connections::{self, GrantUsage};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
@@ -24,7 +25,9 @@ use crate::preconditions::Condition;
 use crate::quotas;
 use crate::registry;
 use crate::secret::Secret;
+use crate::store;
 use crate::store::authorizations::Flow;
+use crate::store::clients::WorkspaceClients;
 use crate::store::links::Link;
 use crate::store::sessions::Session;
 use crate::workspace::Workspace;
@@ -136,6 +139,42 @@ async fn load_grant_usage<P: Ports>(
     connections::load_grant_usage(context, &request.workspace, &options.auth_method, &client.id, &account.id).await
 }
 
+/// The ways to connect an app, where the one that was asked for, or the recommended one, can't be used.
+#[derive(Debug)]
+pub struct MethodChoices {
+    /// The workspace that asks.
+    pub workspace: Workspace,
+    /// The app.
+    pub app: Rc<App>,
+    /// The connection to repair.
+    pub connection: Option<Connection>,
+    /// The auth methods, the recommended one first.
+    pub auth_methods: Vec<AuthMethodOption>,
+}
+
+/// Reads the ways to connect. Whoever asks was let in by [`load_connect_options`].
+pub async fn load_method_choices<P: Ports>(context: &Context<P>, request: &ConnectRequest) -> Result<MethodChoices> {
+    let app = registry::require_current_app(context, &request.workspace, &request.app).await?.app;
+    let connection = match &request.connection {
+        Some(id) => store::connections::get(context.db(), &request.workspace, id).await?,
+        None => None,
+    };
+    let fixed = request.link.as_ref().and_then(|link| link.auth_method.as_ref());
+    let clients = list_clients(context, &request.workspace).await?;
+    let auth_methods =
+        list_options(&app, &clients).filter(|one| fixed.is_none_or(|id| one.auth_method.method_id == *id));
+    let auth_methods = auth_methods.collect();
+    Ok(MethodChoices { workspace: load_workspace(context, &request.workspace).await?, app, connection, auth_methods })
+}
+
+fn list_options(app: &App, clients: &WorkspaceClients) -> impl Iterator<Item = AuthMethodOption> {
+    app.auth_methods().iter().enumerate().map(|(index, auth_method)| AuthMethodOption {
+        ready: is_auth_method_ready(clients, auth_method),
+        auth_method: Rc::clone(auth_method),
+        recommended: index == 0,
+    })
+}
+
 /// Who came by a link sets nothing up: for them, what is not ready is not there.
 async fn list_auth_methods<P: Ports>(
     context: &Context<P>,
@@ -147,12 +186,7 @@ async fn list_auth_methods<P: Ports>(
         return Ok(vec![]);
     }
     let clients = list_clients(context, &request.workspace).await?;
-    let options = all.iter().enumerate().map(|(index, auth_method)| AuthMethodOption {
-        ready: is_auth_method_ready(&clients, auth_method),
-        auth_method: Rc::clone(auth_method),
-        recommended: index == 0,
-    });
-    Ok(options.filter(|one| one.ready || request.link.is_none()).collect())
+    Ok(list_options(&options.app, &clients).filter(|one| one.ready || request.link.is_none()).collect())
 }
 
 async fn load_authorize_host<P: Ports>(context: &Context<P>, options: &ConnectOptions) -> Result<Option<String>> {

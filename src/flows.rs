@@ -11,16 +11,19 @@ use crate::connect::link;
 use crate::connections::{self, GrantUsage};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::ids::FlowId;
+use crate::ids::{ConnectionId, FlowId};
 use crate::ports::Ports;
 use crate::registry;
 use crate::store;
 use crate::store::authorizations::{self, Flow, FlowOutcome, Question};
 use crate::store::clients;
 use crate::store::links::{self, Link, LinkStatus};
+use crate::store::uses;
 
 /// Seconds within which an app's callback is handled, or never: no request takes longer.
 const CALLBACK_TIME_LIMIT: i64 = 60;
+/// Uses of a connection that are read for the names of its workflows.
+const USES_READ: i64 = 200;
 
 /// There is no such flow, or another browser began it.
 pub fn flow_not_found() -> Error {
@@ -57,6 +60,11 @@ pub struct PendingChoice {
     pub connection_name: Option<String>,
     /// That account's grants, where a second connection would come near the app's limit.
     pub grant_usage: Option<GrantUsage>,
+    /// Workflows that use the connection that would get another account. None for whoever came by a link: they are not of
+    /// the workspace.
+    pub workflows: Vec<String>,
+    /// Whether there may be more.
+    pub has_more_workflows: bool,
 }
 
 /// What came of a flow.
@@ -112,7 +120,24 @@ async fn load_choice<P: Ports>(
         _ => None,
     };
     let account = account.map(|account| account.label.clone());
-    Ok(PendingChoice { question: question.clone(), account, connection_name, grant_usage })
+    let (workflows, has_more_workflows) = match (question, &flow.connection) {
+        (Question::OtherAccount { .. }, Some(id)) if flow.link.is_none() => list_workflows(context, flow, id).await?,
+        _ => (vec![], false),
+    };
+    let question = question.clone();
+    Ok(PendingChoice { question, account, connection_name, grant_usage, workflows, has_more_workflows })
+}
+
+async fn list_workflows<P: Ports>(
+    context: &Context<P>,
+    flow: &Flow,
+    connection: &ConnectionId,
+) -> Result<(Vec<String>, bool)> {
+    let used = uses::list(context.db(), &flow.workspace, connection, ("", ""), USES_READ).await?;
+    // They are sorted by workflow.
+    let mut workflows: Vec<String> = used.data.into_iter().map(|one| one.workflow).collect();
+    workflows.dedup();
+    Ok((workflows, used.next.is_some()))
 }
 
 async fn load_report<P: Ports>(context: &Context<P>, flow: &Flow, auth_method: &AuthMethod) -> Result<FlowReport> {

@@ -9,6 +9,7 @@ pub mod assets;
 mod body;
 mod brand;
 mod browser_session;
+mod catalogue_page;
 mod connection_forms;
 mod connection_page;
 mod connections;

@@ -334,6 +334,10 @@ fn error_from_app(auth_method: &AuthMethod, error: &str, others: &BTreeMap<Strin
     if [error].into_iter().chain(reasons).any(|code| listed(code) || is_denial(code)) {
         return CallbackError::Ended(FlowEnd { outcome: FlowOutcome::Denied, failure: None });
     }
+    // RFC 6749 4.1.2.1: nobody has refused anything.
+    if matches!(error, "server_error" | "temporarily_unavailable") {
+        return FlowFailure::AppUnavailable.into();
+    }
     FlowFailure::RefusedByApp.into()
 }
 

@@ -8,10 +8,9 @@ use super::page_frame::page_context;
 use super::recently_disconnected::list_recent;
 use super::{Call, Response, input};
 use crate::app::CredentialKind;
-use crate::app_list::{AppList, ListedApp};
+use crate::app_list::AppList;
 use crate::attention;
 use crate::authorize::{self, Caller, RequiredRole};
-use crate::connect::client_setup::is_auth_method_ready;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::connections::{self, ConnectionsPage};
 use crate::context::Context;
@@ -19,7 +18,6 @@ use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
 use crate::store::Page;
-use crate::store::clients::WorkspaceClients;
 use crate::store::connections::{ConnectionFilter, ListedConnection};
 use crate::store::sessions::Session;
 
@@ -38,7 +36,6 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
         limit: CONNECTIONS_PER_PAGE,
         ..Caller::User(session, RequiredRole::Member).connection_filter()
     };
-    let apps_search = input::query_param(call.request, "apps");
     let user = session.user().map(|user| user.id.as_str());
     let (page, disconnected) = futures_util::future::join(
         connections::load_connections_page(context, &session.workspace, &filter, user, BROKEN_DEFAULTS_SHOWN),
@@ -46,7 +43,7 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
     )
     .await;
     let ConnectionsPage { broken_defaults, connections: found, apps } = page?;
-    let AppList { apps: known, clients } = apps;
+    let AppList { apps: known, .. } = apps;
     let mut found = put_first(broken_defaults, found);
     let caller = Caller::User(session, RequiredRole::Member);
     found.data.iter_mut().for_each(|listed| caller.hide_unseen(listed));
@@ -69,24 +66,12 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
                 }
             })
             .collect(),
-        apps: known
-            .iter()
-            .map(|one| page::AppChoice {
-                id: one.id().to_owned(),
-                name: one.name().to_owned(),
-                auth_methods: one.auth_method_names(),
-                categories: one.categories(),
-                ready: one.is_connectable(&clients),
-                auth_method_without_client: auth_method_without_client(one, &clients),
-            })
-            .collect(),
         recently_disconnected: disconnected?
             .into_iter()
             .map(|one| page::RecentlyDisconnected { app_name: name_of(&one.app), ..one })
             .collect(),
         is_later_page: filter.after.is_some(),
-        next_page_href: found.next.map(|cursor| next_page_url(&cursor, search.as_deref(), apps_search.as_deref())),
-        apps_search,
+        next_page_href: found.next.map(|cursor| next_page_url(&cursor, search.as_deref())),
         search,
     };
     Ok(Response::html(200, page::connection_list(&page_context(context, call.request, Some(session)), &view)))
@@ -99,30 +84,11 @@ fn put_first(first: Vec<ListedConnection>, mut page: Page<ListedConnection>) -> 
     page
 }
 
-/// The name of an app's auth method with a consent, if its client is not set up.
-fn auth_method_without_client(one: &ListedApp, clients: &WorkspaceClients) -> Option<String> {
-    if let ListedApp::Catalogue(entry) = one
-        && !clients.registration_names().any(|name| name == one.client_registration())
-    {
-        let auth_method = entry
-            .auth_methods
-            .iter()
-            .find(|auth_method| CredentialKind::parse(auth_method.kind) == Some(CredentialKind::OAuth2))?;
-        return Some(auth_method.name.unwrap_or_else(|| CredentialKind::OAuth2.label()).to_owned());
-    }
-    one.load_app()?
-        .oauth2_method()
-        .filter(|auth_method| !is_auth_method_ready(clients, auth_method))
-        .map(|auth_method| auth_method.display_name())
-}
-
-fn next_page_url(cursor: &str, search: Option<&str>, apps: Option<&str>) -> String {
+fn next_page_url(cursor: &str, search: Option<&str>) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("cursor", cursor);
-    for (name, text) in [("q", search), ("apps", apps)] {
-        if let Some(text) = text {
-            query.append_pair(name, text);
-        }
+    if let Some(text) = search {
+        query.append_pair("q", text);
     }
     format!("/?{}", query.finish())
 }

@@ -9,10 +9,11 @@ use super::{Call, LEADS_TO_APP_MARKER, Response, brand, input, problem};
 use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
 use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};
 use crate::connections::GrantUsage;
-use crate::consent::{self, AuthMethodOption, ConsentSummary};
+use crate::consent::{self, AuthMethodOption, ConsentSummary, MethodChoices};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ports::Ports;
+use crate::workspace::Role;
 
 /// The page for connect options, with errors if the person has just tried.
 pub(super) async fn render_page<P: Ports>(
@@ -34,6 +35,7 @@ pub(super) async fn render_page<P: Ports>(
         error: refused,
         warnings: list_warnings(request, options, summary.grant_usage),
         summary,
+        text: shell.text,
     };
     let markup = if options.auth_method.kind.is_manual() {
         page::manual_credential(&shell, &asking.manual_credential_view())
@@ -45,31 +47,81 @@ pub(super) async fn render_page<P: Ports>(
     Ok(brand::allow_logo(response, &shell))
 }
 
-/// The page that asks for an auth method, because the recommended one can't be used.
+/// The page that asks for an auth method, because the recommended one, or the one that was asked for, can't be used.
 pub(super) async fn render_auth_method_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
     request: &ConnectRequest,
-    options: &ConnectOptions,
-    unusable: &AuthMethod,
+    refused: Option<&Error>,
 ) -> Result<Response> {
-    let summary = consent::load_consent_summary(context, request, options).await?;
-    let brand = request.link.as_ref().and_then(|_| brand::of_workspace(context, &summary.workspace));
+    let MethodChoices { workspace, app, connection, auth_methods } =
+        consent::load_method_choices(context, request).await?;
+    let brand = request.link.as_ref().and_then(|_| brand::of_workspace(context, &workspace));
     let shell = page_context(context, call.request, call.session.as_ref().filter(|_| request.link.is_none()));
     let shell = PageContext { brand, ..shell };
-    let asking = ConsentPage { call, request, options, error: None, warnings: vec![], summary };
-    let mut choices = asking.auth_method_choices();
-    // None is the one of this page.
-    for choice in &mut choices {
-        choice.current = false;
-    }
-    let view = page::AuthMethodsView {
-        consent: asking.consent_details(),
-        unusable: unusable.display_name(),
-        choices,
-        cancel_href: asking.cancel_href(),
+    let card = |option: &AuthMethodOption| page::MethodCard {
+        name: option.auth_method.display_name(),
+        kind: option.auth_method.kind,
+        is_recommended: option.recommended && app.auth_methods().len() > 1,
+        next: method_step(context, &shell, call, request, &workspace.name, option),
     };
-    Ok(brand::allow_logo(Response::html(200, page::auth_methods(&shell, &view)), &shell))
+    let view = page::AuthMethodsView {
+        consent: page::ConsentDetails {
+            workspace: workspace.name.clone(),
+            app: app.id.to_string(),
+            app_name: app.name.clone(),
+            existing_connection: connection.map(|one| (one.name, one.account.map(|account| account.label))),
+            for_user: intended_user(request),
+            by_link: request.link.is_some(),
+        },
+        methods: auth_methods.iter().map(card).collect(),
+        cancel_href: cancel_href(request),
+    };
+    let status = refused.map_or(200, |error| problem::status_and_title(error.code).0);
+    Ok(brand::allow_logo(Response::html(status, page::auth_methods(&shell, &view)), &shell))
+}
+
+/// How one auth method goes on for this person.
+fn method_step<P: Ports>(
+    context: &Context<P>,
+    shell: &PageContext,
+    call: &Call<'_>,
+    request: &ConnectRequest,
+    workspace: &str,
+    option: &AuthMethodOption,
+) -> page::MethodStep {
+    let AuthMethodOption { auth_method, ready, .. } = option;
+    if *ready {
+        return page::MethodStep::Use(format!("{}?auth_method={}", call.request.path, auth_method.method_id));
+    }
+    if request.link.is_some() {
+        return page::MethodStep::AskSender;
+    }
+    let here = admin_setup_path(auth_method);
+    if shell.is_admin() {
+        return page::MethodStep::SetUp(here);
+    }
+    let name = auth_method.display_name();
+    let url = context.config.public_url.at(&here);
+    let values = [("app", auth_method.app_name.as_str()), ("method", &name), ("workspace", workspace), ("url", &url)];
+    let request = page::fill_plain(shell.text.methods.request, &values);
+    page::MethodStep::AskAdmin { request, href: setup_page_path(auth_method) }
+}
+
+/// The page on which an admin enters the client of an auth method.
+fn admin_setup_path(auth_method: &AuthMethod) -> String {
+    format!("/settings/apps/{}?auth_method={}", auth_method.app_id, auth_method.method_id)
+}
+
+fn intended_user(request: &ConnectRequest) -> Option<String> {
+    request.link.as_ref().and(request.user.as_ref()).map(|user| user.display_name().to_owned())
+}
+
+fn cancel_href(request: &ConnectRequest) -> Option<String> {
+    request.link.is_none().then(|| match &request.connection {
+        Some(id) => format!("/connections/{id}"),
+        None => "/connect".to_owned(),
+    })
 }
 
 fn list_warnings(request: &ConnectRequest, options: &ConnectOptions, grants: Option<GrantUsage>) -> Vec<String> {
@@ -101,6 +153,7 @@ struct ConsentPage<'a> {
     error: Option<&'a Error>,
     summary: ConsentSummary,
     warnings: Vec<String>,
+    text: &'static page::Texts,
 }
 
 impl ConsentPage<'_> {
@@ -114,14 +167,11 @@ impl ConsentPage<'_> {
     }
 
     fn cancel_href(&self) -> Option<String> {
-        self.request.link.is_none().then(|| match &self.request.connection {
-            Some(id) => format!("/connections/{id}"),
-            None => "/".to_owned(),
-        })
+        cancel_href(self.request)
     }
 
     fn intended_user(&self) -> Option<String> {
-        self.request.link.as_ref().and(self.request.user.as_ref()).map(|user| user.display_name().to_owned())
+        intended_user(self.request)
     }
 
     fn existing_connection(&self) -> Option<(String, Option<String>)> {
@@ -136,6 +186,7 @@ impl ConsentPage<'_> {
     fn consent_details(&self) -> page::ConsentDetails {
         page::ConsentDetails {
             workspace: self.summary.workspace.name.clone(),
+            app: self.auth_method().app_id.to_string(),
             app_name: self.auth_method().app_name.clone(),
             existing_connection: self.existing_connection(),
             for_user: self.intended_user(),
@@ -205,6 +256,8 @@ impl ConsentPage<'_> {
                 name: auth_method.display_name(),
                 href: if *ready {
                     format!("{}?auth_method={}", self.call.request.path, auth_method.method_id)
+                } else if self.request.role == Role::Admin {
+                    admin_setup_path(auth_method)
                 } else {
                     setup_page_path(auth_method)
                 },
@@ -276,20 +329,26 @@ impl ConsentPage<'_> {
 
     fn field_error(&self, field: &str) -> Option<String> {
         let found = self.error?.hints.errors.iter().find(|one| one.field == field)?;
-        Some(found.problem.clone())
+        Some(if field == "name" { self.text.manual.wrong_name.to_owned() } else { found.problem.clone() })
     }
 
     /// The error of the whole form, only if it is not shown at the fields.
     fn form_error(&self) -> Option<FormError> {
         let refused = self.error?;
         let title = match refused.code {
-            ErrorCode::CredentialRejected => format!("{} did not accept this", self.auth_method().app_name),
-            ErrorCode::AppUnavailable => format!("{} could not be asked", self.auth_method().app_name),
-            _ => "Please correct what is marked".to_owned(),
+            ErrorCode::CredentialRejected => {
+                page::fill_plain(self.text.form.rejected, &[("app", &self.auth_method().app_name)])
+            }
+            ErrorCode::AppUnavailable => self.text.form.not_saved.to_owned(),
+            _ => self.text.form.correct_marked.to_owned(),
         };
         let marked = &refused.hints.errors;
         let said_at_fields = !marked.is_empty() && marked.iter().all(|one| self.has_field(&one.field));
-        Some(FormError { title, text: if said_at_fields { String::new() } else { refused.detail.clone() } })
+        Some(FormError {
+            title,
+            text: if said_at_fields { String::new() } else { refused.detail.clone() },
+            is_unreachable: refused.code == ErrorCode::AppUnavailable,
+        })
     }
 
     fn has_field(&self, field: &str) -> bool {

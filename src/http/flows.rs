@@ -6,7 +6,7 @@
 use super::browser_session;
 use super::consent_page::grant_limit_warning;
 use super::notices::redirect_with_notice;
-use super::page::{self, Notice, NoticeCode, PageContext};
+use super::page::{self, Notice, NoticeCode, PageContext, Texts, fill_plain};
 use super::page_frame::page_context;
 use super::popup;
 use super::{Call, LEADS_TO_APP_MARKER, Response, brand, input};
@@ -51,12 +51,13 @@ pub(super) async fn show_flow_page<P: Ports>(context: &Context<P>, call: &Call<'
             Response::html(200, page::choose(&shell, &view)).with_header(LEADS_TO_APP_MARKER, String::new())
         }
         FlowStep::InProgress => {
-            let page = Response::html(200, page::message(&shell, &in_progress_message(&flow, &auth_method)));
+            let page =
+                Response::html(200, page::message(&shell, &in_progress_message(shell.text, &flow, &auth_method)));
             page.with_header("refresh", RELOAD_SECONDS.to_string())
         }
         FlowStep::Report(report) => {
-            let message = outcome_message(&flow, &auth_method, &report);
-            let message = add_approval_steps(&flow, &auth_method, report.client_id.as_deref(), message);
+            let message = outcome_message(shell.text, &flow, &auth_method, &report);
+            let message = add_approval_steps(shell.text, &flow, &auth_method, report.client_id.as_deref(), message);
             popup::outcome_page(&shell, &message, &flow, &report)
         }
     };
@@ -65,15 +66,12 @@ pub(super) async fn show_flow_page<P: Ports>(context: &Context<P>, call: &Call<'
 }
 
 /// The page while the first request handles the callback.
-fn in_progress_message(flow: &Flow, auth_method: &AuthMethod) -> page::Message {
+fn in_progress_message(text: &Texts, flow: &Flow, auth_method: &AuthMethod) -> page::Message {
     page::Message {
-        title: "Almost done".to_owned(),
-        text: format!(
-            "{} has answered, and the answer is being checked. This page goes on by itself in a few seconds.",
-            auth_method.app_name
-        ),
+        title: text.outcome.almost_title.to_owned(),
+        text: fill_plain(text.outcome.in_progress, &[("app", &auth_method.app_name)]),
         tone: page::Tone::Waiting,
-        links: vec![("Look again".to_owned(), format!("/flows/{}", flow.id))],
+        links: vec![(text.outcome.look_again.to_owned(), format!("/flows/{}", flow.id))],
     }
 }
 
@@ -99,6 +97,8 @@ fn build_choose_view(flow: &Flow, choice: PendingChoice, auth_method: &AuthMetho
         question,
         entered_manually: auth_method.kind.is_manual(),
         note,
+        workflows: choice.workflows,
+        has_more_workflows: choice.has_more_workflows,
     }
 }
 
@@ -110,94 +110,78 @@ fn duplicate_note(auth_method: &AuthMethod, grants: Option<GrantUsage>) -> Optio
 }
 
 /// Whoever came by a link has no page of the connection: the account and what is missing are told here.
-fn connected_text(auth_method: &AuthMethod, report: &FlowReport) -> String {
+fn connected_text(text: &Texts, auth_method: &AuthMethod, report: &FlowReport) -> String {
+    let app = ("app", auth_method.app_name.as_str());
     match &report.account {
-        Some(account) => format!("{} is connected as {account}.", auth_method.app_name),
-        None => format!("{} is connected.", auth_method.app_name),
+        Some(account) => fill_plain(text.outcome.connected_as, &[app, ("account", account)]),
+        None => fill_plain(text.outcome.connected, &[app]),
     }
 }
 
 /// The missing scopes, as a separate paragraph.
-fn missing_scopes_text(auth_method: &AuthMethod, report: &FlowReport) -> String {
+fn missing_scopes_text(text: &Texts, auth_method: &AuthMethod, report: &FlowReport) -> String {
     if report.missing_scopes.is_empty() {
         return String::new();
     }
     let known = |id: &String| auth_method.scopes.iter().find(|scope| scope.id == *id)?.description.clone();
     let named = |id: &String| known(id).map_or_else(|| id.clone(), |what| format!("{what} ({id})"));
     let missing: Vec<_> = report.missing_scopes.iter().map(named).collect();
-    let remedy = if report.may_ask_again { "You can allow them now." } else { "Tell whoever sent you the link." };
-    format!("\n\nThese permissions were not granted: {}. Steps that need them will fail. {remedy}", missing.join("; "))
-}
-
-fn window_or_page(flow: &Flow) -> &'static str {
-    if flow.popup_origin.is_some() { "window" } else { "page" }
+    let remedy = if report.may_ask_again { text.outcome.allow_now } else { text.outcome.tell_sender };
+    format!("\n\n{} {remedy}", fill_plain(text.outcome.missing, &[("scopes", &missing.join("; "))]))
 }
 
 /// The result of a flow as text. Its link may have expired in the meantime, so it cannot be repeated.
-fn outcome_message(flow: &Flow, auth_method: &AuthMethod, report: &FlowReport) -> page::Message {
-    let (connected, lack) = (connected_text(auth_method, report), missing_scopes_text(auth_method, report));
+fn outcome_message(texts: &Texts, flow: &Flow, auth_method: &AuthMethod, report: &FlowReport) -> page::Message {
+    let text = &texts.outcome;
+    let about_app = |words: &str| fill_plain(words, &[("app", &auth_method.app_name)]);
+    let connected = |last: &str| {
+        let lack = missing_scopes_text(texts, auth_method, report);
+        format!("{}{lack}\n\n{last}", connected_text(texts, auth_method, report))
+    };
     let connected_tone = if report.missing_scopes.is_empty() { page::Tone::Good } else { page::Tone::Waiting };
-    let (name, repeatable) = (&auth_method.app_name, report.repeatable);
-    let (title, mut text, tone) = match flow.outcome {
+    let in_window = flow.popup_origin.is_some();
+    let (title, mut said, tone) = match flow.outcome {
         FlowOutcome::Done => {
-            ("Connected", format!("{connected}{lack}\n\nYou can close this {}.", window_or_page(flow)), connected_tone)
+            let close = if in_window { text.close_window } else { text.close_page };
+            (text.connected_title, connected(close), connected_tone)
         }
-        FlowOutcome::AwaitingConfirmation => (
-            "Almost done",
-            match &flow.popup_origin {
-                Some(_) => format!("{connected}{lack}\n\nYou can close this window, and finish where you came from."),
-                None => format!("{connected}{lack}\n\nGo back to where you came from to finish."),
-            },
-            page::Tone::Waiting,
-        ),
-        FlowOutcome::Denied => (
-            if report.may_ask_again { "Nothing was added" } else { "Not connected" },
-            if report.may_ask_again {
-                format!("You did not allow more at {name}. The connection stays as it was.")
-            } else {
-                format!("You did not allow access at {name}, so nothing was stored.")
-            },
-            page::Tone::Waiting,
-        ),
-        FlowOutcome::Discarded => (
-            "Left as it was",
-            "The connection keeps its account. The new access was revoked.".to_owned(),
-            page::Tone::Good,
-        ),
-        FlowOutcome::Pending if flow.used_at.is_some() => (
-            "Not finished",
-            format!("The answer of {name} arrived here, but could not be stored. Please try again."),
-            page::Tone::Bad,
-        ),
-        FlowOutcome::Pending => {
-            ("Still open", format!("{name} has not answered yet. Finish there, or start again."), page::Tone::Waiting)
+        FlowOutcome::AwaitingConfirmation => {
+            let finish = if in_window { text.finish_window } else { text.finish_page };
+            (text.almost_title, connected(finish), page::Tone::Waiting)
         }
-        FlowOutcome::Undecided => (
-            "Too late to choose",
-            "The time to choose is over; nothing was changed. Please connect again.".to_owned(),
-            page::Tone::Bad,
-        ),
+        FlowOutcome::Denied if report.may_ask_again => {
+            (text.nothing_added_title, about_app(text.nothing_added), page::Tone::Waiting)
+        }
+        FlowOutcome::Denied => (text.not_connected_title, about_app(text.denied), page::Tone::Waiting),
+        FlowOutcome::Discarded => (text.kept_title, text.kept.to_owned(), page::Tone::Good),
+        FlowOutcome::Pending if flow.used_at.is_some() => {
+            (text.not_finished_title, about_app(text.not_finished), page::Tone::Bad)
+        }
+        FlowOutcome::Pending => (text.open_title, about_app(text.open), page::Tone::Waiting),
+        FlowOutcome::Undecided => (text.too_late_title, text.too_late.to_owned(), page::Tone::Bad),
         FlowOutcome::Failed => {
             let failure = flow.error.as_deref().and_then(FlowFailure::parse);
-            (
-                "Not connected",
-                failure.map_or("Nothing was stored. Please try again.", FlowFailure::explanation).to_owned(),
-                page::Tone::Bad,
-            )
+            let said = failure.map_or(text.failed, FlowFailure::explanation).to_owned();
+            (text.not_connected_title, said, page::Tone::Bad)
         }
     };
-    if flow.popup_origin.is_some() && is_unsuccessful(flow.outcome) && flow.outcome != FlowOutcome::Pending {
-        text.push_str("\n\nYou can close this window.");
+    let mut add = |words: &str| {
+        said.push_str("\n\n");
+        said.push_str(words);
+    };
+    if in_window && is_unsuccessful(flow.outcome) && flow.outcome != FlowOutcome::Pending {
+        add(text.close_window);
     }
-    if !repeatable && is_unsuccessful(flow.outcome) {
-        text.push_str("\n\nThe link has ended. Ask whoever sent it for a new one.");
+    if !report.repeatable && is_unsuccessful(flow.outcome) {
+        add(text.link_ended);
     }
-    page::Message { title: title.to_owned(), text, tone, links: next_links(flow, report) }
+    page::Message { title: title.to_owned(), text: said, tone, links: next_links(texts, flow, report) }
 }
 
 /// If an administrator must approve, the page also says what to tell them. The client's id is not secret: the app has
 /// shown it in the browser's address.
 fn add_approval_steps(
+    text: &Texts,
     flow: &Flow,
     auth_method: &AuthMethod,
     client_id: Option<&str>,
@@ -208,13 +192,13 @@ fn add_approval_steps(
     else {
         return message;
     };
-    let client_id = client_id.unwrap_or("of this client");
+    let client_id = client_id.unwrap_or(text.outcome.of_this_client);
     for step in &approval.steps {
         message.text.push_str("\n\n");
         message.text.push_str(&step.replace("{client_id}", client_id));
     }
     if let Some(url) = &approval.url {
-        message.links.insert(0, ("How an administrator approves it".to_owned(), url.clone()));
+        message.links.insert(0, (text.outcome.how_to_approve.to_owned(), url.clone()));
     }
     message
 }
@@ -224,17 +208,17 @@ fn is_unsuccessful(outcome: FlowOutcome) -> bool {
     !matches!(outcome, FlowOutcome::Done | FlowOutcome::AwaitingConfirmation)
 }
 
-fn next_links(flow: &Flow, report: &FlowReport) -> Vec<(String, String)> {
+fn next_links(text: &Texts, flow: &Flow, report: &FlowReport) -> Vec<(String, String)> {
     let mut links = Vec::new();
     if report.may_ask_again && !is_unsuccessful(flow.outcome) {
-        links.push(("Allow what is missing".to_owned(), format!("/flows/{}/again", flow.id)));
+        links.push((text.outcome.allow_missing.to_owned(), format!("/flows/{}/again", flow.id)));
         return links;
     }
     let status = if flow.outcome == FlowOutcome::Denied { "denied" } else { "failed" };
     let failure = flow.error.as_deref().map(|code| ("error", code));
     let told: Vec<_> = [("status", status)].into_iter().chain(failure).collect();
     if let Some(url) = flow.return_to.as_deref().and_then(|url| add_query_params(url, &told)) {
-        links.push(("Go back".to_owned(), url));
+        links.push((text.outcome.go_back.to_owned(), url));
     }
     if report.repeatable && is_unsuccessful(flow.outcome) {
         let again = match (&flow.link, &flow.connection) {
@@ -242,10 +226,10 @@ fn next_links(flow: &Flow, report: &FlowReport) -> Vec<(String, String)> {
             (None, Some(id)) => format!("/connections/{id}/reconnect"),
             (None, None) => format!("/oauth/start/{}", flow.app),
         };
-        links.push(("Try again".to_owned(), again));
+        links.push((text.outcome.try_again.to_owned(), again));
     }
     if flow.link.is_none() {
-        links.push(("Connections".to_owned(), "/".to_owned()));
+        links.push((text.outcome.connections.to_owned(), "/".to_owned()));
     }
     links
 }

@@ -93,9 +93,14 @@ async fn show_consent_page<P: Ports>(
     request: &ConnectRequest,
     refused: Option<&Error>,
 ) -> Result<Response> {
-    let options = consent::load_connect_options(context, request).await?;
-    if let Some(unusable) = &options.unusable {
-        return consent_page::render_auth_method_page(context, call, request, &options, unusable).await;
+    let options = match consent::load_connect_options(context, request).await {
+        Err(error) if error.code == ErrorCode::ClientMissing => {
+            return consent_page::render_auth_method_page(context, call, request, Some(&error)).await;
+        }
+        options => options?,
+    };
+    if options.unusable.is_some() {
+        return consent_page::render_auth_method_page(context, call, request, None).await;
     }
     consent_page::render_page(context, call, request, &options, refused).await
 }
@@ -108,9 +113,14 @@ async fn start_flow<P: Ports>(
     mut request: ConnectRequest,
     session: &str,
 ) -> Result<Response> {
-    let options = consent::load_connect_options(context, &request).await?;
-    if let Some(unusable) = &options.unusable {
-        return consent_page::render_auth_method_page(context, call, &request, &options, unusable).await;
+    let options = match consent::load_connect_options(context, &request).await {
+        Err(error) if error.code == ErrorCode::ClientMissing => {
+            return consent_page::render_auth_method_page(context, call, &request, Some(&error)).await;
+        }
+        options => options?,
+    };
+    if options.unusable.is_some() {
+        return consent_page::render_auth_method_page(context, call, &request, None).await;
     }
     let form = ConsentForm {
         entered: input::form_fields_with_prefix(call.request, page::INPUT_PREFIX),
@@ -162,9 +172,27 @@ pub(super) async fn show_retry_page<P: Ports>(context: &Context<P>, call: &Call<
 }
 
 async fn show_consent_page_for_link<P: Ports>(context: &Context<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
-    consent::require_intended_user(call.session.as_ref(), link)?;
+    if let Some(page) = other_person_page(context, call, link) {
+        return Ok(page);
+    }
     let page = show_consent_page(context, call, &link_connect_request(call, link)?, None).await?;
     Ok(popup::keep_opener(page, link.popup_origin.as_deref()))
+}
+
+/// The page for somebody whom a link is not for: they may sign out, and go on with it as nobody.
+fn other_person_page<P: Ports>(context: &Context<P>, call: &Call<'_>, link: &Link) -> Option<Response> {
+    let session = call.session.as_ref();
+    let refused = consent::require_intended_user(session, link).err()?;
+    let of_this_workspace = session.is_some_and(|session| session.workspace == link.workspace);
+    let view = page::OtherPersonView {
+        intended: link.user.as_ref().filter(|_| of_this_workspace).map(|user| user.display_name().to_owned()),
+        text: refused.detail,
+        return_to: call.request.path.clone(),
+    };
+    Some(Response::html(
+        problem::status_and_title(refused.code).0,
+        page::other_person(&page_context(context, call.request, session), &view),
+    ))
 }
 
 /// The link of a flow of this browser, if it can still be used.
@@ -193,7 +221,9 @@ pub(super) async fn submit_retry<P: Ports>(context: &Context<P>, call: &Call<'_>
 }
 
 async fn start_flow_by_link<P: Ports>(context: &Context<P>, call: &Call<'_>, link: &Link) -> Result<Response> {
-    consent::require_intended_user(call.session.as_ref(), link)?;
+    if let Some(page) = other_person_page(context, call, link) {
+        return Ok(page);
+    }
     if link.status == LinkStatus::Used {
         let session = browser_session::load_link_session(context, call.request, &link.id).await?;
         let session = session.ok_or_else(browser_session::not_signed_in_error)?;
@@ -296,8 +326,6 @@ pub(super) async fn show_refusal_page<P: Ports>(context: &Context<P>, call: &Cal
         "other-browser" => CallbackRefusal::WrongBrowser,
         _ => CallbackRefusal::UnknownState,
     };
-    Ok(Response::html(
-        400,
-        page::message(&page_context(context, call.request, call.session.as_ref()), &page::refusal_message(refusal)),
-    ))
+    let shell = page_context(context, call.request, call.session.as_ref());
+    Ok(Response::html(400, page::message(&shell, &page::refusal_message(shell.text, refusal))))
 }

@@ -4,6 +4,7 @@
 //! session's anti-forgery token; links only navigate. A page's view is next to its HTML; this file has what several
 //! pages show.
 
+mod app_catalogue;
 mod auth_methods;
 mod brand;
 mod choose;
@@ -33,7 +34,8 @@ mod try_resolve;
 mod tests;
 mod workflow;
 
-pub use auth_methods::{AuthMethodsView, auth_methods};
+pub use app_catalogue::{AppTile, CatalogueView, app_catalogue};
+pub use auth_methods::{AuthMethodsView, MethodCard, MethodStep, auth_methods};
 pub use brand::{Brand, accent_stylesheet};
 pub use choose::{ChoiceQuestion, ChooseView, choose};
 pub use connect::{ConnectView, connect};
@@ -45,7 +47,7 @@ pub use connection_forms::{
     ConnectionForm, ConnectionFormView, ConnectionIdentity, DisconnectView, OtherConnection, OwnerChoice,
     ReplacementView, SharingView, connection_form,
 };
-pub use connection_list::{AppChoice, ConnectionListView, connection_list};
+pub use connection_list::{ConnectionListView, connection_list};
 pub use connection_settings::SettingsView;
 pub use consent::{AuthMethodChoice, ConsentDetails};
 pub use evidence::Evidence;
@@ -53,7 +55,7 @@ pub use form::{FormError, FormField, HeldScope, INPUT_PREFIX, ScopeChoice, field
 pub use history::{CheckResult, HistoryActor, HistoryEntry, HistoryWhat};
 pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
 pub use manual::{ManualCredentialView, manual_credential};
-pub use message::{Message, message, refusal_message};
+pub use message::{Message, OtherPersonView, message, other_person, refusal_message};
 pub use notice::{Notice, NoticeCode};
 pub use popup::{PopupOutcome, popup_outcome};
 pub use recently_disconnected::RecentlyDisconnected;

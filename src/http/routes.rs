@@ -16,10 +16,10 @@ use super::responses::{
     WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, brand, connection_forms, connection_page, connections, connections_page, credentials,
-    defaults, disconnecting, events, flows, hooks, identity, jobs, keys, links, oauth, oauth_clients, operator, people,
-    provider_sign_in, proxy, replacements, resolving, sessions, settings, setup, sign_in, try_resolve, webhooks,
-    workflows,
+    Call, Method, Response, apps, brand, catalogue_page, connection_forms, connection_page, connections,
+    connections_page, credentials, defaults, disconnecting, events, flows, hooks, identity, jobs, keys, links, oauth,
+    oauth_clients, operator, people, provider_sign_in, proxy, replacements, resolving, sessions, settings, setup,
+    sign_in, try_resolve, webhooks, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -269,6 +269,7 @@ routes! {
     Delete "/v1/people/{person}"                          key_with_scope(KeyScope::People),          Change Person       => DeletePerson -> DeletedPersonResponse = people::delete_person;
 
     // Connecting in a browser
+    Get    "/connect"                                     User(Member),              List   App          => ShowCataloguePage = catalogue_page::show_catalogue_page;
     Get    "/connect/{token}"                             Browser,                     Read   Link         => ShowConnectLinkPage = oauth::show_connect_link_page;
     Post   "/connect/{token}"                             Browser,                     Use    Link         => SubmitConnectLink = oauth::submit_connect_link;
     Get    "/oauth/start/{app}"                           User(Member),              Create Connection   => ShowConnectPage = oauth::show_connect_page;

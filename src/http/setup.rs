@@ -29,21 +29,21 @@ pub(super) async fn show_setup_page<P: Ports>(context: &Context<P>, call: &Call<
         Some(auth_method) => {
             Ok(Response::html(200, page::setup(&shell, &build_setup_view(context, call, &app, &auth_method).await?)))
         }
-        None => Ok(Response::html(200, page::message(&shell, &no_setup_message(call, &app)))),
+        None => Ok(Response::html(200, page::message(&shell, &no_setup_message(shell.text, call, &app)))),
     }
 }
 
 /// A manual credential needs no client.
-fn no_setup_message(call: &Call<'_>, app: &App) -> page::Message {
+fn no_setup_message(text: &page::Texts, call: &Call<'_>, app: &App) -> page::Message {
     let way =
         input::query_param(call.request, "auth_method").map(|way| format!("?auth_method={way}")).unwrap_or_default();
     page::Message {
-        title: format!("{} needs no set-up", app.name),
-        text: "What it asks for is entered here when it is connected. Everybody can do that right away.".into(),
+        title: page::fill_plain(text.setup.not_needed_title, &[("app", &app.name)]),
+        text: text.setup.not_needed.into(),
         tone: page::Tone::Good,
         links: vec![
-            (format!("Connect {}", app.name), format!("/oauth/start/{}{way}", app.id)),
-            ("Connections".into(), "/".into()),
+            (page::fill_plain(text.setup.connect_app, &[("app", &app.name)]), format!("/oauth/start/{}{way}", app.id)),
+            (text.setup.all_apps.into(), "/connect".into()),
         ],
     }
 }
@@ -68,6 +68,8 @@ pub(super) async fn build_setup_view<P: Ports>(
         auth_method.scopes.iter().partition(|scope| scope.required || scope.default);
     let description = |scope: &crate::app::AppScope| (scope.id.clone(), scope.description.clone());
     Ok(page::SetupView {
+        app: app.id.to_string(),
+        query: format!("?auth_method={}", auth_method.method_id),
         app_name: app.name.clone(),
         auth_method: (app.auth_methods().len() > 1).then(|| auth_method.display_name()),
         other_auth_methods: app

@@ -5,7 +5,8 @@
 
 use super::page::{self, Tone};
 use super::page_frame::guest_page_context;
-use super::{Call, Response, access_log, browser_session, notices, provider_sign_in};
+use super::routes::{Handler, RouteMatch, match_route};
+use super::{Call, Method, Response, access_log, browser_session, input, notices, provider_sign_in};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::WorkspaceId;
@@ -41,12 +42,30 @@ pub(super) async fn sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>) -> 
 
 pub(super) async fn sign_out<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     sessions::close_session(context, call.session()?).await?;
+    if let Some(path) = link_path(call) {
+        return Ok(Response::see_other(&path).with_header("set-cookie", browser_session::removed_user_cookie(context)));
+    }
     let message = page::Message {
-        title: "Signed out".into(),
-        text: "You are signed out in this browser.".into(),
+        title: page::ENGLISH.sign_in.signed_out.into(),
+        text: page::ENGLISH.sign_in.signed_out_about.into(),
         tone: Tone::Good,
         links: vec![],
     };
     Ok(Response::html(200, page::message(&guest_page_context(context), &message))
         .with_header("set-cookie", browser_session::removed_user_cookie(context)))
+}
+
+/// The page of a link that was opened by somebody whom it is not for. Nothing else can be asked for: any other address
+/// would be an open redirector (RFC 9700, 4.11.1).
+fn link_path(call: &Call<'_>) -> Option<String> {
+    let path = input::form_field(call.request, "return_to")?;
+    let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-'));
+    match match_route(Method::Get, &path) {
+        RouteMatch::Matched { route, .. }
+            if plain && matches!(route.handler, Handler::ShowConnectLinkPage | Handler::ShowRetryPage) =>
+        {
+            Some(path)
+        }
+        _ => None,
+    }
 }

@@ -50,7 +50,8 @@ async function allow(page, login) {
 test("a person signs in, connects, checks, renames and disconnects without browser errors", async () => {
   const { page, complaints } = await newPerson();
   await signIn(page);
-  await page.getByRole("link", { name: "Acme" }).click();
+  await page.getByRole("link", { name: "Connect an app" }).first().click();
+  await page.getByRole("link", { name: /^Acme/ }).click();
   await page.getByRole("button", { name: "Continue to Acme" }).click();
   await allow(page, "ada");
   await page.getByText("Connected as ada@example.test.").waitFor();
@@ -76,7 +77,8 @@ test("a person signs in, connects, checks, renames and disconnects without brows
 test("a reconnect with another account shows a question and changes nothing until the person switches", async () => {
   const { page } = await newPerson();
   await signIn(page, "eve");
-  await page.getByRole("link", { name: "Acme" }).click();
+  await page.goto(`${proxy.url}/connect`);
+  await page.getByRole("link", { name: /^Acme/ }).click();
   await page.getByRole("button", { name: "Continue to Acme" }).click();
   await allow(page, "grace");
   await page.getByText("Connected as grace@example.test.").waitFor();

@@ -886,6 +886,31 @@ fn an_admin_sees_and_changes_all_connections_with_their_owners() {
 }
 
 #[test]
+fn the_question_about_another_account_names_the_workflows_that_would_act_as_it() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    for (workflow, step) in [("Invoices", "send"), ("Invoices", "file"), ("Greetings", "post")] {
+        let request =
+            ResolveRequest { workflow: Some(workflow.into()), step: Some(step.into()), ..ResolveRequest::default() };
+        fixture.resolve_and_finish(&id, request).unwrap();
+    }
+    let mut ann = sign_in_person(&fixture, "ann", "member");
+    let page = format!("/connections/{id}");
+    let pressed = ann.post(&page, &format!("{page}/reconnect"), "");
+    let question = ann.complete_consent(&pressed, "bob");
+    assert!(question.contains("These 2 workflows use it:"), "{question}");
+    assert!(question.contains("<li><bdi>Greetings</bdi></li><li><bdi>Invoices</bdi></li>"), "{question}");
+
+    // Whoever came by a link is not of the workspace.
+    let body = json!({ "app": "acme", "connection": id.as_str() });
+    let (_, made) = call(&fixture, &first_key(&fixture), Method::Post, "/v1/links", &body);
+    let mut guest = TestBrowser::new(&fixture);
+    let pressed = guest.press(&crate::http::link_path(&made));
+    let question = guest.complete_consent(&pressed, "bob");
+    assert!(question.contains("value=\"switch\"") && !question.contains("Invoices"), "{question}");
+}
+
+#[test]
 fn a_member_cannot_change_a_shared_connection_by_a_flow() {
     let fixture = Fixture::new();
     let id = connect_for_workspace(&fixture, "company");

@@ -260,7 +260,9 @@ fn a_callback_of_another_issuer_ends_the_flow_before_any_request() {
     for (error, outcome) in [
         ("access_denied", (FlowOutcome::Denied, None)),
         ("user_denied", (FlowOutcome::Denied, None)),
-        ("server_error", failed_outcome("refused_by_app")),
+        ("server_error", failed_outcome("app_unavailable")),
+        ("temporarily_unavailable", failed_outcome("app_unavailable")),
+        ("unauthorized_client", failed_outcome("refused_by_app")),
         ("<script>alert(1)</script>", failed_outcome("refused_by_app")),
     ] {
         let back = CallbackParams { error: Some(error.into()), code: None, ..consent_and_return(&fixture, "ann") };
@@ -288,7 +290,7 @@ fn a_required_administrator_approval_is_not_a_denial() {
         (&knowing, "access_denied", "E900941: another code, whose beginning is the same", denied.clone()),
         (&knowing, "access_denied", "E65004: The person declined.", denied.clone()),
         (&knowing, "access_denied", "", denied.clone()),
-        (&knowing, "server_error", "", failed_outcome("refused_by_app")),
+        (&knowing, "server_error", "", failed_outcome("app_unavailable")),
         (&plain, "consent_required", "E90094", denied.clone()),
     ] {
         let back = CallbackParams {

@@ -390,7 +390,7 @@ fn an_app_without_a_client_links_to_its_setup_page() {
     );
     let invited = TestBrowser::new(&fixture).get(&path);
     assert_eq!(invited.status, 409);
-    assert!(invited.body.contains("Tell whoever sent you the link") && !invited.body.contains("/setup"));
+    assert!(invited.body.contains("Ask whoever sent you the link to set it up.") && !invited.body.contains("/setup"));
 }
 
 #[test]
@@ -467,12 +467,43 @@ fn an_app_with_another_ready_auth_method_is_also_listed_as_not_set_up() {
     put_app_with_api_key(&fixture);
     let mut ann = TestBrowser::new(&fixture);
     ann.sign_in();
-    let page = ann.get("/").body;
+    let page = ann.get("/connect").body;
+    let tile = |app: &str| {
+        let tile =
+            page.split(&format!(r#"href="/oauth/start/{app}""#)).nth(1).unwrap_or_else(|| panic!("{app}: {page}"));
+        tile.split("</a>").next().unwrap().to_owned()
+    };
     for app in ["acme", "slack"] {
-        assert!(page.contains(&format!(r#"href="/oauth/start/{app}""#)), "{app}");
-        assert!(page.contains(&format!(r#"href="/apps/{app}/setup""#)), "{app}");
+        assert!(tile(app).contains("Sign-in needs setup"), "{app}");
     }
-    assert!(!page.contains(r#"href="/apps/telegram/setup""#), "it needs none");
+    assert!(tile("telegram").contains("Ready") && tile("acme").contains("Custom"));
+    assert!(tile("quickbooks").contains("Needs setup by an admin"));
+    // For admins, what nobody can connect yet leads to where it is set up.
+    let mut root = TestBrowser::new(&fixture);
+    root.sign_in_as(&json!({ "user": { "id": "root" }, "role": "admin" }));
+    let page = root.get("/connect").body;
+    assert!(
+        page.contains(r#"href="/settings/apps/quickbooks""#) && !page.contains(r#"href="/oauth/start/quickbooks""#),
+        "{page}"
+    );
+}
+
+#[test]
+fn the_catalogue_is_searched_and_costs_one_round_trip_beside_the_session() {
+    let fixture = Fixture::new();
+    put_app_with_api_key(&fixture);
+    let mut ann = TestBrowser::new(&fixture);
+    assert_eq!(ann.get("/connect").status, 401, "it is for signed-in people");
+    ann.sign_in();
+    let found = ann.get("/connect?q=google%20FILES").body;
+    assert!(found.contains("/oauth/start/google-drive") && !found.contains("/oauth/start/gmail"), "{found}");
+    assert!(ann.get("/connect?q=acme").body.contains("/oauth/start/acme"));
+    let none = ann.get("/connect?q=%3Cb%3E").body;
+    assert!(none.contains("&lt;b&gt;") && !none.contains("<b>") && !none.contains("/oauth/start/"), "{none}");
+    assert!(ann.get("/connect?category=email").body.contains("/oauth/start/gmail"));
+    fixture.world.db.reset_counts();
+    ann.get("/connect");
+    assert_eq!(fixture.world.db.round_trips.get(), 2);
 }
 
 // ---- a connection's page ----

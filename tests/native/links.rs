@@ -115,13 +115,13 @@ fn no_other_auth_method_takes_the_place_of_the_recommended_one_unasked() {
     let (_, path) = make_link(&fixture, &json!({ "app": "acme" }));
     let mut ann = TestBrowser::new(&fixture);
     let page = ann.get(&path).body;
-    assert!(page.contains("recommended way can’t be used") && page.contains("Ask whoever sent you"), "{page}");
+    assert!(page.contains(">Recommended<") && page.contains("Not set up yet. Ask whoever sent you"), "{page}");
     assert!(!page.contains("<form") && !page.contains("type=\"password\""), "{page}");
     let way = format!("{path}?auth_method=api_key");
     assert!(page.contains(&format!("href=\"{way}\"")), "{page}");
     // A form that was never offered stores nothing.
     let sent = ann.send(crate::http::request(Method::Post, &path, b"input.api_key=k".to_vec()));
-    assert!(sent.body.contains("recommended way can’t be used"), "{}", sent.body);
+    assert!(sent.body.contains("Not set up yet. Ask whoever sent you"), "{}", sent.body);
     assert_eq!(fixture.world.acme.count_requests("/token"), 0);
     let chosen = ann.get(&way).body;
     assert!(chosen.contains("<form") && chosen.contains("type=\"password\""), "{chosen}");
@@ -129,7 +129,20 @@ fn no_other_auth_method_takes_the_place_of_the_recommended_one_unasked() {
     let mut member = TestBrowser::new(&fixture);
     member.sign_in();
     let page = member.get("/oauth/start/acme").body;
-    assert!(page.contains("/apps/acme/setup?auth_method=oauth2") && page.contains("Set it up, or choose"), "{page}");
+    let ask = "Please set up Acme (Sign in at the app) in the workspace";
+    assert!(page.contains("/apps/acme/setup?auth_method=oauth2") && page.contains(ask), "{page}");
+    assert!(page.contains("https://c.example.com/settings/apps/acme?auth_method=oauth2"), "{page}");
+    let mut root = TestBrowser::new(&fixture);
+    root.sign_in_as(&json!({ "user": { "id": "root" }, "role": "admin" }));
+    let page = root.get("/oauth/start/acme").body;
+    assert!(page.contains("href=\"/settings/apps/acme?auth_method=oauth2\">Set up<") && !page.contains(ask), "{page}");
+    // The way that was asked for is not replaced either.
+    let asked = root.get("/oauth/start/acme?auth_method=oauth2");
+    assert!(
+        asked.status == 409 && asked.body.contains("href=\"/oauth/start/acme?auth_method=api_key\""),
+        "{}",
+        asked.body
+    );
 }
 
 #[test]
@@ -140,7 +153,7 @@ fn an_auth_method_is_not_passed_over_because_the_database_fails() {
     for failing in 0..8 {
         fixture.world.db.outage.set(Some((failing, Fault::BeforeCommit)));
         let page = ann.get(&path);
-        assert!(page.status == 503 || page.body.contains("recommended way can’t be used"), "{}", page.body);
+        assert!(page.status == 503 || page.body.contains("Not set up yet. Ask whoever sent you"), "{}", page.body);
         fixture.world.db.outage.set(None);
     }
 }
@@ -382,4 +395,75 @@ fn what_waits_for_the_confirmation_of_somebody_who_leaves_is_discarded() {
     assert_eq!((status, &get_link(&fixture, &id)["status"]), (409, &json!("ended")));
     let at = format!("/v1/connections/{}", made.as_str().unwrap());
     assert_eq!(call(&fixture, &first_key(&fixture), Method::Get, &at, &Value::Null).0, 404);
+}
+
+// ---- a link for somebody else ----
+
+#[test]
+fn whoever_a_link_is_not_for_signs_out_and_goes_on_with_it() {
+    let fixture = Fixture::new();
+    let (id, path) = make_link(&fixture, &json!({ "app": "acme", "user": { "id": "gwen", "name": "Guest Gwen" } }));
+    let mut ann = TestBrowser::new(&fixture);
+    ann.sign_in();
+    for refused in [ann.get(&path), ann.press(&path)] {
+        assert_eq!(refused.status, 409, "{}", refused.body);
+        assert!(refused.body.contains("<h1>This link is for <bdi>Guest Gwen</bdi></h1>"), "{}", refused.body);
+        assert!(
+            refused.body.contains("you are signed in as ann") && !refused.body.contains("Conflict"),
+            "{}",
+            refused.body
+        );
+    }
+    let page = ann.get(&path).body;
+    assert!(page.contains(&format!("name=\"return_to\" value=\"{path}\"")), "{page}");
+    let out = ann.post(&path, "/sign-out", &format!("return_to={}", path.replace('/', "%2F")));
+    assert_eq!((out.status, out.header("location")), (303, Some(path.as_str())), "{}", out.body);
+    assert_eq!(ann.get("/").status, 401, "the session has ended");
+    assert!(ann.get(&path).body.contains("The connection will belong to <strong><bdi>Guest Gwen</bdi></strong>."));
+    assert_eq!(statuses(&fixture, &id).0, "open", "nothing was used");
+}
+
+#[test]
+fn a_sign_out_leads_to_a_connect_link_and_nowhere_else() {
+    let fixture = Fixture::new();
+    let elsewhere = [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "/connect",
+        "/connect/a/b",
+        "/connect/..%2F",
+        "/",
+        "/connect/x?y",
+        "/connect/x#y",
+        "/settings",
+        "/v1/links",
+        "/sign-in/x",
+        "",
+    ];
+    for to in elsewhere {
+        let mut ann = TestBrowser::new(&fixture);
+        ann.sign_in();
+        let to: String = url::form_urlencoded::byte_serialize(to.as_bytes()).collect();
+        let out = ann.post("/", "/sign-out", &format!("return_to={to}"));
+        assert_eq!((out.status, out.header("location")), (200, None), "{to}");
+    }
+}
+
+// ---- nothing can be used ----
+
+#[test]
+fn where_nothing_is_set_up_the_page_says_whom_to_ask() {
+    let fixture = Fixture::new();
+    let mut ann = TestBrowser::new(&fixture);
+    ann.sign_in();
+    let page = ann.get("/oauth/start/quickbooks");
+    assert_eq!(page.status, 409);
+    assert!(page.body.contains("<bdi>QuickBooks Online</bdi> isn’t set up yet</h1>"), "{}", page.body);
+    assert!(page.body.contains("https://c.example.com/settings/apps/quickbooks?auth_method="), "{}", page.body);
+    assert_eq!(ann.post("/connect", "/oauth/start/quickbooks", "").status, 409);
+    let mut root = TestBrowser::new(&fixture);
+    root.sign_in_as(&json!({ "user": { "id": "root" }, "role": "admin" }));
+    let page = root.get("/oauth/start/quickbooks").body;
+    assert!(page.contains(">Set up<") && !page.contains("Send this to an admin"), "{page}");
 }

@@ -473,6 +473,7 @@ fn a_denial_is_recognised_under_every_code() {
     let fixture = Fixture::with_definition(&json!({ "errors": { "denied": ["not_today"] } }));
     let denied = (FlowOutcome::Denied, None);
     let refused = (FlowOutcome::Failed, Some("refused_by_app".to_owned()));
+    let unavailable = (FlowOutcome::Failed, Some("app_unavailable".to_owned()));
     for (error, others, expected) in [
         (Some("user_cancelled_login"), BTreeMap::new(), &denied),
         (Some("user_cancelled_authorize"), BTreeMap::new(), &denied),
@@ -489,8 +490,9 @@ fn a_denial_is_recognised_under_every_code() {
         (Some("admin_denied"), BTreeMap::new(), &refused),
         (Some("client_denied"), BTreeMap::new(), &refused),
         (Some("the request was denied"), BTreeMap::new(), &refused),
-        (Some("server_error"), BTreeMap::new(), &refused),
-        (Some("server_error"), parameter_map("error_description", "access_denied"), &refused),
+        (Some("server_error"), BTreeMap::new(), &unavailable),
+        (Some("server_error"), parameter_map("error_description", "access_denied"), &unavailable),
+        (Some("temporarily_unavailable"), BTreeMap::new(), &unavailable),
         (None, parameter_map("error_code", "9"), &refused),
         (None, parameter_map("Error", "access_denied"), &denied),
         (None, parameter_map("ERROR", "Access_Denied"), &denied),

@@ -46,11 +46,11 @@ suite("a callback without a grant", () => {
       callback: async () => denyAuthorization(await ada.startFlow(START)),
       reads: /You did not allow access at Acme, so nothing was stored/,
     },
-    "a state nobody gave out": { callback: async () => changed(await fromApp(), { state: "0".repeat(43) }), reads: /fits no request/ },
-    "no state at all": { callback: async () => changed(await fromApp(), { state: undefined }), reads: /fits no request/ },
-    "two states": { callback: async () => `${await fromApp()}&state=again`, reads: /fits no request/ },
-    "two codes": { callback: async () => `${await fromApp()}&code=again`, reads: /fits no request/ },
-    "an unknown client's address": { callback: async () => (await fromApp()).replace(/cli_[\w-]+/, "cli_nobody"), reads: /fits no request/ },
+    "a state nobody gave out": { callback: async () => changed(await fromApp(), { state: "0".repeat(43) }), reads: /recognise this sign-in/ },
+    "no state at all": { callback: async () => changed(await fromApp(), { state: undefined }), reads: /recognise this sign-in/ },
+    "two states": { callback: async () => `${await fromApp()}&state=again`, reads: /recognise this sign-in/ },
+    "two codes": { callback: async () => `${await fromApp()}&code=again`, reads: /recognise this sign-in/ },
+    "an unknown client's address": { callback: async () => (await fromApp()).replace(/cli_[\w-]+/, "cli_nobody"), reads: /recognise this sign-in/ },
     "after the time ran out": {
       callback: async () => {
         const callback = await fromApp();

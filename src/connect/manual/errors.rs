@@ -47,10 +47,7 @@ pub(super) fn rejected_error(auth_method: &AuthMethod, code: Option<&str>) -> Er
 fn unavailable_error(auth_method: &AuthMethod, retry_after: Option<i64>) -> Error {
     Error::new(
         ErrorCode::AppUnavailable,
-        format!(
-            "{} could not be asked whether this credential works, so nothing was stored. Try again.",
-            auth_method.app_name
-        ),
+        format!("We couldn’t reach {}, so nothing was saved. Try again in a minute.", auth_method.app_name),
     )
     .with_hints(|hints| hints.retry_after = Some(retry_after.unwrap_or(30)))
 }

@@ -682,6 +682,10 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
                 .about("Binds the link to this browser. Its session opens nothing else.");
             consent_form(form, ConsentBy::Link, schemas)
         }
+        Handler::ShowCataloguePage => operation(PAGE, "Page: the apps that can be connected")
+            .query("q", "Words of the name, a category or an auth method.", text())
+            .query("category", "Only this category.", text())
+            .answers(200, "Apps by groups, each with what it needs before it can be connected."),
         Handler::ShowConnectPage => {
             let page = operation(BROWSER, "Page: connect an app");
             consent_page(page, ConsentBy::Session, schemas).refuses(422, "`invalid_request`: `scopes`, `auth_method`.")
@@ -1032,8 +1036,9 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(429, "")
             .refuses(503, "A page. The identity provider does not answer. `misconfigured`, `database_unavailable`."),
         Handler::SignOut => operation(PAGE, "Form: sign out")
-            .form(form::csrf())
+            .form(form::sign_out())
             .answers(200, "Signed out.")
+            .answers(303, "Signed out, and back to the connect link that `return_to` names: it is for somebody else.")
             .with_cookie(),
         Handler::GetAccentStylesheet => operation(BROWSER, "The style sheet of a link's pages with a colour")
             .about("The colour is in the address: `/accent/0a50b0.css`. It is the `accent` of the workspace's branding.")
@@ -1056,6 +1061,13 @@ mod form {
 
     pub(super) fn csrf() -> Value {
         json!({ "type": "object", "required": ["csrf"], "properties": { "csrf": token(CSRF) } })
+    }
+
+    pub(super) fn sign_out() -> Value {
+        json!({ "type": "object", "required": ["csrf"], "properties": {
+            "csrf": token(CSRF),
+            "return_to": token("The path of a connect link, which is opened next. Other addresses are ignored."),
+        } })
     }
 
     pub(super) fn sign_in() -> Value {

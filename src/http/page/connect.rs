@@ -4,15 +4,13 @@
 
 use maud::{Markup, html};
 
-use super::consent::{ConsentDetails, disconnect_hint, other_auth_methods, requester_details};
+use super::consent::{ConsentDetails, app_head, disconnect_hint, other_auth_methods, requester_details, strong_text};
 use super::form::{error_summary, fields, invalid_fields, scope_fields};
 use super::frame::{csrf_field, link, quoted_text, user_text, warnings_section};
 use super::hosts::hosts_section;
 use super::layout::page;
+use super::text::{fill, fill_plain};
 use super::{AuthMethodChoice, FormError, FormField, HostsView, PageContext, ScopeChoice};
-
-const SAME_ACCOUNT_HINT: &str =
-    "Sign in with that account. If you sign in with another one, you are asked before anything changes.";
 
 /// The page before the app.
 #[derive(Debug, Clone)]
@@ -45,82 +43,78 @@ pub struct ConnectView {
 
 /// The page before the app.
 pub fn connect(shell: &PageContext, view: &ConnectView) -> Markup {
+    let text = &shell.text.consent;
+    let app = || user_text(&view.consent.app_name);
     let title = match &view.consent.existing_connection {
-        Some((name, _)) => format!("Reconnect {name}"),
-        None => format!("Connect {}", view.consent.app_name),
+        Some((name, _)) => fill_plain(text.reconnect_title, &[("name", name)]),
+        None => fill_plain(text.connect_title, &[("app", &view.consent.app_name)]),
+    };
+    let heading = match &view.consent.existing_connection {
+        Some((name, _)) => fill(text.reconnect_title, &[("name", quoted_text(name))]),
+        None => fill(text.connect_title, &[("app", app())]),
     };
     let body = html! {
         (error_summary(view.form_error.as_ref(), &invalid_fields(&view.fields)))
-        h1 {
-            @match &view.consent.existing_connection {
-                Some((name, _)) => { "Reconnect " (quoted_text(name)) },
-                None => { "Connect " (user_text(&view.consent.app_name)) },
-            }
-        }
-        (requester_details(&view.consent, SAME_ACCOUNT_HINT))
+        (app_head(&view.consent, &heading))
+        (requester_details(shell, &view.consent, text.same_account_sign_in))
         (warnings_section(&view.warnings))
         form.whole method="post" action=(view.form_action) {
             (csrf_field(shell))
-            (account_section(view))
-            (scope_section(view))
-            (hosts_section(&view.hosts, "The access that you allow is sent to these hosts and no others:"))
-            (next_steps_section(view))
+            (account_section(shell, view))
+            (scope_section(shell, view))
+            (hosts_section(shell, &view.hosts, shell.text.hosts.sent_access))
+            (next_steps_section(shell, view))
             div.actions {
-                button.main type="submit" { "Continue to " (user_text(&view.consent.app_name)) }
-                @if let Some(cancel) = &view.cancel_href { (link("Cancel", cancel, "button")) }
+                button.main type="submit" { (fill(text.continue_to, &[("app", app())])) }
+                @if let Some(cancel) = &view.cancel_href { (link(text.cancel, cancel, "button")) }
             }
         }
-        @if view.cancel_href.is_none() {
-            p.quiet { "Don’t want this? Close this page. Nothing happens until you continue." }
-        }
-        (disconnect_hint(&view.consent))
-        (other_auth_methods(&view.auth_methods))
+        @if view.cancel_href.is_none() { p.quiet { (text.close_before_continue) } }
+        (disconnect_hint(shell, &view.consent))
+        (other_auth_methods(shell, &view.auth_methods))
     };
     page(shell, &title, &body)
 }
 
-fn account_section(view: &ConnectView) -> Markup {
+fn account_section(shell: &PageContext, view: &ConnectView) -> Markup {
     html! {
         @if !view.fields.is_empty() {
-            section aria-labelledby="account" {
-                h2 #account { "Where your account is" }
+            section.card aria-labelledby="account" {
+                h2 #account { (shell.text.consent.account_place) }
                 (fields(&view.fields))
             }
         }
     }
 }
 
-fn scope_section(view: &ConnectView) -> Markup {
+fn scope_section(shell: &PageContext, view: &ConnectView) -> Markup {
+    let text = &shell.text.consent;
     html! {
-        section aria-labelledby="scopes" {
-            h2 #scopes { "What it asks for" }
+        section.card aria-labelledby="scopes" {
+            h2 #scopes { (text.scopes) }
             @if view.scopes.is_empty() {
-                p { "No permissions are named. " (user_text(&view.consent.app_name)) " tells you what it will allow." }
+                p { (fill(text.no_scopes, &[("app", user_text(&view.consent.app_name))])) }
             } @else {
-                (scope_fields(&view.scopes, view.scopes_are_fixed))
+                (scope_fields(shell, &view.scopes, view.scopes_are_fixed))
             }
         }
     }
 }
 
-fn next_steps_section(view: &ConnectView) -> Markup {
+fn next_steps_section(shell: &PageContext, view: &ConnectView) -> Markup {
+    let text = &shell.text.consent;
+    let app = || user_text(&view.consent.app_name);
+    let (go_to, place) = match &view.authorize_host {
+        Some(host) => (text.you_go_to, strong_text(host)),
+        None if view.fields.is_empty() => (text.you_go_to_app, app()),
+        None => (text.you_go_to_entered, app()),
+    };
     html! {
-        section aria-labelledby="next" {
-            h2 #next { "What happens next" }
-            p {
-                "You go to "
-                @match &view.authorize_host {
-                    Some(host) => strong { (user_text(host)) },
-                    None if view.fields.is_empty() => (user_text(&view.consent.app_name)),
-                    None => { (user_text(&view.consent.app_name)) " at the address that you entered above" },
-                }
-                ", which may ask you to sign in, and asks you to allow the access. "
-                @if view.authorize_host.is_some() { "Check that name" } @else { "Check the address" }
-                " in your browser’s address bar before you type a password. "
-                "Your password is not passed on to this workspace."
-            }
+        section.card aria-labelledby="next" {
+            h2 #next { (text.next) }
+            p { (fill(go_to, &[("place", place)])) " " (text.password_stays) }
             @if !view.connect_help.is_empty() {
-                h3 { "What to do at " (user_text(&view.consent.app_name)) }
+                h3 { (fill(text.to_do_there, &[("app", app())])) }
                 ul { @for sentence in &view.connect_help { li { (user_text(sentence)) } } }
             }
         }

@@ -7,7 +7,9 @@ use std::fmt;
 
 use maud::{Markup, html};
 
+use super::PageContext;
 use super::frame::{code_text, external_link, user_text};
+use super::text::{ENGLISH, fill, fill_plain};
 
 /// Permissions that are shown at once. If there are more, unticked ones are collapsed.
 const SCOPES_SHOWN_AT_ONCE: usize = 8;
@@ -83,6 +85,8 @@ pub struct FormError {
     pub title: String,
     /// The remedy. Empty if the fields show it.
     pub text: String,
+    /// Whether nothing is wrong with what was entered: the app could not be reached.
+    pub is_unreachable: bool,
 }
 
 /// The name of the form field of an input.
@@ -105,7 +109,7 @@ fn field(anchor: &str, input: &FormField) -> Markup {
     let described = described_by(anchor, hinted, input.error.is_some());
     html! {
         div.field.wrong[input.error.is_some()] {
-            label for=(anchor) { (user_text(&input.label)) @if input.optional { " (optional)" } }
+            label for=(anchor) { (user_text(&input.label)) @if input.optional { " " (ENGLISH.form.optional) } }
             @if hinted { (hint(anchor, input)) }
             (field_error(anchor, input.error.as_deref()))
             (input_element(anchor, input, described.as_deref()))
@@ -139,11 +143,12 @@ fn input_element(anchor: &str, input: &FormField, described: Option<&str>) -> Ma
 }
 
 fn hint(anchor: &str, input: &FormField) -> Markup {
+    let text = &ENGLISH.form;
     html! {
         p.hint id={ (anchor) "-hint" } {
             @if let Some(help) = &input.help { (user_text(help)) " " }
-            @if let Some(url) = &input.url { (external_link(&html! { "Find it at the app" }, url)) " " }
-            @if let Some(example) = &input.placeholder { "Looks like " (code_text(example)) }
+            @if let Some(url) = &input.url { (external_link(&html! { (text.find_it) }, url)) " " }
+            @if let Some(example) = &input.placeholder { (fill(text.looks_like, &[("example", code_text(example))])) }
         }
     }
 }
@@ -152,7 +157,7 @@ fn hint(anchor: &str, input: &FormField) -> Markup {
 pub(super) fn field_error(anchor: &str, error: Option<&str>) -> Markup {
     html! {
         @if let Some(error) = error {
-            p.mistake id={ (anchor) "-error" } { span.unseen { "Not accepted: " } (user_text(error)) }
+            p.mistake id={ (anchor) "-error" } { span.unseen { (ENGLISH.form.not_accepted) " " } (user_text(error)) }
         }
     }
 }
@@ -182,11 +187,12 @@ pub(super) fn invalid_fields(inputs: &[FormField]) -> Vec<InvalidField<'_>> {
 pub(super) fn error_summary(problem: Option<&FormError>, mistakes: &[InvalidField<'_>]) -> Markup {
     html! {
         @if problem.is_some() || !mistakes.is_empty() {
-            section.panel.bad role="alert" aria-labelledby="problem" {
+            @let tone = if problem.is_some_and(|problem| problem.is_unreachable) { "waiting" } else { "bad" };
+            section.panel.(tone) role="alert" aria-labelledby="problem" {
                 h2 #problem {
                     @match problem {
                         Some(problem) => (user_text(&problem.title)),
-                        None => "Something has to be corrected",
+                        None => (ENGLISH.form.correct),
                     }
                 }
                 @if let Some(problem) = problem.filter(|problem| !problem.text.is_empty()) { p { (user_text(&problem.text)) } }
@@ -203,17 +209,17 @@ pub(super) fn error_summary(problem: Option<&FormError>, mistakes: &[InvalidFiel
 }
 
 /// The permissions: a choice, or a list if they are fixed.
-pub(super) fn scope_fields(scopes: &[ScopeChoice], fixed: bool) -> Markup {
-    if fixed { scope_list(scopes) } else { scope_checkboxes(scopes) }
+pub(super) fn scope_fields(shell: &PageContext, scopes: &[ScopeChoice], fixed: bool) -> Markup {
+    if fixed { scope_list(shell, scopes) } else { scope_checkboxes(shell, scopes) }
 }
 
-fn scope_list(scopes: &[ScopeChoice]) -> Markup {
+fn scope_list(shell: &PageContext, scopes: &[ScopeChoice]) -> Markup {
     html! {
         ul.asked {
             @for scope in scopes {
                 li {
                     (scope_label(scope))
-                    (held_note(scope.held))
+                    (held_note(shell, scope.held))
                     @if let Some(sensitive) = &scope.sensitive { p.hint { (user_text(sensitive)) } }
                 }
             }
@@ -222,26 +228,26 @@ fn scope_list(scopes: &[ScopeChoice]) -> Markup {
 }
 
 /// The hidden field distinguishes an empty choice from no choice, because unticked boxes are not sent.
-fn scope_checkboxes(scopes: &[ScopeChoice]) -> Markup {
+fn scope_checkboxes(shell: &PageContext, scopes: &[ScopeChoice]) -> Markup {
     let numbered = || scopes.iter().enumerate();
     let shown = |scope: &ScopeChoice| scopes.len() <= SCOPES_SHOWN_AT_ONCE || scope.required || scope.checked;
     let folded = numbered().filter(|(_, scope)| !shown(scope)).count();
     html! {
         fieldset {
-            legend { "Choose what to allow" }
+            legend { (shell.text.form.choose_scopes) }
             input type="hidden" name="chosen" value="scopes";
-            ul.asked { @for (index, scope) in numbered().filter(|(_, scope)| shown(scope)) { (scope_checkbox(index, scope)) } }
+            ul.asked { @for (index, scope) in numbered().filter(|(_, scope)| shown(scope)) { (scope_checkbox(shell, index, scope)) } }
             @if folded > 0 {
                 details open[folded == scopes.len()] {
-                    summary { "More permissions (" (folded) ")" }
-                    ul.asked { @for (index, scope) in numbered().filter(|(_, scope)| !shown(scope)) { (scope_checkbox(index, scope)) } }
+                    summary { (fill_plain(shell.text.form.more_scopes, &[("count", &folded.to_string())])) }
+                    ul.asked { @for (index, scope) in numbered().filter(|(_, scope)| !shown(scope)) { (scope_checkbox(shell, index, scope)) } }
                 }
             }
         }
     }
 }
 
-fn scope_checkbox(index: usize, scope: &ScopeChoice) -> Markup {
+fn scope_checkbox(shell: &PageContext, index: usize, scope: &ScopeChoice) -> Markup {
     let hinted = scope.sensitive.is_some();
     let described = hinted.then(|| format!("scope-{index}-hint"));
     html! {
@@ -251,8 +257,8 @@ fn scope_checkbox(index: usize, scope: &ScopeChoice) -> Markup {
                     disabled[scope.required] aria-describedby=[described.as_deref()];
                 span {
                     (scope_label(scope))
-                    @if scope.required { small { "always needed" } }
-                    (held_note(scope.held))
+                    @if scope.required { small { (shell.text.form.always_needed) } }
+                    (held_note(shell, scope.held))
                 }
             }
             @if let Some(sensitive) = &scope.sensitive {
@@ -262,12 +268,12 @@ fn scope_checkbox(index: usize, scope: &ScopeChoice) -> Markup {
     }
 }
 
-fn held_note(held: HeldScope) -> Markup {
+fn held_note(shell: &PageContext, held: HeldScope) -> Markup {
     html! {
         @match held {
             HeldScope::Unasked => {},
-            HeldScope::Granted => small { "already allowed" },
-            HeldScope::Missing => small { "missing" },
+            HeldScope::Granted => small { (shell.text.form.already_allowed) },
+            HeldScope::Missing => small { (shell.text.form.missing) },
         }
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::text::count;
+use super::text::{ENGLISH, count};
 use super::{PageContext, StatusLabel, Tone};
 use crate::http::assets::{asset, has_logo};
 use crate::time::Timestamp;
@@ -195,7 +195,7 @@ pub(super) fn warnings_section(sentences: &[String]) -> Markup {
     html! {
         @if !sentences.is_empty() {
             section.panel.waiting aria-labelledby="warnings" {
-                h2 #warnings { "Good to know" }
+                h2 #warnings { (ENGLISH.frame.good_to_know) }
                 @if let [only] = sentences {
                     p { (user_text(only)) }
                 } @else {

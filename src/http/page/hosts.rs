@@ -4,7 +4,10 @@
 
 use maud::{Markup, html};
 
+use super::PageContext;
+use super::consent::strong_text;
 use super::frame::user_text;
+use super::text::fill;
 
 /// The form field with the hosts that the page named.
 pub const HOSTS_FINGERPRINT_FIELD: &str = "hosts";
@@ -27,54 +30,53 @@ pub struct HostsView {
 }
 
 /// Where it is sent. Part of the form.
-pub(super) fn hosts_section(view: &HostsView, sentence: &str) -> Markup {
+pub(super) fn hosts_section(shell: &PageContext, view: &HostsView, sentence: &str) -> Markup {
+    let text = &shell.text.hosts;
     html! {
         input type="hidden" name=(HOSTS_FINGERPRINT_FIELD) value=(view.fingerprint);
-        section aria-labelledby="hosts" {
-            h2 #hosts { "Hosts that get your credential" }
-            @if !view.added_hosts.is_empty() { (added_hosts_warning(view)) }
+        section.card aria-labelledby="hosts" {
+            h2 #hosts { (text.title) }
+            @if !view.added_hosts.is_empty() { (added_hosts_warning(shell, view)) }
             @if view.all_hosts.is_empty() {
-                p { "No host is known yet: " (user_text(&view.app_name)) " names it when you allow the access." }
+                p { (fill(text.none_yet, &[("app", user_text(&view.app_name))])) }
             } @else {
                 p { (sentence) }
-                ul { @for host in &view.all_hosts { li { strong { (user_text(host)) } } } }
+                ul { @for host in &view.all_hosts { li { (strong_text(host)) } } }
             }
-            (app_source_note(view))
+            (app_source_note(shell, view))
         }
     }
 }
 
-fn added_hosts_warning(view: &HostsView) -> Markup {
+fn added_hosts_warning(shell: &PageContext, view: &HostsView) -> Markup {
+    let text = &shell.text.hosts;
+    let app = || user_text(&view.app_name);
     html! {
         section.panel.bad aria-labelledby="added" {
-            h3 #added { "These addresses are new" }
-            p { (user_text(&view.app_name)) " was changed in this workspace since this connection was made. It now also uses:" }
-            ul { @for host in &view.added_hosts { li { strong { (user_text(host)) } } } }
-            p { "Continue only if you know that these are addresses of " (user_text(&view.app_name)) ". If you do not, ask whoever runs the workspace." }
+            h3 #added { (text.added_title) }
+            p { (fill(text.added, &[("app", app())])) }
+            ul { @for host in &view.added_hosts { li { (strong_text(host)) } } }
+            p { (fill(text.added_continue, &[("app", app())])) }
         }
     }
 }
 
-fn app_source_note(view: &HostsView) -> Markup {
+fn app_source_note(shell: &PageContext, view: &HostsView) -> Markup {
+    let text = &shell.text.hosts;
+    let others = html! {
+        @for (at, host) in view.non_default_hosts.iter().enumerate() {
+            @if at > 0 { ", " }
+            (strong_text(host))
+        }
+    };
     html! {
         @match &view.defining_workspace {
             Some(workspace) => p {
-                "This app was defined by the workspace " strong { (user_text(workspace)) }
-                ". It is not from the catalogue, so nobody else has checked that these are hosts of "
-                (user_text(&view.app_name)) "."
+                (fill(text.custom, &[("workspace", strong_text(workspace)), ("app", user_text(&view.app_name))]))
             },
             None => {
-                p.quiet { "This app is from the catalogue of this software." }
-                @if !view.non_default_hosts.is_empty() {
-                    p {
-                        "The catalogue does not name these addresses. Whoever set up the app in this workspace chose them: "
-                        @for (at, host) in view.non_default_hosts.iter().enumerate() {
-                            @if at > 0 { ", " }
-                            strong { (user_text(host)) }
-                        }
-                        ". Go on only if you know them."
-                    }
-                }
+                p.quiet { (text.from_catalogue) }
+                @if !view.non_default_hosts.is_empty() { p { (fill(text.not_of_catalogue, &[("hosts", others)])) } }
             },
         }
     }

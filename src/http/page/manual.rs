@@ -5,16 +5,14 @@
 
 use maud::{Markup, html};
 
-use super::consent::{ConsentDetails, disconnect_hint, other_auth_methods, requester_details};
+use super::consent::{ConsentDetails, app_head, disconnect_hint, other_auth_methods, requester_details, strong_text};
 use super::form::{described_by, error_summary, field_error, fields, invalid_fields, scope_fields};
 use super::frame::{csrf_field, link, quoted_text, user_text, warnings_section};
 use super::hosts::hosts_section;
 use super::layout::page;
+use super::text::{fill, fill_plain};
 use super::{AuthMethodChoice, FormError, FormField, HostsView, PageContext, ScopeChoice};
 use crate::names::MAX_NAME_LENGTH;
-
-const SAME_ACCOUNT_HINT: &str =
-    "Enter a key of that account. If the key belongs to another account, you are asked before anything changes.";
 
 /// The form for a manual credential.
 #[derive(Debug, Clone)]
@@ -49,77 +47,78 @@ pub struct ManualCredentialView {
 
 /// The form for a manual credential.
 pub fn manual_credential(shell: &PageContext, view: &ManualCredentialView) -> Markup {
+    let text = &shell.text.manual;
     let mut wrong = invalid_fields(&view.fields);
     if let Some(error) = view.name_error.as_deref().filter(|_| view.consent.existing_connection.is_none()) {
-        wrong.push(("name".to_owned(), NAME_LABEL, error));
+        wrong.push(("name".to_owned(), text.name, error));
     }
     let refused = view.form_error.is_some() || !wrong.is_empty();
+    let heading = match &view.consent.existing_connection {
+        Some((name, _)) => fill(text.new_key_title, &[("name", quoted_text(name))]),
+        None => fill(shell.text.consent.connect_title, &[("app", user_text(&view.consent.app_name))]),
+    };
     let body = html! {
         (error_summary(view.form_error.as_ref(), &wrong))
-        h1 {
-            @match &view.consent.existing_connection {
-                Some((name, _)) => { "New key for " (quoted_text(name)) },
-                None => { "Connect " (user_text(&view.consent.app_name)) },
-            }
-        }
-        (requester_details(&view.consent, SAME_ACCOUNT_HINT))
+        (app_head(&view.consent, &heading))
+        (requester_details(shell, &view.consent, shell.text.consent.same_account_key))
         (warnings_section(&view.warnings))
         form.whole method="post" action=(view.form_action) autocomplete="off" {
             (csrf_field(shell))
-            section aria-labelledby="credential" {
+            section.card aria-labelledby="credential" {
                 h2 #credential { (user_text(&view.credential_kind)) }
-                @if refused && view.fields.iter().any(|input| input.secret) {
-                    p { "For your safety nothing secret was kept: enter it again." }
-                }
+                @if refused && view.fields.iter().any(|input| input.secret) { p { (text.enter_again) } }
                 (fields(&view.fields))
+                @if view.consent.existing_connection.is_none() { (name_field(shell, view)) }
             }
-            (hosts_section(&view.hosts, "What you enter is sent to these hosts and no others:"))
-            (scope_section(view))
-            @if view.consent.existing_connection.is_none() { (name_field(view)) }
-            (next_steps_section(view))
+            (hosts_section(shell, &view.hosts, shell.text.hosts.sent_entered))
+            (scope_section(shell, view))
+            (next_steps_section(shell, view))
             div.actions {
-                button.main type="submit" { "Check and save" }
-                @if let Some(cancel) = &view.cancel_href { (link("Cancel", cancel, "button")) }
+                button.main type="submit" { (text.save) }
+                @if let Some(cancel) = &view.cancel_href { (link(shell.text.consent.cancel, cancel, "button")) }
             }
         }
-        @if view.cancel_href.is_none() {
-            p.quiet { "Don’t want this? Close this page. Nothing is stored until you save." }
-        }
-        (disconnect_hint(&view.consent))
-        (other_auth_methods(&view.auth_methods))
+        @if view.cancel_href.is_none() { p.quiet { (text.close_before_save) } }
+        (disconnect_hint(shell, &view.consent))
+        (other_auth_methods(shell, &view.auth_methods))
     };
-    page(shell, &page_title(view, refused), &body)
+    page(shell, &page_title(shell, view, refused), &body)
 }
 
 /// A screen reader reads the title first, which says that the form is shown again.
-fn page_title(view: &ManualCredentialView, refused: bool) -> String {
+fn page_title(shell: &PageContext, view: &ManualCredentialView, refused: bool) -> String {
+    let text = &shell.text.manual;
     let title = match &view.consent.existing_connection {
-        Some((name, _)) => format!("New key for {name}"),
-        None => format!("Connect {}", view.consent.app_name),
+        Some((name, _)) => fill_plain(text.new_key_title, &[("name", name)]),
+        None => fill_plain(shell.text.consent.connect_title, &[("app", &view.consent.app_name)]),
     };
-    if refused { format!("Not accepted: {title}") } else { title }
+    let unreachable = view.form_error.as_ref().is_some_and(|error| error.is_unreachable);
+    match (refused, unreachable) {
+        (false, _) => title,
+        (true, false) => fill_plain(text.refused_title, &[("title", &title)]),
+        (true, true) => fill_plain(text.unreachable_title, &[("title", &title)]),
+    }
 }
 
-fn scope_section(view: &ManualCredentialView) -> Markup {
+fn scope_section(shell: &PageContext, view: &ManualCredentialView) -> Markup {
     html! {
         @if !view.scopes.is_empty() {
-            section aria-labelledby="scopes" {
-                h2 #scopes { "What it asks for" }
-                (scope_fields(&view.scopes, view.scopes_are_fixed))
+            section.card aria-labelledby="scopes" {
+                h2 #scopes { (shell.text.consent.scopes) }
+                (scope_fields(shell, &view.scopes, view.scopes_are_fixed))
             }
         }
     }
 }
 
-const NAME_LABEL: &str = "Name of the connection";
-
-fn name_field(view: &ManualCredentialView) -> Markup {
+fn name_field(shell: &PageContext, view: &ManualCredentialView) -> Markup {
+    let text = &shell.text.manual;
     let error = view.name_error.as_deref();
     let described = described_by("name", true, error.is_some());
     html! {
         div.field.wrong[error.is_some()] {
-            label for="name" { (NAME_LABEL) " (optional)" }
-            p.hint #name-hint { "If empty, the name is the app and the account." }
+            label for="name" { (text.name) " " (shell.text.form.optional) }
+            p.hint #name-hint { (text.name_hint) }
             (field_error("name", error))
             input #name type="text" name="name" value=(view.connection_name) maxlength=(MAX_NAME_LENGTH) autocomplete="off" dir="auto"
                 aria-invalid=[error.map(|_| "true")] aria-describedby=[described.as_deref()];
@@ -127,18 +126,14 @@ fn name_field(view: &ManualCredentialView) -> Markup {
     }
 }
 
-fn next_steps_section(view: &ManualCredentialView) -> Markup {
+fn next_steps_section(shell: &PageContext, view: &ManualCredentialView) -> Markup {
+    let text = &shell.text.manual;
+    let app = &view.consent.app_name;
     html! {
-        section aria-labelledby="next" {
-            h2 #next { "What happens next" }
-            p {
-                "It is checked with " strong { (user_text(&view.consent.app_name)) } " before anything is saved. It is kept encrypted and "
-                "no page shows it again. Workflow steps of the workspace " strong { (user_text(&view.consent.workspace)) } " can use it."
-            }
-            p {
-                "Such a key allows whatever it was made for: where " (user_text(&view.consent.app_name)) " lets you choose, give it only "
-                "what the workflows need, and make one for this purpose alone, so that you can revoke it alone."
-            }
+        section.card aria-labelledby="next" {
+            h2 #next { (shell.text.consent.next) }
+            p { (fill(text.checked_first, &[("app", strong_text(app)), ("workspace", strong_text(&view.consent.workspace))])) }
+            p { (fill(text.least_rights, &[("app", user_text(app))])) }
         }
     }
 }

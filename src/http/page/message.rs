@@ -1,12 +1,13 @@
 //! A page with one message: how a flow or a link ended, or what failed.
 //!
-//! Owns the text for callbacks without a flow of this browser. Never shows an app's own text.
+//! Owns what is said of callbacks without a flow of this browser, and of links for somebody else. Never shows an app's own text.
 
 use maud::{Markup, html};
 
-use super::frame::{link, tone_class, user_text};
+use super::frame::{csrf_field, link, tone_class, user_text};
 use super::layout::page;
-use super::{PageContext, Tone};
+use super::text::{fill, fill_plain};
+use super::{PageContext, Texts, Tone};
 use crate::connect::callback::CallbackRefusal;
 
 /// A page with one message: how a flow or link ended, or what failed.
@@ -40,43 +41,56 @@ pub(super) fn message_panel(shell: &PageContext, message: &Message) -> Markup {
                     }
                 }
             } @else if shell.person.is_some() {
-                div.actions { (link("Back to your connections", "/", "button")) }
+                div.actions { (link(shell.text.outcome.back, "/", "button")) }
             }
         }
     }
 }
 
 /// Why a callback was refused, and what to do.
-pub fn refusal_message(refusal: CallbackRefusal) -> Message {
-    let (title, text) = match refusal {
-        CallbackRefusal::UnknownState => (
-            "This answer fits no request",
-            "An app sent you here, but nobody is known to have asked it to. The address may be incomplete, or the request \
-             is so old that it was deleted.\n\n\
-             Nothing was stored and no connection was changed.\n\n\
-             To connect the app, start again from your connections, or open the link you were sent once more.",
-        ),
-        CallbackRefusal::Expired => (
-            "That took too long",
-            "You came back from the app after the time for this request had run out.\n\n\
-             Nothing was stored and no connection was changed.\n\n\
-             Start again from your connections, or open the link you were sent once more, and finish at the app within \
-             ten minutes.",
-        ),
-        CallbackRefusal::LinkReopened => (
-            "The link was opened in another browser",
-            "Since you went to the app, the link you were sent was opened again in another browser. What was begun here ended \
-             then, so that the link connects one account.\n\n\
-             Nothing was stored and no connection was changed.\n\n\
-             Finish in the other browser, or start again here: open the link once more.",
-        ),
-        CallbackRefusal::WrongBrowser => (
-            "You began in another browser",
-            "An app’s answer is only taken in the browser that asked for it, so that nobody can slip you an account that is \
-             not yours. This browser did not ask, or has been signed out since.\n\n\
-             Nothing was stored and no connection was changed.\n\n\
-             Start again and stay in one browser: sign in here, or open the link you were sent here.",
-        ),
+pub fn refusal_message(text: &Texts, refusal: CallbackRefusal) -> Message {
+    let text = &text.refusal;
+    let (title, what, next) = match refusal {
+        CallbackRefusal::UnknownState => (text.unknown_title, text.unknown, text.unknown_next),
+        CallbackRefusal::Expired => (text.expired_title, text.expired, text.expired_next),
+        CallbackRefusal::LinkReopened => (text.reopened_title, text.reopened, text.reopened_next),
+        CallbackRefusal::WrongBrowser => (text.other_browser_title, text.other_browser, text.other_browser_next),
     };
-    Message { title: title.to_owned(), text: text.to_owned(), tone: Tone::Bad, links: Vec::new() }
+    let text = [what, text.nothing_stored, next].join("\n\n");
+    Message { title: title.to_owned(), text, tone: Tone::Bad, links: Vec::new() }
+}
+
+/// A link that is for somebody else than who is signed in here.
+#[derive(Debug, Clone)]
+pub struct OtherPersonView {
+    /// Whose link it is, if the person may know.
+    pub intended: Option<String>,
+    /// Who is signed in, and what to do.
+    pub text: String,
+    /// The link's path, for after the sign-out.
+    pub return_to: String,
+}
+
+/// A link that is for somebody else than who is signed in here.
+pub fn other_person(shell: &PageContext, view: &OtherPersonView) -> Markup {
+    let text = &shell.text.other_person;
+    let (title, heading) = match &view.intended {
+        Some(name) => (fill_plain(text.title, &[("name", name)]), fill(text.title, &[("name", user_text(name))])),
+        None => (text.other_workspace.to_owned(), html! { (text.other_workspace) }),
+    };
+    let body = html! {
+        div.panel.waiting {
+            h1 { (heading) }
+            p { (user_text(&view.text)) }
+            div.actions {
+                form method="post" action="/sign-out" {
+                    (csrf_field(shell))
+                    input type="hidden" name="return_to" value=(view.return_to);
+                    button.main type="submit" { (text.sign_out) }
+                }
+                a.button href="/" { (text.stay) }
+            }
+        }
+    };
+    page(shell, &title, &body)
 }

@@ -1,17 +1,23 @@
 //! How an app's OAuth client is set up, for the admins of a workspace.
 //!
-//! Owns the order of the steps and the call to copy. Never takes a secret: its owner sends it directly to the API, not
-//! through a page.
+//! Owns the order of the steps and the call to copy. Takes no secret: an admin enters it in the administration, or sends it
+//! to the API.
 
 use maud::{Markup, html};
 
 use super::PageContext;
-use super::frame::{code_text, copyable_block, external_link, link, user_text};
+use super::consent::strong_text;
+use super::frame::{app_logo, back_link, code_text, copyable_block, external_link, link, user_text};
 use super::layout::page;
+use super::text::{fill, fill_plain};
 
 /// How an app's OAuth client is set up, for the admins of a workspace.
 #[derive(Debug, Clone)]
 pub struct SetupView {
+    /// The app's id.
+    pub app: String,
+    /// `?auth_method=…` of the auth method.
+    pub query: String,
     /// The app's name.
     pub app_name: String,
     /// The name of the client's auth method, if the app has several.
@@ -59,66 +65,87 @@ pub struct SetupCall {
     pub body: String,
 }
 
-/// How an app's OAuth client is set up.
+/// How an app's OAuth client is set up, for the admins of a workspace.
 pub fn setup(shell: &PageContext, view: &SetupView) -> Markup {
+    let text = &shell.text.setup;
+    let app = || user_text(&view.app_name);
+    let (title, heading) = match &view.auth_method {
+        Some(way) => (
+            fill_plain(text.title_of_method, &[("app", &view.app_name), ("method", way)]),
+            fill(text.title_of_method, &[("app", app()), ("method", user_text(way))]),
+        ),
+        None => (fill_plain(text.title, &[("app", &view.app_name)]), fill(text.title, &[("app", app())])),
+    };
+    let has_blanks = view.test_client_call.body.contains('…');
+    let test = if has_blanks { text.test_with_values } else { text.test };
     let body = html! {
-        @if shell.person.is_some() { nav { a href="/" { "All connections" } } }
-        h1 { "Set up " (user_text(&view.app_name)) @if let Some(way) = &view.auth_method { ": " (user_text(way)) } }
-        (setup_status(view))
-        (other_auth_methods(view))
-        (apps_sharing_client(view))
+        @if shell.person.is_some() { (back_link(text.all_apps, "/connect")) }
+        div.head { div { (app_logo(&view.app, &view.app_name, "large")) h1 { (heading) } } }
+        (setup_status(shell, view))
+        (set_up_here(shell, view))
+        (other_auth_methods(shell, view))
+        (apps_sharing_client(shell, view))
         (create_client_section(shell, view))
-        (scopes_to_enable_section(view))
+        (scopes_to_enable_section(shell, view))
         (enter_client_section(shell, view))
-        @if view.redirect_uri.is_none() { (enter_redirect_uri_section(view)) }
-        section aria-labelledby="done" {
-            h2 #done { "Then" }
-            p #trial { "See what " (user_text(&view.app_name)) " makes of it, before anybody connects"
-                @if view.test_client_call.body.contains('…') { " (replace each " code { "…" } " by a value that a person would enter)" } ":" }
+        @if view.redirect_uri.is_none() { (enter_redirect_uri_section(shell, view)) }
+        section.card aria-labelledby="done" {
+            h2 #done { (text.then) }
+            p #trial { (fill(test, &[("app", app()), ("blank", code("…"))])) }
             (copyable_block(shell, "trial", &curl_command(&view.test_client_call)))
-            p { "Reload the list of connections: " (user_text(&view.app_name)) " is among the apps to connect." }
+            p { (fill(text.reload, &[("app", app())])) }
             @if !view.connect_help.is_empty() {
-                p { "Tell the people who connect:" }
+                p { (text.tell_people) }
                 ul { @for sentence in &view.connect_help { li { (user_text(sentence)) } } }
             }
             @if let Some(docs) = &view.docs_url {
-                p { (external_link(&html! { "Documentation of " (user_text(&view.app_name)) }, docs)) }
+                p { (external_link(&fill(text.documentation, &[("app", app())]), docs)) }
             }
         }
     };
-    let of_way = view.auth_method.as_ref().map(|way| format!(": {way}")).unwrap_or_default();
-    page(shell, &format!("Set up {}{of_way}", view.app_name), &body)
+    page(shell, &title, &body)
+}
+
+fn code(words: &str) -> Markup {
+    html! { code { (words) } }
 }
 
 /// Whether it is set up, and what that means.
-fn setup_status(view: &SetupView) -> Markup {
-    let how = if view.auth_method.is_some() { "this way" } else { "by signing in at the app" };
+fn setup_status(shell: &PageContext, view: &SetupView) -> Markup {
+    let text = &shell.text.setup;
+    let how = if view.auth_method.is_some() { text.this_way } else { text.by_sign_in };
+    let words = if view.is_set_up { text.ready } else { text.not_ready };
     html! {
         p {
-            "The workspace " strong { (user_text(&view.workspace)) }
-            @if view.is_set_up {
-                " has an OAuth client of " (user_text(&view.app_name)) ", and everybody can connect it " (how) ". These steps "
-                "are for whoever changes the client or its secret."
-            } @else {
-                " has no OAuth client of " (user_text(&view.app_name)) " yet, so nobody can connect it " (how)
-                ". Whoever runs the workspace makes one, once, and everybody can connect. "
-                "If that is not you, send them the address of this page."
+            (fill(words, &[
+                ("workspace", strong_text(&view.workspace)), ("app", user_text(&view.app_name)), ("how", html! { (how) }),
+            ]))
+        }
+    }
+}
+
+/// An admin needs no command.
+fn set_up_here(shell: &PageContext, view: &SetupView) -> Markup {
+    let text = &shell.text.setup;
+    html! {
+        @if shell.is_admin() {
+            section.panel.info aria-labelledby="here" {
+                p #here { (text.here_about) }
+                p { a.button.main href={ "/settings/apps/" (view.app) (view.query) } { (text.here) } }
             }
         }
     }
 }
 
-fn other_auth_methods(view: &SetupView) -> Markup {
+fn other_auth_methods(shell: &PageContext, view: &SetupView) -> Markup {
+    let text = &shell.text.setup;
     html! {
         @if !view.other_auth_methods.is_empty() {
             section aria-labelledby="others" {
-                h2 #others { "Other ways to connect " (user_text(&view.app_name)) }
-                ul {
+                h2 #others { (fill(text.other_ways, &[("app", user_text(&view.app_name))])) }
+                ul.list {
                     @for (name, ready, href) in &view.other_auth_methods {
-                        li {
-                            (user_text(name)) ": "
-                            (link(if *ready { "Connect" } else { "How to set it up" }, href, "auth_method"))
-                        }
+                        li { (user_text(name)) ": " (link(if *ready { text.connect } else { text.how_to }, href, "way")) }
                     }
                 }
             }
@@ -126,63 +153,60 @@ fn other_auth_methods(view: &SetupView) -> Markup {
     }
 }
 
-fn apps_sharing_client(view: &SetupView) -> Markup {
+fn apps_sharing_client(shell: &PageContext, view: &SetupView) -> Markup {
+    let names = html! {
+        @for (index, name) in view.apps_sharing_client.iter().enumerate() { @if index > 0 { ", " } (user_text(name)) }
+    };
     html! {
-        @if !view.apps_sharing_client.is_empty() {
-            p {
-                "The same client is used for "
-                @for (index, name) in view.apps_sharing_client.iter().enumerate() { @if index > 0 { ", " } (user_text(name)) }
-                ". If you set it up here, it is set up there too."
-            }
-        }
+        @if !view.apps_sharing_client.is_empty() { p { (fill(shell.text.setup.shared_with, &[("apps", names)])) } }
     }
 }
 
 fn create_client_section(shell: &PageContext, view: &SetupView) -> Markup {
+    let text = &shell.text.setup;
+    let app = || user_text(&view.app_name);
     html! {
-        section aria-labelledby="client" {
-            h2 #client { "Make a client at " (user_text(&view.app_name)) }
+        section.card aria-labelledby="client" {
+            h2 #client { (fill(text.make_client, &[("app", app())])) }
             @if let Some(console) = &view.console_url {
-                p { (external_link(&html! { "Open where " (user_text(&view.app_name)) " makes clients" }, console)) }
+                p { (external_link(&fill(text.console, &[("app", app())]), console)) }
             }
             @if view.steps.is_empty() {
-                p { "Register an application (an OAuth client) there. You need its client id and its client secret." }
+                p { (text.register) }
             } @else {
                 ol.steps { @for step in &view.steps { li { (user_text(step)) } } }
             }
             @if let Some(redirect_uri) = &view.redirect_uri {
-                p #redirect-uri { "The redirect URI, also called callback address:" }
+                p #redirect-uri { (text.redirect_uri) }
                 (copyable_block(shell, "redirect-uri", redirect_uri))
                 @if !view.redirect_uri_depends_on.is_empty() {
                     p {
-                        "This is the redirect URI for the usual value of " (user_text(&view.redirect_uri_depends_on.join(", "))) ". If you enter "
-                        "another value in the next step, the answer contains another redirect URI. Use that one."
+                        (fill(text.redirect_uri_depends, &[
+                            ("variables", user_text(&view.redirect_uri_depends_on.join(", "))),
+                        ]))
                     }
                 }
             } @else {
-                p {
-                    "The redirect URI is in the answer to the next step. If a form asks for it before, "
-                    "enter any address of yours and change it afterwards."
-                }
+                p { (text.redirect_uri_later) }
             }
         }
     }
 }
 
-fn scopes_to_enable_section(view: &SetupView) -> Markup {
+fn scopes_to_enable_section(shell: &PageContext, view: &SetupView) -> Markup {
+    let text = &shell.text.setup;
     html! {
         @if !view.default_scopes.is_empty() || !view.optional_scopes.is_empty() {
-            section aria-labelledby="tick" {
-                h2 #tick { "Permissions to select at the app" }
-                p { "If the app wants to know in advance which permissions its client may ask for, tick there whatever people are "
-                    "to be able to choose here." }
+            section.card aria-labelledby="tick" {
+                h2 #tick { (text.scopes) }
+                p { (text.scopes_about) }
                 @if !view.default_scopes.is_empty() {
-                    p { "Asked for, unless they choose otherwise:" }
+                    p { (text.default_scopes) }
                     (scope_list(&view.default_scopes))
                 }
                 @if !view.optional_scopes.is_empty() {
                     details {
-                        summary { "Optional permissions (" (view.optional_scopes.len()) ")" }
+                        summary { (fill_plain(text.optional_scopes, &[("count", &view.optional_scopes.len().to_string())])) }
                         (scope_list(&view.optional_scopes))
                     }
                 }
@@ -205,25 +229,24 @@ fn scope_list(scopes: &[(String, Option<String>)]) -> Markup {
 }
 
 fn enter_client_section(shell: &PageContext, view: &SetupView) -> Markup {
+    let text = &shell.text.setup;
     html! {
-        section aria-labelledby="call" {
-            h2 #call { "Enter it here" }
+        section.card aria-labelledby="call" {
+            h2 #call { (text.enter) }
             p #call-help {
-                "Run this on a computer that has the client secret. " code { "$KEY" } " is an API key of the workspace that has the scope "
-                code { "apps" } "; what the app gave you takes the place of each " code { "…" } " in it."
+                (fill(text.enter_about, &[("key", code("$KEY")), ("scope", code("apps")), ("blank", code("…"))]))
             }
             (copyable_block(shell, "call-help", &curl_command(&view.put_client_call)))
         }
     }
 }
 
-fn enter_redirect_uri_section(view: &SetupView) -> Markup {
+fn enter_redirect_uri_section(shell: &PageContext, view: &SetupView) -> Markup {
+    let text = &shell.text.setup;
     html! {
-        section aria-labelledby="afterwards" {
-            h2 #afterwards { "Enter the redirect URI at " (user_text(&view.app_name)) }
-            p {
-                "The answer has it as " code { "redirect_uri" } ". The client at the app must allow exactly that address."
-            }
+        section.card aria-labelledby="afterwards" {
+            h2 #afterwards { (fill(text.enter_redirect_uri, &[("app", user_text(&view.app_name))])) }
+            p { (fill(text.enter_redirect_uri_about, &[("member", code("redirect_uri"))])) }
         }
     }
 }

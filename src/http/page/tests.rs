@@ -3,6 +3,8 @@
 use maud::Markup;
 
 use super::*;
+use crate::app::CredentialKind;
+use crate::app_list::AppReadiness;
 use crate::connect::callback::CallbackRefusal;
 
 /// Each tries to leave another place: an element, an attribute, the reading direction.
@@ -48,8 +50,6 @@ fn connection_summary(words: &str, tone: Tone) -> ConnectionSummary {
 fn connection_list_view(words: &str) -> ConnectionListView {
     ConnectionListView {
         connections: vec![connection_summary(words, Tone::Good), connection_summary(words, Tone::Bad)],
-        apps: [true, false].map(|ready| app_choice(words, ready)).to_vec(),
-        apps_search: None,
         search: Some(words.to_owned()),
         next_page_href: Some(format!("/?cursor={words}")),
         is_later_page: false,
@@ -64,17 +64,25 @@ fn connection_list_view(words: &str) -> ConnectionListView {
     }
 }
 
-fn app_choice(words: &str, ready: bool) -> AppChoice {
-    let text = words.to_owned();
-    let (id, name, ways) = (text.clone(), text.clone(), vec![text.clone()]);
-    AppChoice {
-        id,
-        name,
-        auth_methods: ways,
-        categories: vec![text.clone()],
-        ready,
-        auth_method_without_client: Some(text),
+fn app_tile(words: &str, readiness: AppReadiness) -> AppTile {
+    AppTile {
+        id: words.to_owned(),
+        name: words.to_owned(),
+        auth_methods: vec![words.to_owned()],
+        categories: vec![words.to_owned()],
+        readiness,
+        href: format!("/oauth/start/{words}"),
+        is_custom: false,
+        popularity: None,
     }
+}
+
+fn catalogue_view(words: &str) -> CatalogueView {
+    let states = [AppReadiness::Ready, AppReadiness::OtherMethodReady, AppReadiness::NeedsSetup];
+    let mut apps = states.map(|one| app_tile(words, one)).to_vec();
+    apps.push(AppTile { is_custom: true, ..app_tile(words, AppReadiness::Ready) });
+    apps.push(AppTile { popularity: Some(0), ..app_tile(words, AppReadiness::Ready) });
+    CatalogueView { apps, search: None, category: None }
 }
 
 fn identity(words: &str) -> ConnectionIdentity {
@@ -223,10 +231,20 @@ fn hosts_view(words: &str) -> HostsView {
 fn consent_details(words: &str) -> ConsentDetails {
     ConsentDetails {
         workspace: words.to_owned(),
+        app: words.to_owned(),
         app_name: words.to_owned(),
         existing_connection: None,
         for_user: Some(words.to_owned()),
         by_link: true,
+    }
+}
+
+fn repairing_consent(words: &str) -> ConsentDetails {
+    ConsentDetails {
+        existing_connection: Some((words.to_owned(), Some(words.to_owned()))),
+        by_link: false,
+        for_user: None,
+        ..consent_details(words)
     }
 }
 
@@ -306,7 +324,7 @@ fn manual_credential_view(words: &str) -> ManualCredentialView {
         scopes_are_fixed: false,
         connection_name: text.clone(),
         name_error: Some(text.clone()),
-        form_error: Some(FormError { title: text.clone(), text: text.clone() }),
+        form_error: Some(FormError { title: text.clone(), text: text.clone(), is_unreachable: false }),
         warnings: vec![text.clone()],
         auth_methods: auth_method_choices(words),
         form_action: format!("/connect/{words}"),
@@ -317,6 +335,8 @@ fn manual_credential_view(words: &str) -> ManualCredentialView {
 fn setup_view(words: &str) -> SetupView {
     let text = words.to_owned();
     SetupView {
+        app: text.clone(),
+        query: "?auth_method=oauth2".into(),
         app_name: text.clone(),
         auth_method: Some(text.clone()),
         other_auth_methods: vec![(text.clone(), true, format!("/{words}")), (text.clone(), false, format!("/{words}"))],
@@ -343,7 +363,34 @@ fn choose_view(words: &str, question: ChoiceQuestion) -> ChooseView {
         question,
         entered_manually: false,
         note: Some(words.to_owned()),
+        workflows: vec![words.to_owned(), words.to_owned()],
+        has_more_workflows: true,
     }
+}
+
+fn auth_methods_view(words: &str) -> AuthMethodsView {
+    let steps = [
+        MethodStep::AskAdmin { request: words.to_owned(), href: format!("/apps/{words}/setup") },
+        MethodStep::SetUp(format!("/settings/apps/{words}")),
+        MethodStep::AskSender,
+        MethodStep::Use(format!("/oauth/start/{words}")),
+    ];
+    let kinds = [CredentialKind::OAuth2, CredentialKind::ServiceAccount, CredentialKind::Basic, CredentialKind::ApiKey];
+    let card = |(step, kind): (MethodStep, CredentialKind)| MethodCard {
+        name: words.to_owned(),
+        kind,
+        is_recommended: kind == CredentialKind::OAuth2,
+        next: step,
+    };
+    AuthMethodsView {
+        consent: consent_details(words),
+        methods: steps.into_iter().zip(kinds).map(card).collect(),
+        cancel_href: Some(format!("/{words}")),
+    }
+}
+
+fn other_person_view(words: &str) -> OtherPersonView {
+    OtherPersonView { intended: Some(words.to_owned()), text: words.to_owned(), return_to: format!("/connect/{words}") }
 }
 
 fn other_account_question(before: Option<&str>, now: Option<&str>, name: &str) -> ChoiceQuestion {
@@ -792,12 +839,7 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
         owner: OwnerView::Nobody,
         ..connection_view(words)
     };
-    let repairing = ConsentDetails {
-        existing_connection: Some((text.clone(), Some(text.clone()))),
-        by_link: false,
-        for_user: None,
-        ..consent_details(words)
-    };
+    let repairing = repairing_consent(words);
     let reconnecting = ConnectView { consent: repairing.clone(), cancel_href: None, ..connect_view(words) };
     let long = ConnectView { scopes: many_scopes(words), authorize_host: None, ..connect_view(words) };
     let fixed = ConnectView { scopes_are_fixed: true, fields: Vec::new(), ..connect_view(words) };
@@ -815,7 +857,7 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
         steps: Vec::new(),
         ..setup_view(words)
     };
-    let searched = ConnectionListView { apps_search: Some(text.clone()), ..connection_list_view(words) };
+    let searched = CatalogueView { search: Some(text.clone()), category: Some(text.clone()), ..catalogue_view(words) };
     let old_news = ConnectionView {
         access_source: AccessSource::ManualCredential,
         next_action: NextAction::NewKey,
@@ -834,11 +876,13 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
         connection_list(&shell, &connection_list_view(words)),
         connection_list(&shell, &ConnectionListView { connections: Vec::new(), ..connection_list_view(words) }),
         connection_list(&shell, &ConnectionListView::default()),
-        connection_list(&shell, &searched),
         connection_list(
             &PageContext { notice: Some(Notice::disconnected_for_now("con_1", words)), ..shell.clone() },
             &ConnectionListView::default(),
         ),
+        app_catalogue(&shell, &catalogue_view(words)),
+        app_catalogue(&shell, &searched),
+        app_catalogue(&shell, &CatalogueView { apps: vec![], ..searched }),
         connection(&shell, &connection_view(words)),
         connection(&shell, &old_news),
         connection(&shell, &exchanged),
@@ -866,8 +910,15 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
         choose(&shell, &choose_view(words, other_account_question(Some(words), None, words))),
         choose(&shell, &ChooseView { entered_manually: true, ..choose_view(words, duplicate.clone()) }),
         choose(&shell, &choose_view(words, duplicate)),
+        auth_methods(&shell, &auth_methods_view(words)),
+        auth_methods(
+            &shell,
+            &AuthMethodsView { consent: repairing_consent(words), cancel_href: None, ..auth_methods_view(words) },
+        ),
+        other_person(&shell, &other_person_view(words)),
+        other_person(&shell, &OtherPersonView { intended: None, ..other_person_view(words) }),
         message(&shell, &said),
-        message(&shell, &refusal_message(CallbackRefusal::UnknownState)),
+        message(&shell, &refusal_message(&ENGLISH, CallbackRefusal::UnknownState)),
     ]);
     pages.into_iter().map(Markup::into_string).collect()
 }
@@ -944,7 +995,7 @@ fn bidirectional_control_characters_are_made_visible() {
 }
 
 fn refusal_with_title(title: &str) -> Message {
-    Message { title: title.to_owned(), ..refusal_message(CallbackRefusal::UnknownState) }
+    Message { title: title.to_owned(), ..refusal_message(&ENGLISH, CallbackRefusal::UnknownState) }
 }
 
 #[test]
@@ -974,7 +1025,8 @@ fn every_page_follows_the_html_rules() {
                 || tag.contains("method=\"get\" action=\"/activity\"");
             assert!(
                 *tag == search("/")
-                    || *tag == search("/#connect")
+                    || *tag
+                        == "form class=\"toolbar\" method=\"get\" action=\"/connect\" role=\"search\" aria-label=\"Search apps\""
                     || *tag == leads_to_sign_in
                     || of_settings && tag.contains("role=\"search\" aria-label="),
                 "{tag}"
@@ -1023,7 +1075,7 @@ fn an_empty_list_explains_connections_and_an_empty_search_does_not() {
     let first = connection_list(&page_context(), &ConnectionListView::default()).into_string();
     assert!(first.contains("Nothing is connected yet") && first.contains("A connection lets workflows act"));
     assert!(first.contains("with an account of yours. You make it once."));
-    assert!(first.contains("No app is ready to be connected"));
+    assert!(first.contains("href=\"/connect\">Choose an app</a>"));
     assert!(!first.contains("role=\"search\""));
     let searched = connection_list(
         &page_context(),
@@ -1065,52 +1117,65 @@ fn connections_that_need_repair_come_first_with_a_button() {
 }
 
 #[test]
-fn only_apps_with_a_client_can_be_connected() {
-    let html = connection_list(&page_context(), &connection_list_view("words")).into_string();
-    assert_eq!(html.matches("href=\"/oauth/start/words\"").count(), 1);
-    // The one that has another way is told together with the way that is not set up.
-    assert_eq!(html.matches(" needs an OAuth client</span>").count(), 2);
-    assert_eq!(
-        html.matches("<bdi>words</bdi>: <bdi>words</bdi><span class=\"quiet\"> needs an OAuth client</span>").count(),
-        1
-    );
-    assert!(html.contains("href=\"/apps/words/setup\"><span>How to set up <bdi>words</bdi></span></a>"));
+fn each_app_says_what_it_needs_and_leads_on() {
+    let admin = app_catalogue(&page_context(), &catalogue_view("words")).into_string();
+    let member = PageContext {
+        person: Some(SignedInPerson { name: "Ada".into(), is_admin: false }),
+        ..PageContext::signed_out(noon())
+    };
+    let member = app_catalogue(&member, &catalogue_view("words")).into_string();
+    assert_eq!(member.matches("href=\"/oauth/start/words\"").count(), 5);
+    for (html, words, times) in [
+        (&member, "<span>Ready</span>", 3),
+        (&member, "<span>Sign-in needs setup</span>", 1),
+        (&member, "<span>Needs setup by an admin</span>", 1),
+        (&member, ">Custom</span>", 1),
+        (&admin, "<span>Set it up</span>", 1),
+        (&admin, "by an admin", 0),
+    ] {
+        assert_eq!(html.matches(words).count(), times, "{words}: {html}");
+    }
 }
 
 #[test]
-fn apps_are_sorted_by_name_and_match_every_word_of_a_search() {
-    let named = |name: &str, ready| AppChoice {
-        id: name.to_lowercase(),
-        name: name.to_owned(),
-        ready,
-        auth_method_without_client: None,
-        ..app_choice("", true)
-    };
-    let apps = ["Zulu", "alpha", "Mike"].map(|name| named(name, true)).to_vec();
-    let html =
-        connection_list(&page_context(), &ConnectionListView { apps, ..ConnectionListView::default() }).into_string();
-    let places = ["alpha", "Mike", "Zulu"].map(|name| html.find(&format!("<bdi>{name}</bdi>")).unwrap());
-    assert!(places.is_sorted() && !html.contains("Search the apps"), "{html}");
-
-    let mut apps: Vec<_> = (0..40).map(|n| named(&format!("App {n}"), n % 2 == 0)).collect();
-    apps.push(AppChoice {
-        categories: vec!["Email".to_owned()],
+fn apps_are_grouped_and_match_every_word_of_a_search() {
+    let named = |name: &str| AppTile { name: name.to_owned(), ..app_tile(&name.to_lowercase(), AppReadiness::Ready) };
+    let mut apps = ["Zulu", "alpha", "Mike"].map(named).to_vec();
+    apps.push(AppTile { popularity: Some(1), ..named("Anton") });
+    apps.push(AppTile { popularity: Some(0), ..named("Berta") });
+    apps.push(AppTile { is_custom: true, ..named("Own") });
+    apps.push(AppTile {
+        categories: vec!["email".to_owned()],
         auth_methods: vec!["API key".to_owned()],
-        ..named("Post", true)
+        ..named("Post")
     });
-    let view = ConnectionListView { apps, search: Some("a&b".to_owned()), ..ConnectionListView::default() };
-    let html = connection_list(&page_context(), &view).into_string();
-    assert!(html.contains("Search the apps") && html.contains("Apps that need an OAuth client (20)"));
-    assert!(html.contains("<input type=\"hidden\" name=\"q\" value=\"a&amp;b\">"), "{html}");
+    let view = CatalogueView { apps, ..CatalogueView::default() };
+    let html = app_catalogue(&page_context(), &view).into_string();
+    let places = ["Own", "Berta", "Anton", "alpha", "Mike", "Post", "Zulu"]
+        .map(|name| html.find(&format!("<bdi>{name}</bdi>")).unwrap());
+    assert!(places.is_sorted(), "{html}");
+    assert!(html.contains("<option value=\"email\">Email</option>") && html.contains("id=\"apps-none\" hidden"));
+
     let search = |words: &str| {
-        connection_list(&page_context(), &ConnectionListView { apps_search: Some(words.to_owned()), ..view.clone() })
-            .into_string()
+        app_catalogue(&page_context(), &CatalogueView { search: Some(words.to_owned()), ..view.clone() }).into_string()
     };
     let html = search("email KEY");
     assert_eq!(html.matches("href=\"/oauth/start/").count(), 1, "{html}");
-    assert!(html.contains("href=\"/oauth/start/post\"") && html.contains("<small><bdi>API key</bdi></small>"));
-    assert!(html.contains("href=\"/?q=a%26b#connect\">Show all apps</a>") && html.contains("value=\"email KEY\""));
-    assert!(search("email nothing").contains("No app has “<bdi>email nothing</bdi>”"));
+    assert!(html.contains("href=\"/oauth/start/post\"") && html.contains("value=\"email KEY\""));
+    let html = search("email nothing");
+    assert!(html.contains("No app matches “<bdi>email nothing</bdi>”.") && html.contains(">Show all apps</a>"));
+    let of_category = CatalogueView { category: Some("email".to_owned()), ..view.clone() };
+    let html = app_catalogue(&page_context(), &of_category).into_string();
+    assert_eq!(html.matches("href=\"/oauth/start/").count(), 1, "{html}");
+    assert!(html.contains("<option value=\"email\" selected>"), "{html}");
+}
+
+#[test]
+fn a_long_catalogue_ends_with_a_word_about_the_search() {
+    let apps = (0..10_000).map(|n| app_tile(&format!("app-{n}"), AppReadiness::Ready)).collect();
+    let html = app_catalogue(&page_context(), &CatalogueView { apps, ..CatalogueView::default() }).into_string();
+    assert_eq!(html.matches("href=\"/oauth/start/").count(), 300);
+    assert!(html.contains("There are more apps."));
 }
 
 #[test]
@@ -1371,7 +1436,7 @@ fn the_form_for_a_key_explains_its_use_and_a_replacement_asks_for_no_name() {
     let html = manual_credential(&page_context(), &manual_credential_view("Acme")).into_string();
     assert!(html.contains("before anything is saved") && html.contains("kept encrypted"));
     assert!(html.contains(">Check and save</button>") && html.contains(">Cancel</a>"));
-    assert!(html.contains("Other ways to connect") && html.contains("(recommended)"));
+    assert!(html.contains("Other ways to connect") && html.contains(">Recommended</span>"));
     assert_eq!(html.matches("href=\"/oauth/start/Acme\"").count(), 2, "the current way is no other one");
     assert!(html.contains("Only continue if you trust them."));
     let view = ManualCredentialView {
@@ -1443,7 +1508,7 @@ fn an_auth_method_without_a_client_links_to_its_setup_and_is_not_recommended() {
     let mut view = manual_credential_view("Acme");
     view.auth_methods[0].ready = false;
     let html = manual_credential(&page_context(), &view).into_string();
-    assert!(html.contains("How to set it up") && !html.contains("(recommended)"));
+    assert!(html.contains("Set it up") && !html.contains("Recommended"));
     let html = setup(&page_context(), &setup_view("Acme")).into_string();
     assert!(html.contains("nobody can connect it this way") && html.contains(": <bdi>Acme</bdi></h1>"));
     let only = SetupView { auth_method: None, other_auth_methods: Vec::new(), ..setup_view("Acme") };
@@ -1508,11 +1573,69 @@ fn each_question_has_two_answers() {
     assert!(html.contains("name=\"choice\" value=\"keep\"") && html.contains("name=\"choice\" value=\"switch\""));
     assert!(html.contains("<bdi>old</bdi> stays connected; the new permission is discarded."));
     assert!(html.contains("Every workflow that uses “<bdi>Ops</bdi>” will act as <bdi>new</bdi> from now on."));
+    // The answer that changes no workflow is the main one; the other one names those that it changes.
+    assert!(html.contains("class=\"main\" type=\"submit\" name=\"choice\" value=\"keep\""), "{html}");
+    assert_eq!(html.matches("class=\"main\"").count(), 1);
+    let effect = html.split("id=\"effect-switch\"").nth(1).unwrap().split("</div>").next().unwrap();
+    assert!(
+        effect.contains("More than 2 workflows use it") && effect.contains("<li><bdi>Slack</bdi></li>"),
+        "{effect}"
+    );
     let question = ChoiceQuestion::Duplicate { account: "me".to_owned(), existing_connection_name: "Ops".to_owned() };
     let html = choose(&page_context(), &choose_view("Slack", question)).into_string();
     assert!(html.contains("name=\"choice\" value=\"reuse\"") && html.contains("name=\"choice\" value=\"both\""));
+    assert_eq!(
+        (
+            html.matches("class=\"main\"").count(),
+            html.contains("class=\"main\" type=\"submit\" name=\"choice\" value=\"reuse\"")
+        ),
+        (1, true),
+        "{html}"
+    );
     let note = "<p class=\"panel waiting\"><bdi>Slack</bdi></p>";
     assert!(html.find(note).unwrap() < html.find("name=\"choice\"").unwrap(), "what to know comes before the answers");
+}
+
+#[test]
+fn an_app_that_could_not_be_reached_is_not_called_a_refusal() {
+    let error = |is_unreachable| FormError { title: "Nothing was saved".into(), text: "Later.".into(), is_unreachable };
+    let page = |is_unreachable| {
+        let fields =
+            vec![FormField { id: "api_key".into(), label: "Key".into(), secret: true, ..FormField::default() }];
+        let view = ManualCredentialView {
+            fields,
+            name_error: None,
+            form_error: Some(error(is_unreachable)),
+            ..manual_credential_view("Acme")
+        };
+        manual_credential(&page_context(), &view).into_string()
+    };
+    let html = page(true);
+    assert!(
+        html.contains("<title>Not saved: Connect Acme") && html.contains("panel waiting\" role=\"alert\""),
+        "{html}"
+    );
+    assert!(page(false).contains("<title>Not accepted: Connect Acme"));
+}
+
+#[test]
+fn a_way_that_is_not_set_up_is_never_passed_over() {
+    let html = auth_methods(&page_context(), &auth_methods_view("Acme")).into_string();
+    assert!(html.find("Recommended").unwrap() < html.find("service account").unwrap());
+    for words in [
+        "An admin has to set this up once.",
+        "Send this to an admin of your workspace:",
+        "data-copy=\"way-0-ask-text\"",
+        "href=\"/settings/apps/Acme\">Set up<",
+        "Ask whoever sent you the link to set it up.",
+        "href=\"/oauth/start/Acme\">Continue<",
+    ] {
+        assert!(html.contains(words), "{words} is missing in {html}");
+    }
+    assert!(!html.contains("<form class=\"whole\"") && !html.contains("type=\"password\""));
+    let mut view = auth_methods_view("Acme");
+    view.methods.truncate(1);
+    assert!(auth_methods(&page_context(), &view).into_string().contains("<h1><bdi>Acme</bdi> isn’t set up yet</h1>"));
 }
 
 #[test]
@@ -1565,7 +1688,7 @@ fn every_refusal_page_says_that_nothing_was_stored_and_what_to_do() {
         CallbackRefusal::LinkReopened,
         CallbackRefusal::WrongBrowser,
     ] {
-        let Message { text, .. } = refusal_message(refusal);
+        let Message { text, .. } = refusal_message(&ENGLISH, refusal);
         assert!(text.contains("Nothing was stored"), "{text}");
         assert!(text.to_lowercase().contains("start again"), "{text}");
     }
@@ -1576,13 +1699,15 @@ fn a_message_links_only_to_https_or_home() {
     let hrefs = ["javascript:alert(1)", "//evil.example", "/\\evil.example", "data:text/html,x", " https://x.example"];
     let links = hrefs.map(|href| ("Go".to_owned(), href.to_owned())).to_vec();
     let html =
-        message(&PageContext::default(), &Message { links, ..refusal_message(CallbackRefusal::Expired) }).into_string();
+        message(&PageContext::default(), &Message { links, ..refusal_message(&ENGLISH, CallbackRefusal::Expired) })
+            .into_string();
     assert_eq!(html.matches("<a ").count(), 1, "only the link to the content: {html}");
     let links = vec![("Go".to_owned(), "https://app.example/done?a=1&b=2".to_owned())];
     let html =
-        message(&PageContext::default(), &Message { links, ..refusal_message(CallbackRefusal::Expired) }).into_string();
+        message(&PageContext::default(), &Message { links, ..refusal_message(&ENGLISH, CallbackRefusal::Expired) })
+            .into_string();
     assert!(html.contains("href=\"https://app.example/done?a=1&amp;b=2\""));
-    let html = message(&page_context(), &refusal_message(CallbackRefusal::Expired)).into_string();
+    let html = message(&page_context(), &refusal_message(&ENGLISH, CallbackRefusal::Expired)).into_string();
     assert!(html.contains("href=\"/\">Back to your connections</a>"));
 }
 

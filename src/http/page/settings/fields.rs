@@ -167,10 +167,11 @@ pub(super) fn form_errors(shell: &PageContext, errors: &FormErrors, labels: &[(&
     if errors.is_empty() {
         return html! {};
     }
-    let problem = errors
-        .summary
-        .as_ref()
-        .map(|text| FormError { title: shell.text.settings.not_saved.to_owned(), text: text.clone() });
+    let problem = errors.summary.as_ref().map(|text| FormError {
+        title: shell.text.settings.not_saved.to_owned(),
+        text: text.clone(),
+        is_unreachable: false,
+    });
     let wrong: Vec<_> =
         labels.iter().filter_map(|(name, label)| Some(((*name).to_owned(), *label, errors.of(name)?))).collect();
     error_summary(problem.as_ref(), &wrong)

@@ -103,6 +103,260 @@ super::texts! {
     /// The catalogue, and the pages before an app.
     connect {
         title = "Connect an app";
+        about = "You connect an account once. Any number of workflow steps can use it.";
+        search = "Search apps";
+        search_example = "Slack, email, files…";
+        search_button = "Search";
+        found = "Apps found: {count}";
+        category = "Category";
+        all_categories = "All categories";
+        group_custom = "Apps of this workspace";
+        group_popular = "Popular";
+        group_others = "More apps";
+        group_found = "Apps";
+        none_found = "No app matches this search.";
+        none_found_for = "No app matches “{search}”.";
+        show_all = "Show all apps";
+        more_apps = "There are more apps. Search for the one that you need.";
+        ready = "Ready";
+        needs_setup = "Needs setup by an admin";
+        sign_in_needs_setup = "Sign-in needs setup";
+        set_up = "Set it up";
+        custom = "Custom";
+    }
+    /// The choice of a way to connect an app.
+    methods {
+        title = "How do you want to connect {app}?";
+        not_set_up_title = "{app} isn’t set up yet";
+        oauth2 = "You sign in at {app} and allow the access there.";
+        client_credentials = "You enter a client id and secret that you create at {app}.";
+        service_account = "You enter the key file of a service account. It is for programs, not for a person’s account.";
+        api_key = "You enter a key that you create at {app}.";
+        bot_token = "You enter the token of a bot that you create at {app}.";
+        basic = "You enter a user name and a password.";
+        use_it = "Continue";
+        set_up = "Set up";
+        needs_setup = "An admin has to set this up once.";
+        needs_setup_here = "Not set up yet. You do it once, and everybody can connect.";
+        send_this = "Send this to an admin of your workspace:";
+        how = "What the admin does";
+        ask_sender = "Not set up yet. Ask whoever sent you the link to set it up.";
+        request = "Please set up {app} ({method}) in the workspace {workspace}, so that we can connect it: {url}";
+    }
+    /// Who asks, before an app and with the form for a key.
+    consent {
+        connect_title = "Connect {app}";
+        reconnect_title = "Reconnect {name}";
+        asks = "The workspace {workspace} asks for access to {app} with an account of yours. Its workflows will be able to act there in the name of that account.";
+        asks_again = "The workspace {workspace} asks you to renew its access to {app}. Its workflows will be able to act there in the name of that account.";
+        account = "The connection’s account is {account}.";
+        same_account_sign_in = "Sign in with that account. If you sign in with another one, you are asked before anything changes.";
+        same_account_key = "Enter a key of that account. If the key belongs to another account, you are asked before anything changes.";
+        meant_for = "This request is meant for {user}. If that is not you, close this page.";
+        belongs_to = "The connection will belong to {user}.";
+        belongs_to_all = "The connection will belong to the whole workspace.";
+        by_link = "You came here by a link";
+        by_link_about = "Whoever sent you the link will be able to use your {app} account through the workspace {workspace}.";
+        trust = "Only continue if you trust them.";
+        account_place = "Where your account is";
+        scopes = "Permissions";
+        no_scopes = "No permissions are named. {app} tells you what it will allow.";
+        next = "What happens next";
+        you_go_to = "You go to {place}, which may ask you to sign in, and asks you to allow the access. Check that name in your browser’s address bar before you type a password.";
+        you_go_to_app = "You go to {place}, which may ask you to sign in, and asks you to allow the access. Check the address in your browser’s address bar before you type a password.";
+        you_go_to_entered = "You go to {place} at the address that you entered above, which may ask you to sign in, and asks you to allow the access. Check the address in your browser’s address bar before you type a password.";
+        password_stays = "Your password is not passed on to this workspace.";
+        to_do_there = "What to do at {app}";
+        continue_to = "Continue to {app}";
+        cancel = "Cancel";
+        close_before_continue = "Don’t want this? Close this page. Nothing happens until you continue.";
+        other_ways = "Other ways to connect";
+        recommended = "Recommended";
+        not_set_up = "Needs setup by an admin.";
+        set_up = "Set it up";
+        how_to_set_up = "How to set it up";
+        end_by_link = "To end the access later, ask whoever sent you the link to disconnect it, or remove it in the settings of your {app} account.";
+        end_here = "You can end the access at any time on the connection’s page.";
+    }
+    /// The form for a key.
+    manual {
+        new_key_title = "New key for {name}";
+        refused_title = "Not accepted: {title}";
+        unreachable_title = "Not saved: {title}";
+        enter_again = "For your safety nothing secret was kept: enter it again.";
+        name = "Name of the connection";
+        name_hint = "If empty, the name is the app and the account.";
+        wrong_name = "Enter a name of up to 100 characters.";
+        save = "Check and save";
+        close_before_save = "Don’t want this? Close this page. Nothing is stored until you save.";
+        checked_first = "It is checked with {app} before anything is saved. It is kept encrypted and no page shows it again. Workflow steps of the workspace {workspace} can use it.";
+        least_rights = "Such a key allows whatever it was made for: where {app} lets you choose, give it only what the workflows need, and make one for this purpose alone, so that you can revoke it alone.";
+    }
+    /// Where it is sent.
+    hosts {
+        title = "Hosts that get your credential";
+        sent_access = "The access that you allow is sent to these hosts and no others:";
+        sent_entered = "What you enter is sent to these hosts and no others:";
+        none_yet = "No host is known yet: {app} names it when you allow the access.";
+        added_title = "These addresses are new";
+        added = "{app} was changed in this workspace since this connection was made. It now also uses:";
+        added_continue = "Continue only if you know that these are addresses of {app}. If you do not, ask whoever runs the workspace.";
+        custom = "This app was defined by the workspace {workspace}. It is not from the catalogue, so nobody else has checked that these are hosts of {app}.";
+        from_catalogue = "This app is from the catalogue of this software.";
+        not_of_catalogue = "The catalogue does not name these addresses. Whoever set up the app in this workspace chose them: {hosts}. Go on only if you know them.";
+    }
+    /// Fields of forms.
+    form {
+        optional = "(optional)";
+        find_it = "Find it at the app";
+        looks_like = "Looks like {example}";
+        not_accepted = "Not accepted:";
+        correct = "Something has to be corrected";
+        correct_marked = "Please correct what is marked";
+        rejected = "{app} did not accept this";
+        not_saved = "Nothing was saved";
+        choose_scopes = "Choose what to allow";
+        more_scopes = "More permissions ({count})";
+        always_needed = "always needed";
+        already_allowed = "already allowed";
+        missing = "missing";
+    }
+    /// The question about another account.
+    choose {
+        other_account = "This is another account";
+        same_account = "Is this the same account?";
+        other_entered = "What you entered is of another account at {app} than the connection {name} had before.";
+        other_signed_in = "You signed in to {app} with another account than the connection {name} had before.";
+        same_name = "Both have the same name there.";
+        unknown_entered = "{app} does not return enough information to compare the account of what you just entered to the one that the connection {name} had before.";
+        unknown_signed_in = "{app} does not return enough information to compare the account you just signed in with to the one that the connection {name} had before.";
+        account_before = "Account before";
+        account_now = "Account now";
+        account_unknown = "account unknown";
+        keep = "Keep {account}";
+        keep_as_it_was = "Keep it as it was";
+        switch = "Switch to {account}";
+        switch_to_new = "Switch to the new account";
+        stays_connected = "{account} stays connected;";
+        stays_as_it_was = "{name} stays as it was;";
+        key_discarded = "the new key is discarded.";
+        permission_discarded = "the new permission is discarded.";
+        will_act_as = "Every workflow that uses {name} will act as {account} from now on.";
+        account_entered = "the account of what you just entered";
+        account_signed_in = "the account you just signed in with";
+        affects_one = "This workflow uses it:";
+        affects_some = "These {count} workflows use it:";
+        affects_more = "More than {count} workflows use it, among them:";
+        duplicate = "This account is already connected";
+        duplicate_entered = "What you entered is of the account {account} at {app}.";
+        duplicate_signed_in = "You signed in to {app} as {account}.";
+        has_it_already = "The connection {name} has that account already.";
+        reuse = "Reuse {name}";
+        reuse_entered = "The existing connection gets the new key. No second one is made.";
+        reuse_signed_in = "The existing connection gets the new permission, or stays as it is if it has more permissions already. No second one is made.";
+        keep_both = "Keep both";
+        both = "A second connection to {account} is made. Workflows that use {name} go on as before.";
+        time_entered = "Nothing changes until you choose. Ten minutes after you entered it, the new key is discarded.";
+        time_signed_in = "Nothing changes until you choose. Ten minutes after you came back from the app, the new permission is discarded.";
+    }
+    /// How a flow ended.
+    outcome {
+        connected_as = "{app} is connected as {account}.";
+        connected = "{app} is connected.";
+        missing = "These permissions were not granted: {scopes}. Steps that need them will fail.";
+        allow_now = "You can allow them now.";
+        tell_sender = "Tell whoever sent you the link.";
+        connected_title = "Connected";
+        close_page = "You can close this page.";
+        close_window = "You can close this window.";
+        almost_title = "Almost done";
+        finish_page = "Go back to where you came from to finish.";
+        finish_window = "You can close this window, and finish where you came from.";
+        in_progress = "{app} has answered, and the answer is being checked. This page goes on by itself in a few seconds.";
+        look_again = "Look again";
+        nothing_added_title = "Nothing was added";
+        nothing_added = "You did not allow more at {app}. The connection stays as it was.";
+        not_connected_title = "Not connected";
+        denied = "You did not allow access at {app}, so nothing was stored.";
+        kept_title = "Left as it was";
+        kept = "The connection keeps its account. The new access was revoked.";
+        not_finished_title = "Not finished";
+        not_finished = "The answer of {app} arrived here, but could not be stored. Please try again.";
+        open_title = "Still open";
+        open = "{app} has not answered yet. Finish there, or start again.";
+        too_late_title = "Too late to choose";
+        too_late = "The time to choose is over; nothing was changed. Please connect again.";
+        failed = "Nothing was stored. Please try again.";
+        link_ended = "The link has ended. Ask whoever sent it for a new one.";
+        of_this_client = "of this client";
+        how_to_approve = "How an administrator approves it";
+        allow_missing = "Allow what is missing";
+        go_back = "Go back";
+        try_again = "Try again";
+        connections = "Connections";
+        back = "Back to your connections";
+    }
+    /// Answers of an app that belong to no flow of this browser.
+    refusal {
+        nothing_stored = "Nothing was stored and no connection was changed.";
+        unknown_title = "We don’t recognise this sign-in";
+        unknown = "An app sent you here, but we don’t know the request it answers. The address may be incomplete, or the request is so old that it was deleted.";
+        unknown_next = "To connect the app, start again from your connections, or open the link you were sent once more.";
+        expired_title = "That took too long";
+        expired = "You came back from the app after the time for this request had run out.";
+        expired_next = "Start again from your connections, or open the link you were sent once more, and finish at the app within ten minutes.";
+        reopened_title = "The link was opened in another browser";
+        reopened = "Since you went to the app, the link you were sent was opened again in another browser. What was begun here ended then, so that the link connects one account.";
+        reopened_next = "Finish in the other browser, or start again here: open the link once more.";
+        other_browser_title = "You began in another browser";
+        other_browser = "An app’s answer is only taken in the browser that asked for it, so that nobody can slip you an account that is not yours. This browser did not ask, or has been signed out since.";
+        other_browser_next = "Start again and stay in one browser: sign in here, or open the link you were sent here.";
+    }
+    /// A link for somebody else than who is signed in.
+    other_person {
+        title = "This link is for {name}";
+        other_workspace = "This link is for another workspace";
+        sign_out = "Sign out and continue";
+        stay = "Stay signed in";
+    }
+    /// How an OAuth client is set up, for who has no admin's rights here.
+    setup {
+        title = "Set up {app}";
+        title_of_method = "Set up {app}: {method}";
+        all_apps = "All apps";
+        here = "Set it up here";
+        here_about = "You are an admin: enter the client on a page that also tests it.";
+        ready = "The workspace {workspace} has an OAuth client of {app}, and everybody can connect it {how}. These steps are for whoever changes the client or its secret.";
+        not_ready = "The workspace {workspace} has no OAuth client of {app} yet, so nobody can connect it {how}. An admin of the workspace makes one, once, and everybody can connect. If that is not you, send them the address of this page.";
+        this_way = "this way";
+        by_sign_in = "by signing in at the app";
+        other_ways = "Other ways to connect {app}";
+        connect = "Connect";
+        how_to = "How to set it up";
+        shared_with = "The same client is used for {apps}. If you set it up here, it is set up there too.";
+        make_client = "Make a client at {app}";
+        console = "Open where {app} makes clients";
+        register = "Register an application (an OAuth client) there. You need its client id and its client secret.";
+        redirect_uri = "The redirect URI, also called callback address:";
+        redirect_uri_depends = "This is the redirect URI for the usual value of {variables}. If you enter another value in the next step, the answer contains another redirect URI. Use that one.";
+        redirect_uri_later = "The redirect URI is in the answer to the next step. If a form asks for it before, enter any address of yours and change it afterwards.";
+        scopes = "Permissions to select at the app";
+        scopes_about = "If the app wants to know in advance which permissions its client may ask for, tick there whatever people are to be able to choose here.";
+        default_scopes = "Asked for, unless they choose otherwise:";
+        optional_scopes = "Optional permissions ({count})";
+        enter = "Enter it here";
+        enter_about = "Run this on a computer that has the client secret. {key} is an API key of the workspace that has the scope {scope}; what the app gave you takes the place of each {blank} in it.";
+        enter_redirect_uri = "Enter the redirect URI at {app}";
+        enter_redirect_uri_about = "The answer has it as {member}. The client at the app must allow exactly that address.";
+        then = "Then";
+        test = "See what {app} makes of it, before anybody connects:";
+        test_with_values = "See what {app} makes of it, before anybody connects (replace each {blank} by a value that a person would enter):";
+        reload = "Then {app} is among the apps to connect.";
+        tell_people = "Tell the people who connect:";
+        documentation = "Documentation of {app}";
+        not_needed_title = "{app} needs no set-up";
+        not_needed = "What it asks for is entered here when it is connected. Everybody can do that right away.";
+        connect_app = "Connect {app}";
     }
     /// A connection's page.
     connection {
@@ -855,5 +1109,7 @@ super::texts! {
     /// Sign-in.
     sign_in {
         title = "Sign in";
+        signed_out = "Signed out";
+        signed_out_about = "You are signed out in this browser.";
     }
 }
