@@ -7,7 +7,6 @@ use super::page::{self, ConnectionSummary, StatusLabel, Tone};
 use super::page_frame::page_context;
 use super::recently_disconnected::list_recent;
 use super::{Call, Response, input};
-use crate::app::CredentialKind;
 use crate::app_list::AppList;
 use crate::attention;
 use crate::authorize::{self, Caller, RequiredRole};

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::frame::{app_logo, head, icon, status_badge, user_text};
+use super::frame::{app_logo, head, status_badge, user_text};
 use super::layout::section_page;
 use super::text::fill;
 use super::{PageContext, Section, StatusLabel, Tone};
 use crate::app_list::AppReadiness;
+use crate::http::assets::asset;
 
 /// Tiles on one page. What is beyond them is found by a search.
 const MAX_TILES: usize = 300;
@@ -84,9 +85,9 @@ pub fn app_catalogue(shell: &PageContext, view: &CatalogueView) -> Markup {
 }
 
 fn picture() -> Markup {
-    let mut drawn = icon("apps").0;
-    drawn = drawn.replacen("class=\"icon\"", "class=\"icon picture\"", 1);
-    maud::PreEscaped(drawn)
+    html! {
+        svg.icon.picture aria-hidden="true" focusable="false" { use href={ (asset!("icons.svg")) "#apps" } {} }
+    }
 }
 
 fn filters(shell: &PageContext, view: &CatalogueView) -> Markup {
