@@ -117,6 +117,7 @@ impl Seed {
             registration: app.to_owned(),
             client_id: format!("seeded-{}", self.text(8)?),
             sealed_secret: None,
+            sealed_event_secret: None,
             scopes: None,
             redirect_id: id.clone(),
             authorization_server: None,
