@@ -56,7 +56,7 @@ fn a_link_tells_how_far_its_person_is() {
     at("open", json!("denied"), Value::Null);
     let pressed = ann.press(&path);
     ann.get(&callback_path(&fixture, &pressed, "error=server_error"));
-    at("open", json!("failed"), json!("refused_by_app"));
+    at("open", json!("failed"), json!("app_unavailable"));
     ann.press(&path);
     fixture.world.advance_clock(601);
     at("open", json!("timed_out"), Value::Null);
