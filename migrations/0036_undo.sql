@@ -8,4 +8,6 @@ ALTER TABLE connections ADD COLUMN undo_until INTEGER;
 -- What an undo brings back: JSON.
 ALTER TABLE connections ADD COLUMN undo_state TEXT;
 CREATE INDEX connections_to_undo ON connections (workspace_id, undo_until) WHERE undo_until IS NOT NULL;
+CREATE INDEX connections_to_undo_by_user ON connections (workspace_id, user_id) WHERE undo_until IS NOT NULL;
+CREATE INDEX connections_to_undo_by_app ON connections (workspace_id, app) WHERE undo_until IS NOT NULL;
 CREATE INDEX connections_to_undo_by_client ON connections (oauth_client) WHERE undo_until IS NOT NULL;

@@ -4,14 +4,13 @@
 //! Who may change it the routes say; that a replacement takes authority over both connections, and that an owner is changed by
 //! admins alone, is asked here.
 
-use super::connection_page::{identity, redirect_to_connection};
 use super::notices::redirect_with_notice;
 use super::page::{
     self, ConnectionForm, ConnectionFormView, DisconnectView, Notice, NoticeCode, OwnerChoice, ReplacementView,
     SharingView, StepView, WorkflowView,
 };
 use super::page_frame::page_context;
-use super::settings_view::{environment_text, list_candidates};
+use super::settings_view::{environment_text, identity, list_candidates, redirect_to_connection};
 use super::{Call, Response, input, problem};
 use crate::attention;
 use crate::authorize::{self, Caller, RequiredRole};

@@ -4,14 +4,12 @@
 
 use super::browser_session::require_user;
 use super::consent_page::grant_limit_warning;
-use super::notices::redirect_with_notice;
 use super::page::{
-    self, AccessSource, ChangePermission, CheckResult, ConnectionIdentity, ConnectionView, Evidence, ExtendedBy,
-    HistoryActor, HistoryEntry, HistoryWhat, Machinery, NextAction, Notice, NoticeCode, OwnerView, ScopeView,
-    StatusLabel, Tone, UseView,
+    self, AccessSource, ChangePermission, CheckResult, ConnectionView, Evidence, ExtendedBy, HistoryActor,
+    HistoryEntry, HistoryWhat, Machinery, NextAction, NoticeCode, OwnerView, ScopeView, StatusLabel, Tone, UseView,
 };
 use super::page_frame::page_context;
-use super::settings_view::{build_settings, environment_text, workflow_href};
+use super::settings_view::{build_settings, environment_text, identity, redirect_to_connection, workflow_href};
 use super::{Call, Response, input, undeclared_resource_error};
 use crate::app::{AuthMethod, CredentialKind, RefreshTokenRotation};
 use crate::attention::{self, Attention, AttentionCode};
@@ -21,10 +19,9 @@ use crate::connection::{Connection, ConnectionStatus, ReconnectReason};
 use crate::connections::{self, PageDetails};
 use crate::context::Context;
 use crate::error::Result;
-use crate::ids::ConnectionId;
 use crate::on_demand_check;
 use crate::ports::{Health, Ports, RefreshOutcome};
-use crate::store::connections::{ConnectionPage, ListedConnection, NamedEvent};
+use crate::store::connections::{ConnectionPage, NamedEvent};
 use crate::store::sessions::Session;
 use crate::time::Timestamp;
 
@@ -102,18 +99,6 @@ fn build_view<P: Ports>(context: &Context<P>, session: &Session, found: &Connect
         machinery: machinery(connection, auth_method),
         resolve_url: context.config.public_url.at(&format!("/v1/connections/{}/resolve", connection.id)),
     })
-}
-
-/// What every page about a connection shows of it.
-pub(super) fn identity(listed: &ListedConnection, app_name: String) -> ConnectionIdentity {
-    let connection = &listed.connection;
-    ConnectionIdentity {
-        id: connection.id.to_string(),
-        name: connection.name.clone(),
-        app: connection.app.to_string(),
-        app_name,
-        account_label: connection.account.as_ref().map(|account| account.label.clone()),
-    }
 }
 
 /// Nobody knows whether it works.
@@ -294,25 +279,15 @@ fn history_entry(one: &NamedEvent, me: &str) -> HistoryEntry {
     HistoryEntry { at: one.event.at, by, what: HistoryWhat::Event(one.event.r#type.clone(), one.event.detail.clone()) }
 }
 
-/// Back to a connection's page, with what has happened.
-pub(super) fn redirect_to_connection<P: Ports>(
-    context: &Context<P>,
-    call: &Call<'_>,
-    id: &ConnectionId,
-    code: NoticeCode,
-) -> Response {
-    let notice = Notice { code, about: String::new() };
-    redirect_with_notice(context, call.request, &format!("/connections/{id}"), &notice)
-}
-
 /// An app that was asked a moment ago is not asked again, and then nobody says that it was.
 pub(super) async fn submit_check<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    let Connection { id, workspace, .. } = &call.path_connection()?.connection;
-    let since = context.now();
+    let before = &call.path_connection()?.connection;
+    let Connection { id, workspace, .. } = before;
     let outcome = on_demand_check::run(context, workspace, id).await;
     let caller = Caller::User(call.session()?, RequiredRole::Member);
     let after = authorize::load_connection(context, &caller, id).await;
-    let was_asked = after.is_ok_and(|found| found.connection.checked_at.is_some_and(|at| at >= since));
+    let seen = |one: &Connection| (one.checked_at, one.check_evidence.clone(), one.failures);
+    let was_asked = after.is_ok_and(|found| seen(&found.connection) != seen(before));
     let done = match (outcome.health(), was_asked) {
         (Health::Healthy, true) => NoticeCode::CheckHealthy,
         (Health::Healthy, false) => NoticeCode::CheckedBeforeHealthy,

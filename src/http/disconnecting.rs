@@ -1,8 +1,8 @@
 //! Forms of the page that disconnect, bring back, or do not wait.
 
-use super::connection_page::redirect_to_connection;
 use super::notices::redirect_with_notice;
 use super::page::{Notice, NoticeCode};
+use super::settings_view::redirect_to_connection;
 use super::{Call, Response, undeclared_resource_error};
 use crate::authorize::LoadedResource;
 use crate::connection::Connection;

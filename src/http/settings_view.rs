@@ -4,12 +4,15 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::page::{OtherConnection, SettingsView};
+use super::notices::redirect_with_notice;
+use super::page::{ConnectionIdentity, Notice, NoticeCode, OtherConnection, SettingsView};
+use super::{Call, Response};
 use crate::attention;
 use crate::authorize::{Caller, RequiredRole};
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::Result;
+use crate::ids::ConnectionId;
 use crate::ports::Ports;
 use crate::replacements;
 use crate::store::connections::ListedConnection;
@@ -65,4 +68,27 @@ pub(super) async fn list_candidates<P: Ports>(
 /// Where the page of a workflow is.
 pub(super) fn workflow_href(workflow: &str) -> String {
     format!("/workflows/{}", utf8_percent_encode(workflow, NON_ALPHANUMERIC))
+}
+
+/// What every page about a connection shows of it.
+pub(super) fn identity(listed: &ListedConnection, app_name: String) -> ConnectionIdentity {
+    let connection = &listed.connection;
+    ConnectionIdentity {
+        id: connection.id.to_string(),
+        name: connection.name.clone(),
+        app: connection.app.to_string(),
+        app_name,
+        account_label: connection.account.as_ref().map(|account| account.label.clone()),
+    }
+}
+
+/// Back to a connection's page, with what has happened.
+pub(super) fn redirect_to_connection<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    id: &ConnectionId,
+    code: NoticeCode,
+) -> Response {
+    let notice = Notice { code, about: String::new() };
+    redirect_with_notice(context, call.request, &format!("/connections/{id}"), &notice)
 }

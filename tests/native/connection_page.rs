@@ -26,7 +26,7 @@ fn use_by(fixture: &Fixture, id: &ConnectionId, workflow: &str, step: &str) {
 
 #[test]
 fn the_page_is_the_session_and_one_batch_however_much_it_shows() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().in_one_isolate();
     let id = fixture.connect("ann");
     let key = first_key(&fixture);
     for at in 0..30 {
