@@ -55,11 +55,10 @@ impl DeferredTask {
             Self::RecordUses(uses) => uses.first().map_or(Shard::FIRST, |one| one.connection.shard()),
             Self::WriteCacheEntry(write) => write.shard(),
             Self::CheckRefused(connection) => connection.id.shard(),
-            Self::CheckConnections { workspace, .. } => workspace.shard(),
             // It reads no database.
             Self::CountCall(_) => Shard::FIRST,
             Self::WriteEvent { shard, .. } => *shard,
-            Self::SendWebhooks(workspace) => workspace.shard(),
+            Self::SendWebhooks(workspace) | Self::CheckConnections { workspace, .. } => workspace.shard(),
         }
     }
 
