@@ -156,7 +156,7 @@ fn a_page_costs_one_round_trip_beside_the_session_where_it_can() {
         ("/activity", 1),
         ("/settings/sessions", 2),
         ("/settings/apps", 1),
-        ("/settings/links", 3),
+        ("/settings/links", 2),
         ("/settings/workspace", 1),
         ("/settings/sign-in", 1),
     ] {
