@@ -1064,7 +1064,7 @@ fn a_sign_in_redirects_only_to_our_own_pages() {
         "/connections/ä",
         "/nothing",
         "/sign-out",
-        "/connections/x/rename",
+        "/connections/x/check",
         "/sign-in/token",
         "/connect/token",
         "/oauth/callback/cli_1?code=x",
