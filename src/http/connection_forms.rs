@@ -55,15 +55,11 @@ async fn render<P: Ports>(
 
 /// What is said beside the field.
 fn problem_of_field(error: &Error) -> String {
-    match error.code {
-        ErrorCode::EnvironmentsDiffer => {
-            "The two are for different environments. Tick the box below if that is what you want.".to_owned()
-        }
-        _ => {
-            let general = error.hints.for_people.as_ref().unwrap_or(&error.detail);
-            error.hints.errors.first().map_or(general, |one| &one.problem).clone()
-        }
+    if error.code == ErrorCode::EnvironmentsDiffer {
+        return "The two are for different environments. Tick the box below if that is what you want.".to_owned();
     }
+    let general = error.hints.for_people.as_ref().unwrap_or(&error.detail);
+    error.hints.errors.first().map_or(general, |one| &one.problem).clone()
 }
 
 /// What a person can correct.

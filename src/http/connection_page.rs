@@ -122,7 +122,7 @@ fn status_label(connection: &Connection, status: ConnectionStatus, attention: &[
         ConnectionStatus::NeedsReconnect => (text.needs_reconnect, Tone::Bad),
         ConnectionStatus::AwaitingConfirmation => (text.awaiting_confirmation, Tone::Waiting),
         ConnectionStatus::Connected if is_unchecked(connection) => (text.not_checked, Tone::Info),
-        ConnectionStatus::Connected if is_troubled => (text.connected, Tone::Waiting),
+        ConnectionStatus::Connected if is_troubled || connection.failures > 0 => (text.connected, Tone::Waiting),
         ConnectionStatus::Connected => (text.connected, Tone::Good),
     };
     StatusLabel { text: words.to_owned(), tone }

@@ -254,10 +254,9 @@ fn next_action(shell: &PageContext, view: &ConnectionView) -> Markup {
         NextAction::None => html! {},
         NextAction::Reconnect => link(text.reconnect, &below(view, "reconnect"), "button main"),
         NextAction::NewKey => link(text.new_key, &below(view, "reconnect"), "button main"),
-        NextAction::AskMissing => match &view.missing_scopes_href {
-            Some(href) => link(text.ask_missing, href, "button main"),
-            None => html! {},
-        },
+        NextAction::AskMissing => {
+            html! { @if let Some(href) = &view.missing_scopes_href { (link(text.ask_missing, href, "button main")) } }
+        }
         NextAction::Check => check_form(shell, view, "main"),
     }
 }

@@ -83,9 +83,6 @@ pub(super) fn evidence_sentence(
         Evidence::Unknown => text.unknown,
     };
     let time = at.map_or_else(|| html! {}, |at| html! { "(" (relative_time(shell, at)) ")" });
-    let code = match evidence {
-        Evidence::RenewalFailed(code) => user_text(code),
-        _ => html! {},
-    };
+    let code = html! { @if let Evidence::RenewalFailed(code) = evidence { (user_text(code)) } };
     fill(sentence, &[("app", user_text(app_name)), ("time", time), ("code", code)])
 }
