@@ -135,7 +135,7 @@ test("ticked permissions are requested, withheld ones are named, and one click r
   await page.locator(`input[value="${READ}"]`).check();
   await page.getByRole("button", { name: "Continue to Gmail" }).click();
   await page.getByText("Connected as ada@example.test.").waitFor();
-  await page.getByText("Missing permissions").waitFor();
+  await page.getByRole("heading", { name: "Missing permissions" }).waitFor();
   const id = connectionIdFrom(page);
   assert.deepEqual((await fixture.getConnection(id)).scopes.missing, [READ]);
 

@@ -58,16 +58,13 @@ pub enum MethodStep {
 pub fn auth_methods(shell: &PageContext, view: &AuthMethodsView) -> Markup {
     let text = &shell.text.methods;
     let can_go_on = view.methods.iter().any(|one| matches!(one.next, MethodStep::Use(_)));
-    let (title, heading) = match &view.consent.existing_connection {
-        Some((name, _)) => {
-            let title = shell.text.consent.reconnect_title;
-            (fill_plain(title, &[("name", name)]), fill(title, &[("name", quoted_text(name))]))
-        }
-        None => {
-            let title = if can_go_on { text.title } else { text.not_set_up_title };
-            let app = &view.consent.app_name;
-            (fill_plain(title, &[("app", app)]), fill(title, &[("app", user_text(app))]))
-        }
+    let (title, heading) = if let Some((name, _)) = &view.consent.existing_connection {
+        let title = shell.text.consent.reconnect_title;
+        (fill_plain(title, &[("name", name)]), fill(title, &[("name", quoted_text(name))]))
+    } else {
+        let title = if can_go_on { text.title } else { text.not_set_up_title };
+        let app = &view.consent.app_name;
+        (fill_plain(title, &[("app", app)]), fill(title, &[("app", user_text(app))]))
     };
     let body = html! {
         (app_head(&view.consent, &heading))
