@@ -70,7 +70,9 @@ fn state(fixture: &Fixture) -> String {
 
 fn try_as(browser: &mut TestBrowser<'_>, line: &RouteEntry, path: &str) -> Response {
     match line.method {
-        Method::Post => browser.post("/oauth/start/acme", path, ""),
+        // Of a default the form names the app.
+        Method::Post => browser.post("/oauth/start/acme", path, "app=acme&end=yes"),
+        _ if line.path == "/settings/default" => browser.get("/settings/default?app=acme"),
         _ => browser.get(path),
     }
 }
