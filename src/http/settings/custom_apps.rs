@@ -1,6 +1,6 @@
 //! Custom apps, for admins: the form writes the same definition that the editor and the API take.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::super::notices::redirect_with_notice;
 use super::super::page::{
@@ -79,16 +79,19 @@ fn definition_of(form: &CustomAppForm) -> Value {
     };
     let is_key = form.method == "api_key";
     auth.insert("type".to_owned(), Value::from(if is_key { "api_key" } else { "oauth2" }));
-    let mut definition = json!({ "id": form.id, "name": form.name, "auth": auth });
+    let mut definition = Map::new();
+    definition.insert("id".to_owned(), Value::from(form.id.as_str()));
+    definition.insert("name".to_owned(), Value::from(form.name.as_str()));
+    definition.insert("auth".to_owned(), auth.into());
     let scopes: Vec<_> = form.scopes.split_whitespace().collect();
     if !scopes.is_empty() && !is_key {
-        definition["scopes"] = json!(scopes);
+        definition.insert("scopes".to_owned(), Value::from(scopes));
     }
     let identity = object(&[("url", &form.identity_url), ("id", &form.identity_id), ("label", &form.identity_label)]);
     if !identity.is_empty() {
-        definition["identity"] = identity.into();
+        definition.insert("identity".to_owned(), identity.into());
     }
-    definition
+    definition.into()
 }
 
 /// The field of the form that a place of the definition comes from.

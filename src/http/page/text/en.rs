@@ -922,7 +922,7 @@ super::texts! {
         revoke_url = "Revocation address";
         revoke_url_hint = "Where access is taken back, if there is one.";
         scopes = "Permissions to ask for";
-        scopes_hint = "For OAuth, with spaces between them, such as: openid email offline_access";
+        scopes_hint = "For OAuth, with spaces between them, such as: openid email";
         header = "Header with the key";
         header_hint = "Such as X-Api-Key.";
         account = "Which account it is";
@@ -950,7 +950,7 @@ super::texts! {
     /// The identity provider.
     provider {
         title = "Sign-in";
-        about = "People sign in with a link that you send them. With an OpenID Connect provider of your own, such as Okta, Google or Microsoft Entra, they sign in there.";
+        about = "People sign in with a link that you send them. With an identity provider of your own (OIDC), such as Okta, Google or Microsoft Entra, they sign in there.";
         set_up = "Your provider";
         sign_in_url = "Where people sign in";
         issuer = "Issuer";
