@@ -26,9 +26,11 @@ use crate::registry;
 use crate::replacements::refuse_unfit_edit;
 use crate::store::connections::{self, ConnectionFilter, ConnectionPage, ConnectionPatch, ListedConnection};
 use crate::store::defaults::ReplacedDefaults;
+use crate::store::disconnected::{self, ListedDisconnected};
 use crate::store::events::{self, Event, EventPosition};
 use crate::store::uses::{self, Use};
 use crate::store::{self, Page};
+use crate::workspace::Role;
 
 /// Entries of `metadata` and `allowed_workflows`.
 const MAX_ENTRIES: usize = 50;
@@ -55,23 +57,33 @@ pub struct ConnectionsPage {
     pub connections: Page<ListedConnection>,
     /// What can be connected.
     pub apps: AppList,
+    /// What the person may bring back, the newest first.
+    pub disconnected: Vec<ListedDisconnected>,
 }
 
+/// Disconnected connections that are offered to be brought back.
+const MOST_DISCONNECTED: i64 = 20;
+
 /// Reads a page of connections with what is shown beside them, in one round trip; in one more, where defaults need a
-/// reconnect. Only the first page of a list without a search has those, at most `most_broken`.
+/// reconnect. Only the first page of a list without a search has those, at most `most_broken`, and what may be brought back:
+/// what the person owns, and all of it for an admin.
 pub async fn load_connections_page<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
     filter: &ConnectionFilter,
     user: Option<&str>,
+    role: Role,
     most_broken: i64,
 ) -> Result<ConnectionsPage> {
     let (db, now) = (context.db(), context.now());
     let is_first = filter.after.is_none() && filter.text.is_none();
     let broken = is_first.then(|| connections::broken_defaults(workspace, user));
-    let also = app_list::app_list_statements(workspace).into_iter().chain(broken).collect();
+    let owner = user.filter(|_| role != Role::Admin);
+    let disconnected = is_first.then(|| disconnected::select(workspace, owner, now, MOST_DISCONNECTED));
+    let also = app_list::app_list_statements(workspace).into_iter().chain(broken).chain(disconnected).collect();
     let (page, answers) = connections::list_with(db, workspace, filter, now, also).await?;
     let broken = answers.get(2).map_or(Ok(vec![]), connections::read_broken_defaults)?;
+    let disconnected = answers.get(3).map_or(Ok(vec![]), disconnected::read)?;
     let broken_defaults = if broken.is_empty() {
         vec![]
     } else {
@@ -83,7 +95,12 @@ pub async fn load_connections_page<P: Ports>(
         };
         connections::list(db, workspace, &broken, now).await?.data
     };
-    Ok(ConnectionsPage { broken_defaults, connections: page, apps: app_list::read_app_list(context, &answers)? })
+    Ok(ConnectionsPage {
+        broken_defaults,
+        connections: page,
+        apps: app_list::read_app_list(context, &answers)?,
+        disconnected,
+    })
 }
 
 /// The steps that used a connection, by workflow and step, after a pair of both.

@@ -634,6 +634,15 @@ fn is_page_for_users(path: &str) -> bool {
     }
 }
 
+/// Whether a path is a page of a connect link, which needs nobody to be signed in.
+fn is_page_of_link(path: &str) -> bool {
+    let of_links = [routes::Handler::ShowConnectLinkPage, routes::Handler::ShowRetryPage];
+    match routes::match_route(Method::Get, path) {
+        RouteMatch::Matched { route: line, .. } => of_links.contains(&line.handler),
+        RouteMatch::WrongMethod { .. } | RouteMatch::NoMatch => false,
+    }
+}
+
 /// Whether the caller is a browser and not a program.
 fn wants_page(request: &Request, found: &RouteMatch) -> bool {
     match found {

@@ -11,16 +11,12 @@ use crate::credential::Credential;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::Ports;
-use crate::store::disconnected::{
-    self, DisconnectedForNow, ListedDisconnected, Restored, RestoredCredential, RestoredEvents,
-};
+use crate::store::disconnected::{self, DisconnectedForNow, Restored, RestoredCredential, RestoredEvents};
 use crate::store::events::EventSubject;
 use crate::time::Timestamp;
 
 /// How often the connection is read again, if it changes while it is brought back.
 const TRIES: usize = 3;
-/// Connections that a page offers to bring back, at most.
-const MOST_LISTED: i64 = 20;
 
 /// What an undo has brought back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,13 +109,4 @@ fn restored_events<P: Ports>(context: &Context<P>, read: &DisconnectedForNow, ac
         replacement,
         undone: line(id, EventType::DisconnectUndone, None, "")?,
     })
-}
-
-/// What may still be brought back in a workspace, the newest first; only what one person owns, if one is named.
-pub async fn list_disconnected<P: Ports>(
-    context: &Context<P>,
-    workspace: &WorkspaceId,
-    owner: Option<&str>,
-) -> Result<Vec<ListedDisconnected>> {
-    Ok(disconnected::list(context.db(), workspace, owner, context.now(), MOST_LISTED).await?)
 }

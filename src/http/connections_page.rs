@@ -5,7 +5,7 @@
 
 use super::page::{self, ConnectionSummary, StatusLabel, Tone};
 use super::page_frame::page_context;
-use super::recently_disconnected::list_recent;
+use super::recently_disconnected::view_of;
 use super::{Call, Response, input};
 use crate::app_list::AppList;
 use crate::attention;
@@ -36,12 +36,9 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
         ..Caller::User(session, RequiredRole::Member).connection_filter()
     };
     let user = session.user().map(|user| user.id.as_str());
-    let (page, disconnected) = futures_util::future::join(
-        connections::load_connections_page(context, &session.workspace, &filter, user, BROKEN_DEFAULTS_SHOWN),
-        list_recent(context, session, &filter),
-    )
-    .await;
-    let ConnectionsPage { broken_defaults, connections: found, apps } = page?;
+    let (workspace, most_broken) = (&session.workspace, BROKEN_DEFAULTS_SHOWN);
+    let ConnectionsPage { broken_defaults, connections: found, apps, disconnected } =
+        connections::load_connections_page(context, workspace, &filter, user, session.role, most_broken).await?;
     let AppList { apps: known, .. } = apps;
     let mut found = put_first(broken_defaults, found);
     let caller = Caller::User(session, RequiredRole::Member);
@@ -65,9 +62,12 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
                 }
             })
             .collect(),
-        recently_disconnected: disconnected?
+        recently_disconnected: disconnected
             .into_iter()
-            .map(|one| page::RecentlyDisconnected { app_name: name_of(&one.app), ..one })
+            .map(|one| {
+                let app_name = name_of(one.app.as_str());
+                view_of(one, app_name)
+            })
             .collect(),
         is_later_page: filter.after.is_some(),
         next_page_href: found.next.map(|cursor| next_page_url(&cursor, search.as_deref())),

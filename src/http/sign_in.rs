@@ -5,8 +5,7 @@
 
 use super::page::{self, Tone};
 use super::page_frame::guest_page_context;
-use super::routes::{Handler, RouteMatch, match_route};
-use super::{Call, Method, Response, access_log, browser_session, input, notices, provider_sign_in};
+use super::{Call, Response, access_log, browser_session, input, is_page_of_link, notices, provider_sign_in};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::WorkspaceId;
@@ -60,12 +59,5 @@ pub(super) async fn sign_out<P: Ports>(context: &Context<P>, call: &Call<'_>) ->
 fn link_path(call: &Call<'_>) -> Option<String> {
     let path = input::form_field(call.request, "return_to")?;
     let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-'));
-    match match_route(Method::Get, &path) {
-        RouteMatch::Matched { route, .. }
-            if plain && matches!(route.handler, Handler::ShowConnectLinkPage | Handler::ShowRetryPage) =>
-        {
-            Some(path)
-        }
-        _ => None,
-    }
+    Some(path).filter(|path| plain && is_page_of_link(path))
 }

@@ -7,11 +7,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::replacements::{self, Replacement};
-use super::{Columns, FromRow, MUST_HAVE_CHANGED, StoreResult, json_text, query_all, query_first};
+use super::{Columns, FromRow, MUST_HAVE_CHANGED, StoreResult, json_text, query_first};
 use crate::app::AppId;
 use crate::connection::Connection;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Statement};
+use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -242,18 +242,12 @@ impl FromRow for ListedDisconnected {
     }
 }
 
-/// The statement of [`list`], to go with others.
+/// Those of a workspace that may be brought back, the newest first; only those of one owner, if one is named.
 pub fn select(workspace: &WorkspaceId, owner: Option<&str>, now: Timestamp, limit: i64) -> Statement {
     sql!(LIST, workspace, now, MOST_EXAMINED, owner, limit)
 }
 
-/// Those of a workspace that may be brought back, the newest first; only those of one owner, if one is named.
-pub async fn list(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    owner: Option<&str>,
-    now: Timestamp,
-    limit: i64,
-) -> StoreResult<Vec<ListedDisconnected>> {
-    query_all(db, select(workspace, owner, now, limit)).await
+/// Reads them.
+pub fn read(rows: &Rows) -> StoreResult<Vec<ListedDisconnected>> {
+    rows.rows.iter().map(|row| ListedDisconnected::from_row(&Columns(row))).collect()
 }

@@ -285,7 +285,7 @@ pub fn summary(event: &OutboxEvent, kind: WebhookEventType) -> String {
     };
     let name = event.name.as_deref().unwrap_or("A connection");
     let app = event.app.as_deref().unwrap_or("an app");
-    let date = || event.ends_at.map(|end| end.rfc3339()).unwrap_or_default();
+    let date = || event.ends_at.map(Timestamp::rfc3339).unwrap_or_default();
     let what = match kind {
         WebhookEventType::ConnectionCreated => format!("{name} ({app}) is connected."),
         WebhookEventType::ConnectionNeedsReconnect => format!("{name} ({app}) must be reconnected by a person."),

@@ -291,7 +291,7 @@ fn pages_and_lists_take_one_round_trip_beside_the_authentication() {
         (db.round_trips.get(), db.statements.get())
     };
     for browser in [&mut ann, &mut member] {
-        assert_eq!(page(browser, "/"), (2, 5), "session; list, broken defaults, clients, apps");
+        assert_eq!(page(browser, "/"), (2, 6), "session; list, broken defaults, disconnected, clients, apps");
     }
     for query in ["", "user=user7", "app=acme", "status=needs_reconnect", "ids=con_000000000000000000000009"] {
         let path = format!("/v1/connections?{query}");

@@ -658,7 +658,7 @@ fn a_person_tries_a_resolve_and_sees_no_secret_of_it() {
     let answer: Value = serde_json::from_str(&text_of(&shown, "answer-text")).unwrap();
     let whole = resolve();
     let token = whole["credential"]["access_token"].as_str().unwrap();
-    assert!(!shown.body.contains(token) && !shown.body.contains(&token[6..]), "{}", shown.body);
+    assert!(!shown.body.contains(token) && !shown.body.contains(token.get(6..).unwrap()), "{}", shown.body);
     for member in ["connection", "freshness", "source", "credential_version"] {
         assert_eq!(answer[member], whole[member], "{member}");
     }

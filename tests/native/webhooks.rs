@@ -53,12 +53,15 @@ impl Received {
     }
 }
 
+/// What a receiver answers: a status, and headers.
+type Answer = (u16, Vec<(String, String)>);
+
 /// The receivers, all at hosts that begin with `hooks`.
 #[derive(Clone, Default)]
 struct Receivers {
     got: Rc<RefCell<Vec<Received>>>,
     /// What a host answers. Without an entry: 204.
-    answers: Rc<RefCell<BTreeMap<String, (u16, Vec<(String, String)>)>>>,
+    answers: Rc<RefCell<BTreeMap<String, Answer>>>,
 }
 
 impl Receivers {
@@ -155,7 +158,7 @@ fn a_change_is_told_behind_its_answer_with_what_it_concerns() {
     let fixture = Fixture::new();
     let receivers = Receivers::listen(&fixture);
     let (webhook, secret) = make_webhook(&fixture, HOOK);
-    assert!(secret.starts_with("whsec_") && STANDARD.decode(&secret[6..]).unwrap().len() == 32);
+    assert!(secret.starts_with("whsec_") && STANDARD.decode(secret.get(6..).unwrap()).unwrap().len() == 32);
     let id = fixture.connect("ann");
     fixture
         .resolve_and_finish(&id, ResolveRequest { workflow: Some("billing".into()), ..ResolveRequest::default() })
@@ -749,7 +752,7 @@ fn what_ends_soon_is_told_once_for_each_date() {
         types.into_iter().collect::<Vec<_>>(),
         ["client.secret_expires", "connection.created", "connection.missing_scopes"]
     );
-    let of = |wanted: &str| got.iter().filter(|one| one.event().1 == wanted).map(|one| one.json()).collect::<Vec<_>>();
+    let of = |wanted: &str| got.iter().filter(|one| one.event().1 == wanted).map(Received::json).collect::<Vec<_>>();
     let missing = of("connection.missing_scopes");
     assert_eq!(
         (missing.len(), &missing[0]["data"]["missing_scopes"], &missing[0]["data"]["connection"]["id"]),

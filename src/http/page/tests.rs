@@ -619,6 +619,7 @@ fn settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     pages
 }
 
+#[expect(clippy::too_many_lines, reason = "one entry for each page")]
 fn more_settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     let text = words.to_owned();
     let pair = || (text.clone(), text.clone());

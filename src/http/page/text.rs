@@ -18,7 +18,7 @@ macro_rules! texts {
                 /// The texts of this group.
                 #[derive(Debug)]
                 pub struct Texts {
-                    $(#[doc = $text] pub $name: &'static str,)*
+                    $(#[doc = concat!("`", $text, "`")] pub $name: &'static str,)*
                 }
             }
         )*
