@@ -311,7 +311,7 @@ fn pages_and_lists_take_one_round_trip_beside_the_authentication() {
     ));
     // The admin's search looks at two pieces, and the member's at one.
     for (browser, of_a_search) in [(&mut ann, 4), (&mut member, 3)] {
-        assert_eq!(page(browser, "/"), (3, 6), "and the broken default");
+        assert_eq!(page(browser, "/"), (3, 7), "and the broken default");
         let body = browser.get("/").body;
         assert!(body.contains(numbered_id(190).as_str()));
         assert_eq!(
