@@ -28,7 +28,6 @@ extern "C" {
     pub(super) fn keep_body(carrier: &JsValue, settle: &Function, number: u32);
 
     /// Settles with the response, or with a text where it is known why there is none. A negative length is not known.
-    #[expect(clippy::too_many_arguments, reason = "one crossing")]
     pub(super) fn pass(
         url: &str,
         method: &str,
