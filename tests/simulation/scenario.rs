@@ -307,7 +307,7 @@ pub(crate) async fn resolve_from_worker(
     let (behind, process) = (Rc::clone(&context), world.clone());
     let answered = stage
         .with_timeout(world, async move {
-            let answered = resolve::resolve(&context, &key, &id, request.validated()).await?;
+            let answered = Box::pin(resolve::resolve(&context, &key, &id, request.validated())).await?;
             // The deferred work runs after the answer.
             let after = answered.deferred;
             drop(process.spawn(async move {
