@@ -7,7 +7,7 @@ import { after, before, suite, test } from "node:test";
 import { acmeDefinition, CLIENT_ID, createApiKey, createWorkspace, startInstallation } from "../support/installation.mjs";
 import { Person } from "../support/person.mjs";
 
-const SCOPES = ["connections:read", "connections:write", "resolve", "apps", "links", "keys", "people", "events"];
+const SCOPES = ["connections:read", "connections:write", "resolve", "apps", "links", "keys", "people", "events", "proxy", "webhooks"];
 /** The last one is required where only a key with every scope may call. */
 const REQUIRED = [...SCOPES, "*"];
 const TOO_LARGE = JSON.stringify({ name: "x".repeat(256 * 1024) });
@@ -222,7 +222,8 @@ suite("refusals", () => {
   });
 
   test("a body over 256 KB is refused, and one below is read", async () => {
-    for (const route of keyed().filter(writes)) {
+    // The proxy passes larger bodies on.
+    for (const route of keyed().filter((one) => writes(one) && !one.path.includes("/proxy/"))) {
       is(await installation.requestApi(route.method, route.path, TOO_LARGE), 413, "body_too_large", `${route.method} ${route.path}`);
       is(await installation.requestApi(route.method, route.path, TOO_LARGE, null), 401, "unauthorized", "a stranger's");
     }
@@ -475,7 +476,7 @@ suite("clients", () => {
     for (const press of [() => eve.get("/oauth/start/acme"), () => eve.get(`/connections/${connection}/reconnect`)]) {
       const page = await press();
       assert.equal(page.status, 409);
-      assert.match(page.text, /Acme can.t be connected: its addresses have changed/);
+      assert.match(page.text, /Acme isn.t set up yet.*An admin has to set this up/);
     }
     await expire(connection);
     assert.equal((await installation.resolve(connection, {}, key)).status, 200, "a connection stays with the definition it was made with");

@@ -194,7 +194,7 @@ for (const [name, life] of Object.entries(CONSENTED)) {
         { status: "connected", account: life.account(sim, "ada"), missing, type: "oauth2", refreshable: refreshes },
       );
       const page = await fixture.person.get(`/connections/${id}`);
-      assert.ok(page.text.includes(`Connected as ${account.label}.`), page.text);
+      assert.ok(page.text.includes(`Connected as ${account.label}`), page.text);
       assert.equal(page.text.includes("Missing permissions"), missing.length > 0);
       if (!unticked) return;
       const again = /href="([^"]*)"[^>]*>Ask for the missing permissions/.exec(page.html)?.[1];
@@ -476,7 +476,7 @@ for (const [name, life] of Object.entries(ENTERED)) {
       assert.equal(status, 303);
       const second = /^\/connections\/(con_[\w-]+)/.exec(location)[1];
       const page = await fixture.person.get(location);
-      assert.ok(page.text.includes(`Connected as ${life.account(sim, "grace").label}.`), page.text);
+      assert.ok(page.text.includes(`Connected as ${life.account(sim, "grace").label}`), page.text);
       await works(second);
       const again = await fixture.submitCredential(path, { [field]: life.createCredential(sim, "grace") });
       assert.match(await fixture.answerQuestion(again.location, "reuse", /already connected/), new RegExp(`^/connections/${second}`));

@@ -118,10 +118,18 @@ pub(super) fn notice_section(shell: &PageContext) -> Markup {
             @let tone = notice.code.tone();
             @let (undo, about) = notice.parts();
             (banner(tone, &html! {
-                p { (fill(notice.code.text(shell), &[("account", user_text(about)), ("name", user_text(about))])) }
+                p { (fill(sentence(shell, notice), &[("account", user_text(about)), ("name", user_text(about))])) }
                 @if let Some(id) = undo { (undo_forms(shell, id, None)) }
             }))
         }
+    }
+}
+
+/// The sentence of a notice. The account is known only to the connection's own page.
+fn sentence(shell: &PageContext, notice: &Notice) -> &'static str {
+    match notice.code {
+        NoticeCode::Connected if notice.about.is_empty() => shell.text.notice.connected_unknown,
+        code => code.text(shell),
     }
 }
 
