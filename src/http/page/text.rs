@@ -45,37 +45,29 @@ use texts;
 
 /// A text with its values in place. A value that the text does not name is left out.
 pub(super) fn fill(text: &str, values: &[(&str, Markup)]) -> Markup {
-    let mut filled = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        let Some((name, after)) = after.split_once('}') else { break };
-        push_escaped(&mut filled, before);
-        if let Some((_, value)) = values.iter().find(|(known, _)| *known == name) {
-            filled.push_str(&value.0);
-        }
-        rest = after;
-    }
-    push_escaped(&mut filled, rest);
-    PreEscaped(filled)
-}
-
-fn push_escaped(filled: &mut String, text: &str) {
-    filled.push_str(&html! { (text) }.0);
+    PreEscaped(fill_with(
+        text,
+        |piece| html! { (piece) }.0,
+        |name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.0.as_str()),
+    ))
 }
 
 /// The same for a text that is not HTML yet: a title, a label.
 pub fn fill_plain(text: &str, values: &[(&str, &str)]) -> String {
+    fill_with(text, str::to_owned, |name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
+}
+
+/// Writes each piece of a text, and between them the values that it names.
+fn fill_with<'a>(text: &str, piece: impl Fn(&str) -> String, value: impl Fn(&str) -> Option<&'a str>) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((name, after)) = after.split_once('}') else { break };
-        filled.push_str(before);
-        if let Some((_, value)) = values.iter().find(|(known, _)| *known == name) {
-            filled.push_str(value);
-        }
+        filled.push_str(&piece(before));
+        filled.push_str(value(name).unwrap_or_default());
         rest = after;
     }
-    filled.push_str(rest);
+    filled.push_str(&piece(rest));
     filled
 }
 
