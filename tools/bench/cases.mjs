@@ -52,9 +52,29 @@ const STRONG = {
   prepare: (installation) => resolveRequest(installation, installation.listed[0]),
 };
 
+/** The statement of `strong` from a Worker that does nothing else: how much of its time is the database's. */
+const BARE_STRONG = {
+  kind: "load",
+  name: "bare: the statement of `strong`",
+  worker: "bare-replay",
+  beside: BARE_D1,
+  async prepare(installation) {
+    const { key, listed } = installation;
+    const init = { method: "POST", headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" }, body: "{}" };
+    // The first call brings what an isolate asks for once.
+    for (const path of [`/v1/connections/${listed[0]}/resolve`, "/bench/counts", `/v1/connections/${listed[0]}/resolve`]) {
+      await installation.request(path, path.startsWith("/bench") ? {} : init, "counting");
+    }
+    const { queries } = JSON.parse((await installation.request("/bench/counts", {}, "counting")).text);
+    await installation.request("/", { method: "PUT", body: JSON.stringify(queries.slice(0, 1)) }, "bare-replay");
+    return formatRequest("GET", "/");
+  },
+};
+
 export const CASES = [
   BARE_CONSTANT,
   BARE_D1,
+  BARE_STRONG,
   BARE_KV,
   BARE_FETCH,
   STRONG,
