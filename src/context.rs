@@ -3,7 +3,8 @@
 //! A context is in one shard: what works with it reads and writes that database and no other. Owns the check that the key
 //! ring fits the data, and the writing of events and log lines.
 
-use std::cell::RefCell;
+mod database;
+
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -14,13 +15,16 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, EventId, Shard, WorkspaceId};
 use crate::ports::{
-    AppResponse, CacheError, Clock, Database, DatabaseError, Http, HttpError, Log, LogLine, OutboundRequest,
-    PassingBody, PassingResponse, PermittedRequest, Ports, Rows, Statement,
+    AppResponse, CacheError, Clock, Http, HttpError, Log, LogLine, OutboundRequest, PassingBody, PassingResponse,
+    PermittedRequest, Ports, Statement,
 };
 use crate::store;
 use crate::store::events::{AuditedDatabase, ChangedBy, EventSubject, NewEvent};
+use crate::store::sessions::Session;
 use crate::time::Timestamp;
 use crate::vault::KeyRing;
+
+pub use database::ShardDatabase;
 
 /// Ports and configuration, in one shard.
 pub struct Context<P: Ports> {
@@ -32,33 +36,6 @@ pub struct Context<P: Ports> {
     pub origin: Rc<RequestOrigin>,
     shard: Shard,
     database: ShardDatabase<P::Database>,
-}
-
-/// The database of a shard. One that is not bound has nothing in it: what is looked up there is not found, and nobody is
-/// asked.
-pub struct ShardDatabase<D> {
-    bound: Option<Rc<D>>,
-    /// The workspaces whose audit log got a line: webhooks may be told of it.
-    announced: RefCell<BTreeSet<WorkspaceId>>,
-}
-
-impl<D> ShardDatabase<D> {
-    fn new(bound: Option<Rc<D>>) -> Self {
-        Self { bound, announced: RefCell::default() }
-    }
-}
-
-impl<D: Database> Database for ShardDatabase<D> {
-    async fn batch(&self, statements: Vec<Statement>) -> std::result::Result<Vec<Rows>, DatabaseError> {
-        let announced: Vec<_> = statements.iter().filter_map(store::events::workspace_of_line).collect();
-        if !announced.is_empty() {
-            self.announced.borrow_mut().extend(announced);
-        }
-        match &self.bound {
-            Some(bound) => bound.batch(statements).await,
-            None => Ok(vec![Rows::default(); statements.len()]),
-        }
-    }
 }
 
 /// The body of a request or an answer that passes through.
@@ -97,7 +74,7 @@ impl<P: Ports> Context<P> {
 
     /// Whether the database of its shard is bound.
     pub fn is_bound(&self) -> bool {
-        self.database.bound.is_some()
+        self.database.is_bound()
     }
 
     /// The same for a request that came from there.
@@ -130,7 +107,21 @@ impl<P: Ports> Context<P> {
 
     /// The workspaces whose audit log got a line since this was last asked.
     pub fn take_announced(&self) -> BTreeSet<WorkspaceId> {
-        self.database.announced.take()
+        self.database.take_announced()
+    }
+
+    /// Goes on as if this session had not ended. The first batch also asks whether that is so, and nothing is written before.
+    /// Whoever assumes it asks [`Self::prove_session`] before anything is shown.
+    pub fn assume_session(&self, session: &Session) {
+        self.database.assume(session, self.now());
+    }
+
+    /// Whether the session that was assumed is still as it was. Nothing is assumed any more.
+    ///
+    /// # Errors
+    /// The database did not answer, so nobody knows.
+    pub async fn prove_session(&self) -> Result<bool> {
+        Ok(self.database.prove().await?)
     }
 
     /// Now.

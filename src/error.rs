@@ -400,7 +400,7 @@ impl Error {
 impl From<DatabaseError> for Error {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Constraint => Self::internal(error.to_string()),
+            DatabaseError::Constraint | DatabaseError::SessionEnded => Self::internal(error.to_string()),
             DatabaseError::Malformed(cause) => Self::internal(cause),
             DatabaseError::NotMigrated(cause) => {
                 let mut error = Self::misconfigured(

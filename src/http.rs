@@ -526,14 +526,50 @@ async fn run_route<P: Ports>(
     route: &routes::RouteEntry,
     call: &mut Call<'_>,
 ) -> Result<Response> {
+    if route.is_page_of_person()
+        && let Some(session) = browser_session::recall_user_session(context, call.request)
+        // In memory of its own, as everything that few requests need.
+        && let Some(answered) = Box::pin(run_with_recalled_session(context, route, call, session)).await
+    {
+        return answered;
+    }
     if let Err(error) = authenticate_call(context, route.auth, call).await {
-        let is_page = matches!(route.auth, RequiredAuth::User(_)) && route.method == Method::Get;
-        if is_page && error.code == ErrorCode::Unauthorized {
-            // In memory of its own: few requests come without a session.
+        if route.is_page_of_person() && error.code == ErrorCode::Unauthorized {
             return Box::pin(provider_sign_in::respond_signed_out(context, call, route.path, error)).await;
         }
         return Err(error);
     }
+    run_authenticated(context, route, call).await
+}
+
+/// Shows a page to a person whose session this isolate knows: one round trip asks whether it is still so, and for what the
+/// page shows. None: it is not, so nothing of the page may be shown, and nothing was written.
+async fn run_with_recalled_session<P: Ports>(
+    context: &Context<P>,
+    route: &routes::RouteEntry,
+    call: &mut Call<'_>,
+    session: Session,
+) -> Option<Result<Response>> {
+    context.assume_session(&session);
+    call.session = Some(session);
+    let answered = run_authenticated(context, route, call).await;
+    let proven = context.prove_session().await;
+    if !matches!(proven, Ok(true)) {
+        call.session = None;
+        call.subject = LoadedResource::None;
+    }
+    match proven {
+        Ok(true) => Some(answered),
+        Ok(false) => None,
+        Err(error) => Some(Err(error)),
+    }
+}
+
+async fn run_authenticated<P: Ports>(
+    context: &Context<P>,
+    route: &routes::RouteEntry,
+    call: &mut Call<'_>,
+) -> Result<Response> {
     call.subject = authorize_call(context, route, call).await?;
     etags::refuse_unknown_condition(route, call.request)?;
     // A resolve authenticates in its own round trip, and refuses such a body itself.

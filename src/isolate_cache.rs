@@ -6,6 +6,7 @@ mod attempts;
 mod definitions;
 mod entries;
 mod in_flight;
+mod sessions;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ pub use definitions::{DefinitionCache, KnownDefinition};
 use entries::BoundedMap;
 pub use entries::{EntryMemory, Epoch};
 pub use in_flight::{InFlight, InFlightSlot};
+pub use sessions::{KnownSession, SessionMemory};
 
 /// Entries of a map, at most.
 const MOST_ENTRIES: usize = 1000;
@@ -83,6 +85,7 @@ pub struct IsolateCache {
     opened_keys: RefCell<BoundedMap<Rc<str>>>,
     public_keys: RefCell<HashMap<String, (Timestamp, Rc<PublicKeys>)>>,
     proxied: InFlight,
+    sessions: SessionMemory,
     failed_key_fetches: RefCell<HashMap<String, Timestamp>>,
 }
 
@@ -94,6 +97,11 @@ fn make_room<K, V>(map: &mut HashMap<K, V>) {
 }
 
 impl IsolateCache {
+    /// Sessions of people that were read here.
+    pub fn sessions(&self) -> &SessionMemory {
+        &self.sessions
+    }
+
     /// The requests that pass through to apps just now.
     pub fn proxied(&self) -> &InFlight {
         &self.proxied

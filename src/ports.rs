@@ -175,6 +175,13 @@ pub struct Statement {
     pub params: Vec<SqlValue>,
 }
 
+impl Statement {
+    /// Whether it surely changes nothing.
+    pub fn is_read(&self) -> bool {
+        self.sql.trim_start().starts_with("SELECT")
+    }
+}
+
 /// Makes a [`Statement`]: `sql!(SELECT_KEY, id, now)`.
 #[macro_export]
 macro_rules! sql {
@@ -235,6 +242,9 @@ pub enum DatabaseError {
     /// A row has another form than this version of the software writes. The text is for the log.
     #[error("a row is malformed: {0}")]
     Malformed(String),
+    /// The session that a page assumed has ended or was changed. Nothing was written, and what was read is not shown.
+    #[error("the session has ended or was changed")]
+    SessionEnded,
 }
 
 impl DatabaseError {

@@ -10,6 +10,7 @@ use crate::connect::start::FLOW_TTL;
 use crate::context::Context;
 use crate::error::Result;
 use crate::ids::{Shard, WorkspaceId, random_token};
+use crate::isolate_cache::KnownSession;
 use crate::ports::{Ports, Statement};
 use crate::secret::Secret;
 use crate::sign_in_links::{find_usable_sign_in_link, sign_in_link_ended_error};
@@ -38,7 +39,43 @@ pub struct OpenedSession {
 
 /// The session of a token, if it has not ended.
 pub async fn find_session<P: Ports>(context: &Context<P>, token: &str) -> Result<Option<Session>> {
-    Ok(sessions::get(context.db(), &hash_secret(token), context.now()).await?)
+    let hash = hash_secret(token);
+    let found = sessions::get(context.db(), &hash, context.now()).await?;
+    match &found {
+        Some(session) => remember_session(context, session),
+        None => context.ports.isolate_cache().sessions().forget(&hash),
+    }
+    Ok(found)
+}
+
+/// A person's session as this isolate knows it. It may have ended since: see [`Context::assume_session`].
+pub fn recall_session<P: Ports>(context: &Context<P>, token: &str) -> Option<Session> {
+    let hash = hash_secret(token);
+    let known = context.ports.isolate_cache().sessions().get(&hash)?;
+    Some(Session {
+        hash,
+        workspace: known.workspace.clone(),
+        kind: SessionKind::User(User { id: known.user_id.clone(), name: known.user_name.clone() }),
+        role: if known.is_admin { Role::Admin } else { Role::Member },
+        made_by: known.made_by.clone(),
+        created_at: known.created_at,
+        expires_at: known.expires_at,
+    })
+}
+
+/// Remembers a person's session, so that the next page takes one round trip.
+pub fn remember_session<P: Ports>(context: &Context<P>, session: &Session) {
+    let Some(user) = session.user() else { return };
+    let known = KnownSession {
+        workspace: session.workspace.clone(),
+        user_id: user.id.clone(),
+        user_name: user.name.clone(),
+        is_admin: session.role == Role::Admin,
+        made_by: session.made_by.clone(),
+        created_at: session.created_at,
+        expires_at: session.expires_at,
+    };
+    context.ports.isolate_cache().sessions().remember(&session.hash, known);
 }
 
 /// The session of a token whose workspace is in another database than this one, and a context in that database. It is bound,

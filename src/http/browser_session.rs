@@ -73,6 +73,11 @@ pub(super) async fn load_user_session<P: Ports>(context: &Context<P>, request: &
     Ok(session.filter(|session| matches!(session.kind, SessionKind::User(_))))
 }
 
+/// The signed-in person's session as this isolate knows it. It may have ended since.
+pub(super) fn recall_user_session<P: Ports>(context: &Context<P>, request: &Request) -> Option<Session> {
+    sessions::recall_session(context, read_user_token(context, request)?.expose())
+}
+
 /// The session of a link.
 pub(super) async fn load_link_session<P: Ports>(
     context: &Context<P>,

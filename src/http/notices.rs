@@ -14,7 +14,7 @@ use crate::caller::constant_time_eq;
 use crate::context::Context;
 use crate::ports::Ports;
 use crate::secret::Secret;
-use crate::sessions::OpenedSession;
+use crate::sessions::{self, OpenedSession};
 
 /// Seconds until a notice that no page has shown is gone.
 const NOTICE_TTL: i64 = 60;
@@ -50,6 +50,7 @@ pub(super) fn signed_in_response<P: Ports>(
     opened: &OpenedSession,
     return_to: Option<&str>,
 ) -> Response {
+    sessions::remember_session(context, &opened.session);
     let response =
         Response::see_other(return_to.unwrap_or("/")).with_header("set-cookie", user_cookie(context, opened));
     let notice = Notice { code: NoticeCode::SignedIn, about: String::new() };

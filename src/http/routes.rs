@@ -75,6 +75,11 @@ impl RouteEntry {
     pub fn is_page(&self) -> bool {
         matches!(self.auth, RequiredAuth::Browser | RequiredAuth::User(_))
     }
+
+    /// Whether it shows a page to a signed-in person.
+    pub fn is_page_of_person(&self) -> bool {
+        matches!(self.auth, RequiredAuth::User(_)) && self.method == Method::Get
+    }
 }
 
 /// A route with a type returns it as JSON. One without a type returns a page, or another text.

@@ -47,7 +47,7 @@ impl<V> BoundedMap<V> {
         }
     }
 
-    fn remove(&mut self, name: &str) {
+    pub(super) fn remove(&mut self, name: &str) {
         if let Some((_, bytes)) = self.values.remove(name) {
             self.bytes -= bytes;
         }

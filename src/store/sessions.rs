@@ -5,11 +5,11 @@ use super::connections::read_user;
 use super::keys::read_creator_key;
 use super::{
     Columns, FromRow, Page, StoreResult, all_or_nothing, cut_page, format_cursor, json_text, query_all, query_first,
-    run_statement,
+    read_first, run_statement,
 };
 use crate::caller::CreatorKey;
 use crate::ids::{ApiKeyId, LinkId, SessionId, SignInLinkId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Statement};
+use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::retention::SESSIONS_PER_USER;
 use crate::sql;
 use crate::time::Timestamp;
@@ -180,7 +180,17 @@ pub async fn insert(db: &impl Database, session: &Session) -> StoreResult<()> {
 
 /// A session that has not ended.
 pub async fn get(db: &impl Database, hash: &str, now: Timestamp) -> StoreResult<Option<Session>> {
-    query_first(db, sql!(GET, hash, now)).await
+    query_first(db, get_statement(hash, now)).await
+}
+
+/// The statement that reads a session that has not ended, to go in the batch of what depends on it.
+pub fn get_statement(hash: &str, now: Timestamp) -> Statement {
+    sql!(GET, hash, now)
+}
+
+/// The session that this statement has found.
+pub fn read_found(found: &Rows) -> StoreResult<Option<Session>> {
+    read_first(found)
 }
 
 /// Which of these sessions have not ended, in one round trip.

@@ -25,7 +25,7 @@ fn use_by(fixture: &Fixture, id: &ConnectionId, workflow: &str, step: &str) {
 }
 
 #[test]
-fn the_page_is_the_session_and_one_batch_however_much_it_shows() {
+fn the_page_is_one_batch_with_the_session_however_much_it_shows() {
     let fixture = Fixture::new().in_one_isolate();
     let id = fixture.connect("ann");
     let key = first_key(&fixture);
@@ -39,7 +39,7 @@ fn the_page_is_the_session_and_one_batch_however_much_it_shows() {
         fixture.world.db.reset_counts();
         let shown = browser.get(&page(&id));
         assert_eq!(shown.status, 200);
-        assert_eq!(fixture.world.db.round_trips.get(), 2, "the session, and all else at once");
+        assert_eq!(fixture.world.db.round_trips.get(), 1, "the session, and all else at once");
         assert!(shown.body.contains("These are the last <") || shown.body.contains("of 30 steps"), "{}", shown.body);
         assert!(shown.body.contains("30 workflows"), "{}", shown.body);
     }

@@ -46,6 +46,7 @@ mod popups;
 mod proxy;
 mod queued_runs;
 mod quotas;
+mod recalled_sessions;
 mod refresh;
 mod replacements;
 mod request_limits;

@@ -1,0 +1,113 @@
+//! A page asks for the session of a person whom the isolate knows together with what it shows.
+//!
+//! It shows what an isolate without memory would show, whatever has become of the session since.
+
+use connections::http::routes::ROUTES;
+use connections::ids::ConnectionId;
+use connections::ports::{Database as _, DatabaseError};
+use connections::store::sessions::{self, Session};
+use connections::workspace::Role;
+use serde_json::json;
+
+use crate::http::TestBrowser;
+use crate::support::Fixture;
+
+/// What becomes of a session while an isolate knows it as it was.
+const CHANGES: [&str; 5] = [
+    "DELETE FROM sessions",
+    "UPDATE sessions SET expires_at = 1",
+    "UPDATE sessions SET role = 'member'",
+    "UPDATE sessions SET user_id = 'bob', user_name = 'Bob'",
+    "UPDATE workspaces SET deleted_at = 1",
+];
+
+fn admin(fixture: &Fixture) -> TestBrowser<'_> {
+    let mut browser = TestBrowser::new(fixture);
+    browser.sign_in_as(&json!({ "user": { "id": "root", "name": "Root" }, "role": "admin" }));
+    browser
+}
+
+/// The addresses of all pages of a person.
+fn pages(id: &ConnectionId) -> Vec<String> {
+    let fill = |path: &str| {
+        path.replace("{connection}", id.as_str()).replace("{app}", "acme").replace("{workflow}", "nightly")
+    };
+    ROUTES.iter().filter(|line| line.is_page_of_person()).map(|line| fill(line.path)).collect()
+}
+
+#[test]
+fn a_page_of_a_known_person_is_one_round_trip() {
+    let fixture = Fixture::new().in_one_isolate();
+    let id = fixture.connect("root");
+    let mut root = admin(&fixture);
+    root.get("/");
+    for path in ["/", "/connect", &format!("/connections/{id}"), "/settings/keys", "/settings/people", "/activity"] {
+        fixture.world.db.reset_counts();
+        assert_eq!(root.get(path).status, 200, "{path}");
+        assert_eq!(fixture.world.db.round_trips.get(), 1, "{path}");
+    }
+    // What asks for nothing asks for the session alone.
+    fixture.world.db.reset_counts();
+    assert_eq!(root.get("/settings").status, 303);
+    assert_eq!((fixture.world.db.round_trips.get(), fixture.world.db.statements.get()), (1, 1));
+}
+
+#[test]
+fn a_session_that_ended_or_changed_shows_what_an_isolate_without_memory_shows() {
+    for change in CHANGES {
+        let stranger = Fixture::new();
+        let fixture = stranger.in_one_isolate();
+        let id = fixture.connect("root");
+        let mut known = admin(&fixture);
+        let mut unknown = TestBrowser::new(&stranger);
+        for path in pages(&id) {
+            assert!(known.get(&path).status < 500, "{path}");
+            unknown.cookies.clone_from(&known.cookies);
+            fixture.world.db.tamper("CREATE TABLE sessions_before AS SELECT * FROM sessions");
+            fixture.world.db.tamper(change);
+            fixture.world.db.reset_counts();
+            let shown = known.get(&path);
+            assert_eq!(fixture.world.db.writes.get(), 0, "{change}: {path}");
+            let expected = unknown.get(&path);
+            assert_eq!((shown.status, &shown.body), (expected.status, &expected.body), "{change}: {path}");
+            for undo in [
+                "UPDATE workspaces SET deleted_at = NULL",
+                "DELETE FROM sessions",
+                "INSERT INTO sessions SELECT * FROM sessions_before",
+                "DROP TABLE sessions_before",
+            ] {
+                fixture.world.db.tamper(undo);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_written_before_the_session_is_known_to_last() {
+    let fixture = Fixture::new();
+    admin(&fixture);
+    let session = fixture.world.run(async { find_session(&fixture).await });
+    let count = || fixture.world.db.query_number("SELECT count(*) FROM sessions");
+
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        context.assume_session(&Session { role: Role::Member, ..session.clone() });
+        assert_eq!(sessions::delete(context.db(), &session.hash).await, Err(DatabaseError::SessionEnded));
+        assert_eq!(context.db().batch(vec![]).await.map(|_| ()), Err(DatabaseError::SessionEnded), "from then on");
+        assert!(!context.prove_session().await.unwrap());
+    });
+    assert_eq!(count(), 1);
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        context.assume_session(&session);
+        sessions::delete(context.db(), &session.hash).await.unwrap();
+        assert!(context.prove_session().await.unwrap());
+    });
+    assert_eq!(count(), 0);
+}
+
+async fn find_session(fixture: &Fixture) -> Session {
+    let hash = fixture.world.db.query_value("SELECT token_hash FROM sessions");
+    let context = fixture.world.context();
+    sessions::get(context.db(), hash.as_str().unwrap(), context.now()).await.unwrap().unwrap()
+}
