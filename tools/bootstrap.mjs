@@ -5,7 +5,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -116,6 +116,7 @@ export const ensureNpm = memoize(async () => {
   if (isNpmCurrent()) return;
   await withLock(repoPath(".dev/npm.lock"), async () => {
     if (isNpmCurrent()) return;
+    refuseLink(repoPath("node_modules"));
     if (!isAvailable("npm")) throw new Failure("npm is missing. Install Node.js 20 or newer together with npm, then try again.");
     say("Installing npm packages (about half a minute)…");
     const { code, output } = await capture("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
@@ -124,6 +125,14 @@ export const ensureNpm = memoize(async () => {
     writeFileSync(repoPath("node_modules/.connections-lock"), hashLockFile());
   });
 });
+
+/** `npm ci` empties the folder first, also the one behind a link: that of another clone. */
+function refuseLink(folder) {
+  if (!lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) return;
+  throw new Failure(
+    `node_modules is a link to ${readlinkSync(folder)}. Installing packages would delete everything in that folder.\nRemove the link, then try again: rm ${folder}`,
+  );
+}
 
 const hashLockFile = () => createHash("sha256").update(readFileSync(repoPath("package-lock.json"))).digest("hex");
 
