@@ -6,7 +6,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -72,7 +72,7 @@ pub enum KeyScope {
 
 impl KeyScope {
     /// All of them, as a form lists them.
-    pub const EVERY: [Self; 10] = [
+    pub const EVERY: [Self; 11] = [
         Self::Resolve,
         Self::Proxy,
         Self::ConnectionsRead,
@@ -82,8 +82,16 @@ impl KeyScope {
         Self::Keys,
         Self::People,
         Self::Events,
+        Self::Webhooks,
         Self::All,
     ];
+
+    /// Reads scopes as they are stored. One that is not known here is of a later version, and gives nothing: after a return
+    /// to this version the key works with the others.
+    pub fn parse_stored(texts: &[String]) -> Vec<Self> {
+        let parse = |text: &String| Self::EVERY.into_iter().find(|one| one.as_str() == text);
+        texts.iter().filter_map(parse).collect()
+    }
 
     /// The scope's text.
     pub fn as_str(self) -> &'static str {
@@ -115,6 +123,7 @@ pub struct ApiKey {
     /// SHA-256 of the whole key.
     pub hash: String,
     /// What it may do.
+    #[serde(deserialize_with = "stored_scopes")]
     pub scopes: Vec<KeyScope>,
     /// The only connections it may see, if limited.
     pub connections: Option<Vec<ConnectionId>>,
@@ -184,6 +193,10 @@ mod unix_seconds {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
         i64::deserialize(deserializer).map(Timestamp::from_unix)
     }
+}
+
+fn stored_scopes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KeyScope>, D::Error> {
+    Ok(KeyScope::parse_stored(&Vec::deserialize(deserializer)?))
 }
 
 mod optional_unix_seconds {
@@ -401,6 +414,16 @@ mod tests {
             "scopes":["resolve"],"connections":null,"apps":null,"expires_at":null,"created_at":1}"#;
         let key: ApiKey = serde_json::from_str(copy).unwrap();
         assert_eq!((key.made_by, key.previous), (None, None));
+    }
+
+    #[test]
+    fn a_scope_of_a_later_version_gives_nothing() {
+        let texts = ["resolve", "of_a_later_version", "webhooks", "Resolve", ""].map(str::to_owned);
+        assert_eq!(KeyScope::parse_stored(&texts), [KeyScope::Resolve, KeyScope::Webhooks]);
+        for scope in KeyScope::EVERY {
+            assert_eq!(KeyScope::parse_stored(&[scope.as_str().to_owned()]), [scope]);
+            assert_eq!(serde_json::to_value(scope).unwrap(), scope.as_str());
+        }
     }
 
     #[test]

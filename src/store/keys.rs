@@ -3,7 +3,7 @@
 use super::{
     Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first, read_count, run_statement,
 };
-use crate::caller::{ApiKey, CreatorKey, PreviousSecret};
+use crate::caller::{ApiKey, CreatorKey, KeyScope, PreviousSecret};
 use crate::environment::Environment;
 use crate::ids::{ApiKeyId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Statement};
@@ -114,7 +114,7 @@ pub(super) fn read_key(row: &Columns<'_>) -> StoreResult<ApiKey> {
         workspace: row.id("key_workspace_id")?,
         name: row.text("key_name")?,
         hash: row.text("secret_hash")?,
-        scopes: row.json("scopes")?,
+        scopes: KeyScope::parse_stored(&row.json::<Vec<String>>("scopes")?),
         connections: row.optional_json("allowed_connections")?,
         apps: row.optional_json("allowed_apps")?,
         environment: row.environment("key_environment")?,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use connections::app::AppId;
-use connections::caller::PresentedKey;
+use connections::caller::{KeyScope, PresentedKey};
 use connections::connect::callback::{CallbackParams, CallbackResult};
 use connections::connect::complete::{Choice, apply_choice};
 use connections::frozen::members;
@@ -17,9 +17,9 @@ use connections::store::authorizations::{FlowOutcome, PendingGrant};
 use connections::store::refreshes::Renewal;
 use connections::{refresh, reseal, store};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::http::{TestBrowser, call};
+use crate::http::{TestBrowser, call, first_key, make_key};
 use crate::support::database::{TestDatabase, empty, migrate};
 use crate::support::fixture::{BROWSER_SESSION, access_token_of};
 use crate::support::world::{ENCRYPTION_KEYS, START};
@@ -134,6 +134,33 @@ fn every_old_table_has_rows_and_none_is_lost_or_duplicated() {
         AND name IN ('apps', 'connections', 'flows', 'oauth_clients', 'revocations')";
     let wide: String = sqlite.query_row(wide, [], |row| row.get(0)).unwrap();
     assert_eq!(wide.split(',').count(), 5, "{wide}");
+}
+
+#[test]
+fn a_key_with_a_scope_of_a_later_version_works_with_the_others() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let limited = make_key(&fixture, |key| key.scopes = vec![KeyScope::Resolve]);
+    let nothing = make_key(&fixture, |key| key.scopes = vec![KeyScope::Proxy]);
+    let all = first_key(&fixture);
+    // What a later version could have written, before somebody went back to this one.
+    let (resolve, proxy) = (r#"["resolve"]"#, r#"["proxy"]"#);
+    for (before, after) in [(resolve, r#"["of_a_later_version","resolve"]"#), (proxy, r#"["of_a_later_version"]"#)] {
+        let sql = format!("UPDATE api_keys SET scopes = '{after}' WHERE scopes = '{before}'");
+        assert_eq!(fixture.world.db.tamper(&sql), 1);
+    }
+    let resolve = |key: &str| call(&fixture, key, Method::Post, &format!("/v1/connections/{id}/resolve"), &json!({})).0;
+    assert_eq!((resolve(&limited), resolve(&nothing)), (200, 403), "an unknown scope gives nothing");
+    assert_eq!(call(&fixture, &limited, Method::Get, "/v1/connections", &Value::Null).0, 403);
+    let (status, keys) = call(&fixture, &all, Method::Get, "/v1/keys", &Value::Null);
+    assert_eq!(status, 200, "{keys}");
+    let scopes: Vec<_> = keys["data"].as_array().unwrap().iter().map(|key| key["scopes"].clone()).collect();
+    assert!(scopes.contains(&json!(["resolve"])) && scopes.contains(&json!([])), "{scopes:?}");
+    assert_eq!(
+        fixture.world.db.query_number("SELECT count(*) FROM api_keys WHERE scopes LIKE '%later%'"),
+        2,
+        "it stays stored"
+    );
 }
 
 #[test]
