@@ -5,7 +5,7 @@
 
 use crate::app::AppId;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::ids::WorkspaceId;
 use crate::ports::{MetricEvent, Metrics, MetricsPoint, Ports, RefreshOutcome};
 
@@ -33,6 +33,49 @@ pub fn count_resolve<P: Ports>(
         Err(error) => ("refused", error.code.as_str()),
     };
     write(context, MetricEvent::Resolve, (workspace, app), (outcome, code), started);
+}
+
+/// A request of a kind was refused before anything was sent.
+pub fn count_refusal<P: Ports>(context: &Context<P>, event: MetricEvent, of: (&WorkspaceId, &str), error: &Error) {
+    write(context, event, of, ("refused", error.code.as_str()), Started::default());
+}
+
+/// A request that passes through: whose it is, and when it came. Nothing is copied without the binding.
+#[derive(Debug, Clone)]
+pub struct CountedRequest(Option<(WorkspaceId, String, Started)>);
+
+impl CountedRequest {
+    /// One that came then.
+    pub fn new<P: Ports>(context: &Context<P>, (workspace, app): (&WorkspaceId, &str), started: Started) -> Self {
+        let is_bound = context.ports.metrics().is_bound();
+        Self(is_bound.then(|| (workspace.clone(), app.to_owned(), started)))
+    }
+
+    /// How it ended: with an outcome and the app's status, or with an error of ours.
+    pub fn end<P: Ports>(self, context: &Context<P>, ended: Result<(&'static str, u16), &Error>) {
+        let Some((workspace, app, started)) = self.0 else { return };
+        let (outcome, code) = match ended {
+            Ok((outcome, status)) => (outcome, status_class(status)),
+            Err(error) if was_sent(error.code) => ("failed", error.code.as_str()),
+            Err(error) => ("refused", error.code.as_str()),
+        };
+        write(context, MetricEvent::Proxy, (&workspace, &app), (outcome, code), started);
+    }
+}
+
+/// Whether the app may have acted on a request that ended so.
+fn was_sent(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::AppUnavailable | ErrorCode::AppResponseRefused)
+}
+
+fn status_class(status: u16) -> &'static str {
+    match status {
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        500..=599 => "5xx",
+        _ => "other",
+    }
 }
 
 /// The app was asked for a token, or whether a credential works.

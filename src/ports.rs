@@ -702,6 +702,8 @@ pub enum MetricEvent {
     Failure,
     /// An app has sent an event.
     AppEvent,
+    /// A request passed through to an app, or was refused.
+    Proxy,
 }
 
 impl MetricEvent {
@@ -713,6 +715,7 @@ impl MetricEvent {
             Self::Check => "check",
             Self::Failure => "failure",
             Self::AppEvent => "app_event",
+            Self::Proxy => "proxy",
         }
     }
 }

@@ -20,8 +20,10 @@ use crate::destinations::{RequestSecret, SecretKind};
 use crate::egress::{EgressPolicy, EgressUrl};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
+use crate::metrics::{self, CountedRequest};
 use crate::ports::{
-    Http, HttpError, OutboundRequest, PASSING_BODY_LIMIT, Ports, RateLimit, RateLimiter, RefreshReason, RefreshRunner,
+    Http, HttpError, MetricEvent, OutboundRequest, PASSING_BODY_LIMIT, Ports, RateLimit, RateLimiter, RefreshReason,
+    RefreshRunner,
 };
 use crate::resolve::{self, DeferredTask, ResolveRequest, ResolvedCredential, UsedCredential};
 
@@ -88,6 +90,7 @@ pub struct ProxyPlan {
     request: ProxiedRequest,
     used: UsedCredential,
     outbound: OutboundRequest,
+    counted: CountedRequest,
 }
 
 impl ProxyPlan {
@@ -130,29 +133,59 @@ pub async fn prepare<P: Ports>(
     id: &ConnectionId,
     asked: Result<(ResolveRequest, ProxiedRequest)>,
 ) -> Result<(ProxyPlan, Vec<DeferredTask>)> {
+    let started = metrics::start(context);
     let (resolve, request) = match asked {
         Ok((resolve, request)) => (Ok(resolve), Some(request)),
         Err(error) => (Err(error), None),
     };
     let resolve_request = resolve.clone();
-    let (used, deferred) = resolve::resolve_for_use(context, presented, KeyScope::Proxy, id, resolve).await?;
+    let (caller, counted) = ((presented, KeyScope::Proxy), Some(MetricEvent::Proxy));
+    let (used, deferred) = resolve::resolve_for_use(context, caller, id, resolve, counted).await?;
     let (resolve, Some(request)) = (resolve_request?, request) else {
         return Err(Error::internal("a request without an address"));
     };
-    let outbound = build_request(context, &request, &used)?;
-    let limit = RateLimit::ProxiedRequests;
-    if !context.ports.rate_limiter().allows(limit, used.connection.id.as_str()).await {
-        return Err(Error::new(
-            ErrorCode::RateLimited,
-            "Too many requests go through this connection. Wait for Retry-After, then send fewer. Nothing was sent to the app.",
-        )
-        .with_hints(|h| (h.retry_after, h.rate_limit) = (Some(limit.seconds()), Some(limit))));
+    let counted = CountedRequest::new(context, (&used.connection.workspace, used.connection.app.as_str()), started);
+    let permitted = match build_request(context, &request, &used) {
+        Ok(outbound) => check_rate(context, &used.connection.id).await.map(|()| outbound),
+        Err(error) => Err(error),
+    };
+    match permitted {
+        Ok(outbound) => {
+            let (presented, id) = (presented.clone(), id.clone());
+            Ok((ProxyPlan { presented, id, resolve, request, used, outbound, counted }, deferred))
+        }
+        Err(error) => {
+            counted.end(context, Err(&error));
+            Err(error)
+        }
     }
-    Ok((ProxyPlan { presented: presented.clone(), id: id.clone(), resolve, request, used, outbound }, deferred))
+}
+
+async fn check_rate<P: Ports>(context: &Context<P>, connection: &ConnectionId) -> Result<()> {
+    let limit = RateLimit::ProxiedRequests;
+    if context.ports.rate_limiter().allows(limit, connection.as_str()).await {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::RateLimited,
+        "Too many requests go through this connection. Wait for Retry-After, then send fewer. Nothing was sent to the app.",
+    )
+    .with_hints(|h| (h.retry_after, h.rate_limit) = (Some(limit.seconds()), Some(limit))))
 }
 
 /// Sends a request, and repeats it once where the app refuses the credential and there is a newer one.
 pub async fn pass<P: Ports>(
+    context: &Context<P>,
+    plan: ProxyPlan,
+    body: Option<BodyOf<P>>,
+) -> Result<ProxiedResponse<P>> {
+    let counted = plan.counted.clone();
+    let answered = pass_once_or_twice(context, plan, body).await;
+    counted.end(context, answered.as_ref().map(|answer| (answer.outcome.as_str(), answer.status)));
+    answered
+}
+
+async fn pass_once_or_twice<P: Ports>(
     context: &Context<P>,
     plan: ProxyPlan,
     body: Option<BodyOf<P>>,
@@ -244,7 +277,8 @@ fn is_newer(found: &UsedCredential, refused: &UsedCredential) -> bool {
 
 async fn resolve_again<P: Ports>(context: &Context<P>, plan: &ProxyPlan) -> Result<UsedCredential> {
     let request = Ok(plan.resolve.clone());
-    let found = resolve::resolve_for_use(context, &plan.presented, KeyScope::Proxy, &plan.id, request).await?;
+    let caller = (&plan.presented, KeyScope::Proxy);
+    let found = resolve::resolve_for_use(context, caller, &plan.id, request, None).await?;
     Ok(found.0)
 }
 

@@ -34,7 +34,7 @@ use crate::error::{ActualConnection, Error, ErrorCode, Result};
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::isolate_cache::KnownDefinition;
 use crate::metrics::{self, Started};
-use crate::ports::{DatabaseError, Metrics as _, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
+use crate::ports::{DatabaseError, MetricEvent, Metrics as _, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::registry;
 use crate::store::StoreResult;
 use crate::store::connections::{self, ListedConnection, ResolveData};
@@ -174,7 +174,7 @@ async fn resolve_from_database<P: Ports>(
     request: Result<ResolveRequest>,
     started: Started,
 ) -> Result<ResolveResult> {
-    let permitted = permit(context, presented, KeyScope::Resolve, read, known, request)?;
+    let permitted = permit(context, (presented, KeyScope::Resolve), read, known, request, Some(MetricEvent::Resolve))?;
     let counted = CountedResolve::of(context, &permitted, started);
     let answered = match load_usable_credential(context, permitted.connection.clone(), &permitted.request).await {
         Ok(usable) => finish(context, permitted, usable).await,
@@ -214,20 +214,31 @@ pub(crate) struct UsedCredential {
 }
 
 /// The same step as a resolve, for a key with another scope that does not get the credential. It is read in the database.
+/// A refusal is counted as this event.
 pub(crate) async fn resolve_for_use<P: Ports>(
     context: &Context<P>,
-    presented: &PresentedKey,
-    scope: KeyScope,
+    presented: (&PresentedKey, KeyScope),
     id: &ConnectionId,
     request: Result<ResolveRequest>,
+    counted: Option<MetricEvent>,
 ) -> Result<(UsedCredential, Vec<DeferredTask>)> {
     let step = request.as_ref().map_or(("", ""), ResolveRequest::workflow_and_step);
     let known = context.ports.isolate_cache().definitions().of_connection(id);
     let revision = known.as_ref().map(|known| (&known.connection, known.revision));
-    let read = connections::load_for_resolve(context.db(), &presented.id, id, step, revision).await?;
-    let permitted = permit(context, presented, scope, read, known, request)?;
-    let usable = load_usable_credential(context, permitted.connection.clone(), &permitted.request).await?;
-    finish_with_parts(context, permitted, usable).await
+    let read = connections::load_for_resolve(context.db(), &presented.0.id, id, step, revision).await?;
+    let permitted = permit(context, presented, read, known, request, counted)?;
+    let counted = counted.filter(|_| context.ports.metrics().is_bound());
+    let counted =
+        counted.map(|event| (event, permitted.connection.workspace.clone(), permitted.connection.app.clone()));
+    let answered = match load_usable_credential(context, permitted.connection.clone(), &permitted.request).await {
+        Ok(usable) => finish_with_parts(context, permitted, usable).await,
+        Err(error) => Err(error),
+    };
+    answered.inspect_err(|error| {
+        if let Some((event, workspace, app)) = &counted {
+            metrics::count_refusal(context, *event, (workspace, app.as_str()), error);
+        }
+    })
 }
 
 /// A resolve that key, policy and expectations allow.
@@ -245,11 +256,11 @@ struct PermittedResolve {
 
 fn permit<P: Ports>(
     context: &Context<P>,
-    presented: &PresentedKey,
-    scope: KeyScope,
+    (presented, scope): (&PresentedKey, KeyScope),
     read: ResolveData,
     known: Option<KnownDefinition>,
     request: Result<ResolveRequest>,
+    counted: Option<MetricEvent>,
 ) -> Result<PermittedResolve> {
     let now = context.now();
     let key = read.key.filter(|key| presented.matches(key, now)).ok_or_else(authorize::unauthorized)?;
@@ -259,8 +270,9 @@ fn permit<P: Ports>(
     let app = app_of_connection(context, named, &connection, read.definition.as_deref(), known)?;
     let auth_method = registry::auth_method(&app, &connection.auth_method)?;
     check_policy(context, &ResolvePolicy::of(&connection), &request).inspect_err(|error| {
-        let of = (&connection.workspace, connection.app.as_str());
-        metrics::count_resolve(context, of, Err(error), Started::default());
+        if let Some(event) = counted {
+            metrics::count_refusal(context, event, (&connection.workspace, connection.app.as_str()), error);
+        }
     })?;
     let (used_at, chosen_by) = (read.used_at, read.chosen_by);
     let requested = read.requested.map(|one| one.id);

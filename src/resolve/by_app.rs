@@ -21,7 +21,7 @@ use crate::environment::Environment;
 use crate::error::{CandidateConnection, Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
 use crate::metrics;
-use crate::ports::{DatabaseError, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
+use crate::ports::{DatabaseError, MetricEvent, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
 use crate::registry;
 use crate::store::StoreResult;
 use crate::store::connections::{self, AskedItem, ResolveData};
@@ -133,7 +133,7 @@ async fn permit_item<P: Ports>(
     {
         request.expect.environment = Some(asked);
     }
-    permit(context, presented, KeyScope::Resolve, data, None, item.request)
+    permit(context, (presented, KeyScope::Resolve), data, None, item.request, Some(MetricEvent::Resolve))
 }
 
 /// Why an app leads to no connection. It is asked after the refusal is certain, so that a resolve that succeeds does not

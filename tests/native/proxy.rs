@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use connections::app::{AppId, OutboundMethod};
 use connections::caller::{ApiKey, KeyScope};
 use connections::environment::Environment;
@@ -937,11 +939,21 @@ fn a_secret_is_in_no_log_line_no_error_and_no_table() {
     let tries = Rc::new(Cell::new(0));
     let query = json!({ "base_url": "https://api.query.example/v1/", "query": { "key": "{api_key}" } });
     let token = json!({ "type": "bot_token", "token": format!("123456789:{}", "c".repeat(35)) });
+    let pair = json!({ "type": "basic", "request": { "base_url": "https://basic.example/" } });
+    let secret_pair =
+        json!({ "type": "basic", "username": format!("{CANARY}-name"), "password": format!("{CANARY}-word") });
+    let headers = json!({ "base_url": "https://headers.example/", "headers": { "X-Api-Key": "{api_key}", "X-Twin": "v1 {api_key}" } });
     let connections = [
         fixture.connect("ann"),
         paste(&fixture, "query", &api_key_auth(&query), &api_key()),
         paste(&fixture, "telegram", &Value::Null, &token),
+        paste(&fixture, "pair", &pair, &secret_pair),
+        paste(&fixture, "headers", &api_key_auth(&headers), &api_key()),
     ];
+    // As it is stored nowhere, percent-encoded as in an address, and in Base64 as in a header.
+    let pair = STANDARD.encode(format!("{CANARY}-name:{CANARY}-word"));
+    let forms = [CANARY.to_owned(), "c".repeat(35), pair.trim_end_matches('=').to_owned()];
+    let has_secret = |text: &str| forms.iter().any(|form| text.contains(form));
     let counted = Rc::clone(&tries);
     respond(&fixture, move |_| {
         counted.set(counted.get() + 1);
@@ -957,11 +969,77 @@ fn a_secret_is_in_no_log_line_no_error_and_no_table() {
             for _ in 0..4 {
                 let answer = get(&fixture, id, path);
                 let text = format!("{answer:?} {}", String::from_utf8_lossy(&answer.body));
-                assert!(!text.contains(CANARY) && !text.contains(&"c".repeat(35)), "{text}");
+                assert!(!has_secret(&text), "{text}");
             }
         }
     }
+    assert!(left(&fixture).iter().any(|one| has_secret(&one.url)), "the app alone gets it");
     let log = fixture.world.log.dump_lines();
-    assert!(!log.contains(CANARY) && !log.contains(&"c".repeat(35)));
+    assert!(!has_secret(&log));
     assert!(!log.contains("getMe") && !log.contains("api.telegram.org/bot"));
+    assert!(!has_secret(&fixture.world.db.dump_tables()));
+}
+
+#[test]
+fn an_app_that_wants_callers_to_wait_reaches_them_with_its_own_time() {
+    let fixture = fixture();
+    let id = fixture.connect("ann");
+    for (status, wait) in [(429, "17"), (503, "Wed, 21 Oct 2026 07:28:00 GMT")] {
+        respond(&fixture, move |_| {
+            Ok(passing::answer(status, &[("Retry-After", wait), ("X-RateLimit-Remaining", "0")], b"slow"))
+        });
+        let answer = get(&fixture, &id, "me");
+        assert_eq!((answer.status, answer.outcome()), (status, "passed"));
+        assert_eq!((answer.header("retry-after"), answer.header("x-ratelimit-remaining")), (Some(wait), Some("0")));
+        assert_eq!(answer.header("ratelimit-policy"), None, "that limit is the app's, not ours");
+        assert_eq!(answer.body, b"slow");
+    }
+    assert_eq!(left(&fixture).len(), 2, "nothing is repeated for the caller");
+}
+
+#[test]
+fn each_request_is_a_data_point_with_its_outcome_and_the_class_of_its_status() {
+    let fixture = fixture();
+    let id = fixture.connect("ann@example.com");
+    fixture.world.metrics.bound.set(true);
+    let status = Rc::new(Cell::new(200));
+    let answered = Rc::clone(&status);
+    respond(&fixture, move |_| match answered.get() {
+        0 => Err(HttpError::Timeout),
+        status => Ok(passing::answer(status, &[("X-Code", "canary-of-an-app")], b"canary-of-an-app")),
+    });
+    for one in [200, 302, 404, 502, 0] {
+        status.set(one);
+        get(&fixture, &id, "me?q=private");
+    }
+    get(&fixture, &id, "a/../b");
+    let of_nobody =
+        Sent::new(&first_key(&fixture), Method::Get, &id, "me").with(&[("x-connections-expect-account", "bob")]);
+    send(&fixture, of_nobody);
+    send(&fixture, Sent::new("cx_wrong", Method::Get, &id, "me"));
+    status.set(401);
+    get(&fixture, &id, "me");
+    let points = fixture.world.metrics.points.borrow();
+    let told: Vec<_> = points
+        .iter()
+        .filter(|point| point.event.as_str() == "proxy")
+        .map(|point| (point.outcome.as_str(), point.code.as_str()))
+        .collect();
+    let expected = [
+        ("passed", "2xx"),
+        ("passed", "3xx"),
+        ("passed", "4xx"),
+        ("passed", "5xx"),
+        ("failed", "app_unavailable"),
+        ("refused", "invalid_request"),
+        ("refused", "unexpected_connection"),
+        ("refreshed", "4xx"),
+    ];
+    assert_eq!(told, expected);
+    assert!(!points.iter().any(|point| point.event.as_str() == "resolve"), "a request is no resolve");
+    assert!(points.iter().all(|point| point.app == "acme" && point.workspace == fixture.workspace));
+    let text = format!("{points:?}");
+    for hidden in ["ann", "private", "canary", id.as_str()] {
+        assert!(!text.contains(hidden), "{hidden}: {text}");
+    }
 }
