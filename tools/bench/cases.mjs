@@ -10,6 +10,7 @@
 // - `burst`: all callers at once, after `prepare(installation)`. `workers` are the Workers that they call in turn.
 // - `scheduled`: a scheduled run, after `prepare(installation)`.
 
+import { defineMinimalApp } from "../../tests/support/minimal-app.mjs";
 import { formatRequest, importTokens, resolveRequest } from "./installation.mjs";
 
 /** Connections that are due in a scheduled run: as many as one run takes by default. */
@@ -100,6 +101,13 @@ export const CASES = [
       const expect = { app: "small", account: account.id, connection: id };
       return resolveRequest(installation, id, { expect, scopes: ["read"], min_ttl: 60 });
     },
+  },
+  {
+    kind: "load",
+    name: "`strong`, a webhook is registered and nothing waits for it",
+    worker: "connections",
+    beside: STRONG,
+    prepare: (installation) => resolveBesideWebhook(installation),
   },
   { ...STRONG, name: "`strong`, without the rate limit bindings", worker: "connections-without-limits" },
   {
@@ -198,6 +206,17 @@ export const casesAgainst = (cases) =>
 export const workersOf = (cases) => [...new Set(["connections", "counting", ...cases.flatMap(({ worker, workers = [worker] }) => workers)])];
 
 const cookieOf = (person) => [...person.cookies].map(([name, value]) => `${name}=${value}`).join("; ");
+
+/** A resolve in a workspace of its own, which has a webhook: the other cases have none. Nothing happened since it was made. */
+async function resolveBesideWebhook(installation) {
+  const { key } = await installation.requestOk("POST", "/v1/workspaces", { name: "With a webhook" }, installation.adminKey);
+  const there = { ...installation, key: key.key };
+  there.requestOk = (method, path, body) => installation.requestOk(method, path, body, there.key);
+  await defineMinimalApp(there, installation.app);
+  const connection = await importTokens(there, "beside a webhook");
+  await there.requestOk("POST", "/v1/webhooks", { url: "https://hooks.example.com/in", types: ["connection.needs_reconnect", "app.event"] });
+  return resolveRequest(there, connection);
+}
 
 /** A request to the app of `bare-fetch`, through the proxy. */
 async function proxyRequest(installation, method, body) {
