@@ -27,8 +27,9 @@ use crate::egress::EgressUrl;
 pub use discovery::{DiscoveryDocument, DiscoveryError, discovery_urls, read_discovery_document};
 pub use event_text::{AccountInEvent, AccountMatch, EventText, EventValues, MAX_VALUES, NamedAccount};
 pub use events::{
-    AppEvents, ChallengeAnswer, ChallengeMethod, EventChallenge, EventCondition, HmacSignature, JwtSignature,
-    SecretEncoding, SharedSecret, SignatureEncoding, SignatureHeaderParts, TimestampFormat, WebhookSignature,
+    AppEvents, ChallengeAnswer, ChallengeMethod, EventChallenge, EventCondition, JwtSecret, JwtSignature,
+    RequestSignature, SecretEncoding, SecretHandshake, SharedSecret, SignatureEncoding, SignatureHeaderParts,
+    TimestampFormat, WebhookSignature,
 };
 pub use field::{
     CredentialField, FieldProblem, Pattern, PrefixMark, ValueFormat, Variable, VariableSource, field_path, read_fields,

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::app::{App, AppEvents, AppId, WebhookSignature};
+use crate::app::{App, AppEvents, AppId, ChallengeAnswer, EventChallenge, WebhookSignature};
 use crate::authorize::sees_connection_of;
 use crate::caller::ApiKey;
 use crate::catalogue;
@@ -17,7 +17,8 @@ use crate::connection::ConnectionStatus;
 use crate::context::Context;
 use crate::egress::EgressUrl;
 use crate::error::{Error, Result};
-use crate::event_request::{EventFacts, EventRefusal, EventRequest, ReplayMark, challenge_answer};
+use crate::event_handshakes;
+use crate::event_request::{EventFacts, EventRefusal, EventRequest, PublicKeyScheme, ReplayMark, challenge_answer};
 use crate::ids::{ClientId, ConnectionId};
 use crate::metrics;
 use crate::ports::{Database, Ports, RefreshRunner, Statement};
@@ -42,10 +43,12 @@ pub fn events_path(client: &ClientId) -> String {
 /// What becomes of a request of an app.
 #[derive(Debug)]
 pub enum Received {
-    /// It is an event, and was taken.
-    Event(Vec<DeferredTask>),
-    /// It asks for an answer: its content type, and its text.
-    Challenge(&'static str, String),
+    /// It is an event, and was taken: the status that the app expects, and what is left to do.
+    Event(u16, Vec<DeferredTask>),
+    /// It asks for an answer: its status, its content type, and its text.
+    Challenge(u16, &'static str, String),
+    /// It had the secret of the app's events, and that was taken: a header of the answer.
+    Secret(Option<(String, Secret)>),
     /// It is not taken for one of the app.
     Refused,
 }
@@ -64,8 +67,11 @@ pub async fn receive<P: Ports>(context: &Context<P>, id: &ClientId, request: &Ev
     if apps.is_empty() {
         return Ok(refuse("app_without_events"));
     }
-    if let Some((content_type, text)) = answer_unsigned_challenge(context, &client, &apps, request) {
-        return Ok(Received::Challenge(content_type, text));
+    if let Some(taken) = take_handshake(context, &client, &apps, request).await? {
+        return Ok(taken.unwrap_or_else(refuse));
+    }
+    if let Some((status, content_type, text)) = answer_unsigned_challenge(context, &client, &apps, request) {
+        return Ok(Received::Challenge(status, content_type, text));
     }
     match verify_for_apps(context, &client, &apps, request).await {
         Ok((app, events, mark)) => {
@@ -74,12 +80,16 @@ pub async fn receive<P: Ports>(context: &Context<P>, id: &ClientId, request: &Ev
             let value = signed.and_then(|challenge| Some((challenge, request.find_challenge(challenge)?)));
             if let Some((challenge, value)) = value {
                 let answer = challenge_answer(challenge, value.as_deref(), &secrets);
-                return Ok(answer.map_or_else(|| refuse("challenge"), |(kind, text)| Received::Challenge(kind, text)));
+                let status = challenge_status(events, challenge);
+                return Ok(
+                    answer.map_or_else(|| refuse("challenge"), |(kind, text)| Received::Challenge(status, kind, text))
+                );
             }
             if request.method != "POST" {
                 return Ok(refuse("no_event"));
             }
-            act_on_event(context, &client, &app.id, events, request, mark).await.map(Received::Event)
+            let deferred = act_on_event(context, &client, &app.id, events, request, mark).await?;
+            Ok(Received::Event(events.answer_status, deferred))
         }
         Err(why) => {
             let app = apps.first().map_or("", |app| app.id.as_str());
@@ -130,14 +140,38 @@ fn answer_unsigned_challenge<P: Ports>(
     client: &Client,
     apps: &[Rc<App>],
     request: &EventRequest,
-) -> Option<(&'static str, String)> {
+) -> Option<(u16, &'static str, String)> {
     apps.iter().find_map(|app| {
         let events = app.events.as_ref()?;
         let challenge = events.challenge.as_ref().filter(|challenge| !challenge.signed)?;
         let value = request.find_challenge(challenge)?;
         let secrets = open_secrets(context, client, events).ok()?;
-        challenge_answer(challenge, value.as_deref(), &secrets)
+        let (content_type, text) = challenge_answer(challenge, value.as_deref(), &secrets)?;
+        Some((challenge_status(events, challenge), content_type, text))
     })
+}
+
+/// An answer without a value is the one that an event gets.
+fn challenge_status(events: &AppEvents, challenge: &EventChallenge) -> u16 {
+    if challenge.answer == ChallengeAnswer::Empty { events.answer_status } else { 200 }
+}
+
+/// Takes the secret that an app sends before its events. `None`: this is no such request. Otherwise what becomes of it, or why
+/// it is refused.
+async fn take_handshake<P: Ports>(
+    context: &Context<P>,
+    client: &Client,
+    apps: &[Rc<App>],
+    request: &EventRequest,
+) -> Result<Option<std::result::Result<Received, &'static str>>> {
+    let found = apps.iter().find_map(|app| {
+        let handshake = app.events.as_ref()?.secret_handshake.as_ref()?;
+        Some((app, handshake, request.find_handshake_secret(handshake)?))
+    });
+    let Some((app, handshake, secret)) = found else { return Ok(None) };
+    let token = request.query_parameter(event_handshakes::PARAMETER);
+    let taken = event_handshakes::take(context, client, &app.id, token.as_deref(), &secret).await?;
+    Ok(Some(taken.map(|()| Received::Secret(handshake.header.clone().map(|name| (name, secret))))))
 }
 
 /// The app that a request is from, of those that share an address.
@@ -169,12 +203,24 @@ async fn verify_request<P: Ports>(
     address: &str,
 ) -> std::result::Result<ReplayMark, EventRefusal> {
     let (secrets, now) = (open_secrets(context, client, events)?, context.now());
-    let WebhookSignature::Jwt(jwt) = &events.signature else { return request.verify(&events.signature, &secrets, now) };
+    let (jwt, verifier) = match &events.signature {
+        WebhookSignature::Jwt(jwt) => (jwt, context.ports.signer()),
+        WebhookSignature::JwtHs256(jwt) => return request.verify_secret_token(jwt, &secrets, (address, now)),
+        WebhookSignature::Ed25519(signature) => {
+            let scheme = (PublicKeyScheme::Ed25519, signature);
+            return request.verify_with_key(scheme, context.ports.signer(), &secrets, now).await;
+        }
+        WebhookSignature::EcdsaP256(signature) => {
+            let scheme = (PublicKeyScheme::EcdsaP256, signature);
+            return request.verify_with_key(scheme, context.ports.signer(), &secrets, now).await;
+        }
+        signature => return request.verify(signature, &secrets, now),
+    };
     let token = request.read_token(jwt)?;
     let url = EgressUrl::parse(&jwt.keys, context.config.egress).map_err(|_| EventRefusal::KeysUnavailable)?;
     let keys = public_keys::load(context, &url, |keys| token.find_key(keys).is_some()).await;
     let keys = keys.ok_or(EventRefusal::KeysUnavailable)?;
-    request.verify_token(jwt, &token, (context.ports.signer(), &*keys), &secrets, (address, now)).await
+    request.verify_token(jwt, &token, (verifier, &*keys), &secrets, (address, now)).await
 }
 
 /// What an event is about, as far as it is known here.

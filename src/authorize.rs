@@ -561,8 +561,11 @@ fn limited_key_error(why: &str) -> Error {
     )
 }
 
-/// A client's connections are of all apps that share it.
-fn check_client_change(key: &ApiKey, app: &AppId) -> Result<()> {
+/// Whether a key may change an app's client. A client's connections are of all apps that share it.
+///
+/// # Errors
+/// `insufficient_key_scope`: its lists do not have them all.
+pub fn check_client_change(key: &ApiKey, app: &AppId) -> Result<()> {
     if key.connections.is_some() || key.environment.is_some() {
         return Err(limited_key_error(
             "Other connections may use this client, too. Use a key without a list of connections and without an environment.",

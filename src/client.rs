@@ -36,6 +36,8 @@ pub struct Client {
     pub sealed_secret: Option<String>,
     /// What the app's events are verified with, sealed. None if it is not set.
     pub sealed_event_secret: Option<String>,
+    /// When the app sent the last one of these itself. None if it did not, or if they were entered since.
+    pub event_secret_received_at: Option<Timestamp>,
     /// Scopes to request instead of the app's defaults.
     pub scopes: Option<Vec<String>>,
     /// The id in the redirect URI. Clients of one workspace, registration and authorization server share it, so that a
@@ -75,6 +77,11 @@ impl Client {
     /// The place of what the app's events are verified with.
     pub fn event_secret_context<'a>(workspace: &'a WorkspaceId, id: &'a ClientId) -> SealContext<'a> {
         SealContext::of(frozen::EVENT_SECRET, workspace.as_str(), id.as_str(), 0)
+    }
+
+    /// The place of what an address for a handshake says.
+    pub fn event_handshake_context<'a>(workspace: &'a WorkspaceId, id: &'a ClientId) -> SealContext<'a> {
+        SealContext::of(frozen::EVENT_HANDSHAKE, workspace.as_str(), id.as_str(), 0)
     }
 
     /// What the app's events are verified with: the secrets that are set, else the client's own where the app signs with it.

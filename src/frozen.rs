@@ -50,6 +50,8 @@ pub const WEBHOOK_PREVIOUS_SECRET: SealedField = sealed("subscriptions", "sealed
 pub const OUTBOX_PAYLOAD: SealedField = sealed("outbox", "sealed_payload");
 /// What a browser keeps of a sign-in that is not completed.
 pub const PENDING_SIGN_IN: SealedField = sealed("cookie", "sign_in");
+/// What an address says that an app sends a secret to.
+pub const EVENT_HANDSHAKE: SealedField = sealed("address", "event_handshake");
 /// `encryption_key_checks.sealed_constant`
 pub const KEY_CHECK: SealedField = sealed("key_checks", "sealed");
 /// The cache's entry of a connection.
@@ -260,6 +262,7 @@ mod tests {
             (CREDENTIAL, "connections", "sealed_credential"),
             (CLIENT_SECRET, "clients", "sealed_secret"),
             (EVENT_SECRET, "oauth_clients", "sealed_event_secret"),
+            (EVENT_HANDSHAKE, "address", "event_handshake"),
             (REVOKED_TOKENS, "revocations", "sealed_tokens"),
             (PKCE_VERIFIER, "authorizations", "sealed_verifier"),
             (PENDING_GRANT, "authorizations", "sealed_grant"),

@@ -105,12 +105,24 @@ impl std::fmt::Debug for SignedToken<'_> {
     }
 }
 
-impl<'a> SignedToken<'a> {
+/// The parts of a token, nothing of which is checked but its form.
+pub(crate) struct TokenParts<'a> {
+    /// Its header.
+    pub(crate) header: Value,
+    /// What it says.
+    pub(crate) claims: Value,
+    /// The text that is signed.
+    pub(crate) signed: &'a str,
+    /// Its signature.
+    pub(crate) signature: Vec<u8>,
+}
+
+impl<'a> TokenParts<'a> {
     /// Reads the compact form (RFC 7515 7.1).
     ///
     /// # Errors
-    /// It has another form, or an algorithm that is not accepted.
-    pub fn parse(text: &'a str) -> Result<Self, IdTokenError> {
+    /// It has another form.
+    pub(crate) fn parse(text: &'a str) -> Result<Self, IdTokenError> {
         if text.len() > MAX_TOKEN_LENGTH {
             return Err(IdTokenError::Malformed);
         }
@@ -120,17 +132,44 @@ impl<'a> SignedToken<'a> {
         let object =
             |part: &str| tolerant::parse(&decode(part)?).filter(Value::is_object).ok_or(IdTokenError::Malformed);
         let header = object(header)?;
-        let name = header.get("alg").and_then(Value::as_str).ok_or(IdTokenError::Malformed)?;
-        let algorithm = parse_algorithm(name).ok_or(IdTokenError::Algorithm)?;
         // What is critical is not known here (RFC 7515 4.1.11).
         if header.get("crit").is_some() {
             return Err(IdTokenError::Malformed);
         }
+        Ok(Self { header, claims: object(claims)?, signed, signature: decode(signature)? })
+    }
+}
+
+/// Whether a token is valid now: `exp` and `iat`, which it must have, and `nbf`.
+///
+/// # Errors
+/// It is not, or a time has another form.
+pub(crate) fn check_times(claims: &Value, now: Timestamp) -> Result<(), IdTokenError> {
+    let time = |name: &str| claims.get(name).map(|value| value.as_f64().ok_or(IdTokenError::Malformed));
+    let required = |name: &str| time(name).unwrap_or(Err(IdTokenError::Malformed));
+    let now = seconds(now);
+    let tolerance = seconds(Timestamp::from_unix(CLOCK_TOLERANCE));
+    let not_before = time("nbf").transpose()?.unwrap_or(now);
+    if required("exp")? <= now - tolerance || required("iat")? > now + tolerance || not_before > now + tolerance {
+        return Err(IdTokenError::Time);
+    }
+    Ok(())
+}
+
+impl<'a> SignedToken<'a> {
+    /// Reads the compact form (RFC 7515 7.1).
+    ///
+    /// # Errors
+    /// It has another form, or an algorithm that is not accepted.
+    pub fn parse(text: &'a str) -> Result<Self, IdTokenError> {
+        let TokenParts { header, claims, signed, signature } = TokenParts::parse(text)?;
+        let name = header.get("alg").and_then(Value::as_str).ok_or(IdTokenError::Malformed)?;
+        let algorithm = parse_algorithm(name).ok_or(IdTokenError::Algorithm)?;
         let key_id = match header.get("kid") {
             None => None,
             Some(id) => Some(id.as_str().ok_or(IdTokenError::Malformed)?.to_owned()),
         };
-        Ok(Self { algorithm, key_id, signed, signature: decode(signature)?, claims: object(claims)? })
+        Ok(Self { algorithm, key_id, signed, signature, claims })
     }
 
     /// The key that it was signed with, if the issuer has published it.
@@ -148,14 +187,7 @@ impl<'a> SignedToken<'a> {
             return Err(IdTokenError::Issuer);
         }
         self.check_audience(expected.audience, expected.any_party)?;
-        let time = |name: &str| self.claims.get(name).map(|value| value.as_f64().ok_or(IdTokenError::Malformed));
-        let required = |name: &str| time(name).unwrap_or(Err(IdTokenError::Malformed));
-        let now = seconds(expected.now);
-        let tolerance = seconds(Timestamp::from_unix(CLOCK_TOLERANCE));
-        let not_before = time("nbf").transpose()?.unwrap_or(now);
-        if required("exp")? <= now - tolerance || required("iat")? > now + tolerance || not_before > now + tolerance {
-            return Err(IdTokenError::Time);
-        }
+        check_times(&self.claims, expected.now)?;
         if let Some(nonce) = expected.nonce
             && !text("nonce").is_some_and(|said| constant_time_eq(said, nonce))
         {

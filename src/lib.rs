@@ -80,6 +80,7 @@ pub mod webhooks;
 pub mod defaults;
 mod on_demand_check;
 pub mod resolve;
+pub mod event_handshakes;
 pub mod app_events;
 pub mod refresh;
 pub mod proxy;

@@ -43,6 +43,8 @@ pub enum SigningKeyKind {
     Rsa,
     /// ECDSA on the curve P-256.
     P256,
+    /// Ed25519. Nothing is signed with it.
+    Ed25519,
 }
 
 impl SigningAlgorithm {
@@ -51,6 +53,7 @@ impl SigningAlgorithm {
         match self {
             Self::Rs256 | Self::Ps256 => SigningKeyKind::Rsa,
             Self::Es256 => SigningKeyKind::P256,
+            Self::EdDsa => SigningKeyKind::Ed25519,
         }
     }
 }
@@ -127,6 +130,7 @@ impl SigningKey {
         match self.kind {
             SigningKeyKind::Rsa => SigningAlgorithm::Rs256,
             SigningKeyKind::P256 => SigningAlgorithm::Es256,
+            SigningKeyKind::Ed25519 => SigningAlgorithm::EdDsa,
         }
     }
 

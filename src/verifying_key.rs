@@ -1,6 +1,6 @@
-//! Public keys that signatures are checked with, as an issuer publishes them (RFC 7517).
+//! Public keys that signatures are checked with, as an issuer publishes them (RFC 7517), or as a person enters one.
 //!
-//! Owns which keys are accepted: RSA of 2048 to 8192 bits and P-256, for signatures. Refuses a secret key (`oct`) and
+//! Owns which keys are accepted: RSA of 2048 to 8192 bits and P-256, for signatures, and Ed25519 where one is entered. Refuses a secret key (`oct`) and
 //! algorithms that are not known here, so a token cannot choose a weaker check than the issuer has keys for.
 
 use base64::Engine as _;
@@ -19,6 +19,16 @@ const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 const MAX_EXPONENT_BYTES: usize = 4;
 /// Length of a coordinate on P-256, in bytes.
 const P256_BYTES: usize = 32;
+/// Length of an Ed25519 key, in bytes.
+const ED25519_BYTES: usize = 32;
+/// What stands before the two coordinates: the algorithm, the curve, and that the point is not compressed.
+const P256_SPKI_PREFIX: &[u8] = &[
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+];
+/// Tags of DER (X.690).
+const DER_INTEGER: u8 = 0x02;
+const DER_SEQUENCE: u8 = 0x30;
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +47,8 @@ pub enum VerifyingKey {
         /// Its second coordinate.
         y: [u8; P256_BYTES],
     },
+    /// Ed25519: a point as it is encoded.
+    Ed25519([u8; ED25519_BYTES]),
 }
 
 impl VerifyingKey {
@@ -44,7 +56,19 @@ impl VerifyingKey {
         match self {
             Self::Rsa { .. } => SigningKeyKind::Rsa,
             Self::P256 { .. } => SigningKeyKind::P256,
+            Self::Ed25519(_) => SigningKeyKind::Ed25519,
         }
+    }
+
+    /// The bytes of an Ed25519 key (RFC 8032 5.1.5). `None` if there are more or fewer.
+    pub fn ed25519(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::Ed25519)
+    }
+
+    /// A `SubjectPublicKeyInfo` (RFC 5480 2) with a point of P-256 that is not compressed. `None` for all else.
+    pub fn p256_from_spki(der: &[u8]) -> Option<Self> {
+        let (x, y) = der.strip_prefix(P256_SPKI_PREFIX)?.split_at_checked(P256_BYTES)?;
+        Some(Self::P256 { x: x.try_into().ok()?, y: y.try_into().ok()? })
     }
 
     fn from_jwk(jwk: &Value) -> Option<Self> {
@@ -96,6 +120,31 @@ pub fn parse_algorithm(name: &str) -> Option<SigningAlgorithm> {
         "ES256" => Some(SigningAlgorithm::Es256),
         _ => None,
     }
+}
+
+/// A signature in DER (RFC 3279 2.2.3) as two numbers of 32 bytes. `None` where it has another form.
+pub fn p256_signature_from_der(der: &[u8]) -> Option<[u8; 2 * P256_BYTES]> {
+    let (sequence, after) = read_der(DER_SEQUENCE, der)?;
+    let (r, rest) = read_der(DER_INTEGER, sequence)?;
+    let (s, end) = read_der(DER_INTEGER, rest)?;
+    if !after.is_empty() || !end.is_empty() {
+        return None;
+    }
+    let mut fixed = [0; 2 * P256_BYTES];
+    let (first, second) = fixed.split_at_mut(P256_BYTES);
+    for (half, number) in [(first, r), (second, s)] {
+        // A number whose first bit is set has a zero before it: it is not negative.
+        let digits = number.strip_prefix(&[0]).unwrap_or(number);
+        let start = half.len().checked_sub(digits.len())?;
+        half.get_mut(start..)?.copy_from_slice(digits);
+    }
+    Some(fixed)
+}
+
+/// The content of a value with this tag, and what follows. Lengths here fit into one byte.
+fn read_der(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&[found, length], rest) = der.split_first_chunk::<2>()?;
+    (found == tag && length < 0x80).then(|| rest.split_at_checked(usize::from(length)))?
 }
 
 /// The public keys of an issuer.

@@ -9,6 +9,9 @@ use serde::{Serialize, Serializer};
 use super::event_text::{AccountInEvent, EventText};
 use super::{JsonPointer, Pattern, Template};
 
+/// Seconds. Within a longer tolerance, events are remembered as well.
+const NEAR: i64 = 900;
+
 /// How a receiver verifies the app's webhook requests, and what they say.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AppEvents"))]
@@ -42,6 +45,22 @@ pub struct AppEvents {
     pub ended_account: Vec<AccountInEvent>,
     /// Whether the events in `access_ended` are forwarded too, because receivers have to do something about them.
     pub forward_access_ended: bool,
+    /// The status that the app expects for an event that was taken.
+    pub answer_status: u16,
+    /// Where the app sends the secret that its events will be signed with. Null: it never sends one.
+    pub secret_handshake: Option<SecretHandshake>,
+}
+
+/// A POST with the secret itself, before events are sent. Exactly one of `header` and `at` is set.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SecretHandshake {
+    /// The header with the secret. The answer has the same header.
+    pub header: Option<String>,
+    /// A JSON pointer to the secret in the body. A person then enters it at the app.
+    #[serde(serialize_with = "pointer")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub at: Option<JsonPointer>,
 }
 
 /// A request that asks for an answer before events are sent.
@@ -60,6 +79,8 @@ pub struct EventChallenge {
     pub answer: ChallengeAnswer,
     /// Whether the request is signed as events are.
     pub signed: bool,
+    /// Which requests are challenges. Null: those that have the value.
+    pub when: Option<EventCondition>,
 }
 
 /// The method of a challenge.
@@ -85,7 +106,7 @@ pub enum ChallengeAnswer {
     Json,
     /// JSON with the value as `plainToken` and its HMAC with SHA-256 in hexadecimal as `encryptedToken`.
     Hmac,
-    /// Nothing but the status 200. There is no value.
+    /// Nothing but the status. There is no value.
     Empty,
 }
 
@@ -108,25 +129,35 @@ pub struct EventCondition {
 pub enum WebhookSignature {
     /// A header contains an HMAC (RFC 2104) with SHA-256 of the request.
     #[serde(rename = "hmac-sha256")]
-    HmacSha256(HmacSignature),
+    HmacSha256(RequestSignature),
     /// The same with SHA-1, which is still safe in an HMAC.
     #[serde(rename = "hmac-sha1")]
-    HmacSha1(HmacSignature),
+    HmacSha1(RequestSignature),
+    /// A header contains a signature with Ed25519 (RFC 8032). The app's public key is entered, in hexadecimal.
+    #[serde(rename = "ed25519")]
+    Ed25519(RequestSignature),
+    /// A header contains a signature with ECDSA on P-256 and SHA-256, in DER. The app's public key is entered: a
+    /// `SubjectPublicKeyInfo` in Base64.
+    #[serde(rename = "ecdsa-p256")]
+    EcdsaP256(RequestSignature),
     /// The request contains an agreed secret.
     #[serde(rename = "shared-secret")]
     SharedSecret(SharedSecret),
     /// A header contains a token that the app signed with its own key (RFC 7519).
     #[serde(rename = "jwt")]
     Jwt(JwtSignature),
+    /// A header contains a token that the app signed with an agreed secret (HS256 of RFC 7518). It does not sign the body.
+    #[serde(rename = "jwt-hs256")]
+    JwtHs256(JwtSecret),
     /// Requests cannot be verified: anybody who knows the address can send anything.
     #[serde(rename = "none")]
     None,
 }
 
-/// An HMAC.
+/// A signature of the request in a header.
 #[derive(Debug, Clone, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "HmacSignature"))]
-pub struct HmacSignature {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "RequestSignature"))]
+pub struct RequestSignature {
     /// The header with the signature.
     pub header: String,
     /// A second header with a signature, by another secret. One valid signature is enough.
@@ -171,10 +202,10 @@ pub struct HmacSignature {
     pub is_client_secret: bool,
 }
 
-impl HmacSignature {
-    /// Whether the time of sending is signed and must be near, so that a replay is refused by it.
+impl RequestSignature {
+    /// Whether the time of sending is signed and must be so near that a replay is refused by it.
     pub fn signs_time(&self) -> bool {
-        self.tolerance.is_some()
+        self.tolerance.is_some_and(|tolerance| tolerance <= NEAR)
     }
 }
 
@@ -230,7 +261,7 @@ pub enum TimestampFormat {
     Rfc3339,
 }
 
-/// A secret that the app sends back. Exactly one of `header` and `at` is set.
+/// A secret that the app sends back. Exactly one of `header`, `query` and `at` is set.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "SharedSecretSignature"))]
 pub struct SharedSecret {
@@ -238,11 +269,25 @@ pub struct SharedSecret {
     pub header: Option<String>,
     /// The text before the secret in the header.
     pub prefix: Option<String>,
+    /// The parameter of the address with the secret: it is a part of the address that is registered at the app.
+    pub query: Option<String>,
     /// A JSON pointer into the body. `*` stands for each entry of a list: all of them must have the secret.
     #[serde(serialize_with = "pointer")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub at: Option<JsonPointer>,
     /// What it is and where it was agreed on, as text.
+    pub secret: String,
+}
+
+/// A token that is signed with a secret. It is for the address that events are sent to (`aud`), and for a short time (`exp`).
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "JwtSecretSignature"))]
+pub struct JwtSecret {
+    /// The header with the token.
+    pub header: String,
+    /// The text before the token in the header.
+    pub prefix: Option<String>,
+    /// What the secret is and where it is found, as text.
     pub secret: String,
 }
 

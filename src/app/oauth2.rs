@@ -195,6 +195,9 @@ pub enum SigningAlgorithm {
     Ps256,
     /// ECDSA on P-256 with SHA-256. The signature is r and s, 32 bytes each.
     Es256,
+    /// Ed25519 (RFC 8032). Only events of apps are verified with it: a definition cannot name it.
+    #[serde(skip)]
+    EdDsa,
 }
 
 /// How token requests are encoded.

@@ -61,6 +61,7 @@ fn algorithm_object(algorithm: SigningAlgorithm) -> Result<Object, JsValue> {
             set("namedCurve", &JsValue::from_str("P-256"))?;
             set("name", &JsValue::from_str("ECDSA"))?
         }
+        SigningAlgorithm::EdDsa => set("name", &JsValue::from_str("Ed25519"))?,
     };
     Ok(object)
 }
@@ -97,6 +98,11 @@ async fn import_public(subtle: &SubtleCrypto, described: &Object, key: &Verifyin
             set("crv", "P-256")?;
             set("x", &number(x))?;
             set("y", &number(y))?;
+        }
+        VerifyingKey::Ed25519(point) => {
+            set("kty", "OKP")?;
+            set("crv", "Ed25519")?;
+            set("x", &number(point))?;
         }
     }
     let usages = Array::of1(&JsValue::from_str("verify"));

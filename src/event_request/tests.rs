@@ -2,9 +2,11 @@
 
 use serde_json::json;
 
+use super::signatures::{HmacSha1, hmac_key};
 use super::*;
-use crate::app::{AccountMatch, App};
+use crate::app::{AccountMatch, App, SignatureEncoding, WebhookSignature};
 use crate::catalogue;
+use crate::time::Timestamp;
 
 fn events_of(app: &str) -> AppEvents {
     catalogue::find(app).unwrap().events.clone().unwrap()
@@ -147,6 +149,156 @@ fn the_published_example_of_standard_webhooks_is_verified() {
     assert_eq!(verify("openai", &without_id, secret, 1_614_265_330), Err(EventRefusal::Unsigned));
 }
 
+#[test]
+fn the_published_example_of_jira_is_verified() {
+    // https://developer.atlassian.com/cloud/jira/platform/webhooks/#secure-admin-webhooks
+    let signature = "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9";
+    let request = request_with(&[("X-Hub-Signature", signature)], "Hello World!");
+    assert!(verify("atlassian", &request, "It's a Secret to Everybody", NOW).unwrap().is_some());
+    assert_eq!(verify("atlassian", &request, "another", NOW), Err(EventRefusal::WrongSignature));
+}
+
+#[test]
+fn the_published_example_of_notion_is_verified() {
+    // https://developers.notion.com/reference/webhooks
+    let token = "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl";
+    let signature = "sha256=461e8cbcba8a75c3edd866f0e71280f5a85cbf21eff040ebd10fe266df38a735";
+    let body = format!(r#"{{"verification_token":"{token}"}}"#);
+    let request = request_with(&[("X-Notion-Signature", signature)], &body);
+    assert!(verify("notion", &request, token, NOW).unwrap().is_some());
+    let handshake = events_of("notion").secret_handshake.unwrap();
+    assert_eq!(request.find_handshake_secret(&handshake), Some(Secret::new(token)));
+}
+
+#[test]
+fn a_secret_that_an_app_sends_is_found_where_the_definition_says() {
+    // https://developers.asana.com/docs/webhooks-guide
+    let secret = "b537207f20cbfa02357cf448134da559e8bd39d61597dcd5631b8012eae53e81";
+    let asana = events_of("asana").secret_handshake.unwrap();
+    let find = |headers: &[(&str, &str)]| request_with(headers, "{}").find_handshake_secret(&asana);
+    assert_eq!(find(&[("X-Hook-Secret", secret)]), Some(Secret::new(secret)));
+    let long = "a".repeat(513);
+    for none in ["", "short", "with a space in it", "with\ta tab in it", &long] {
+        assert_eq!(find(&[("X-Hook-Secret", none)]), None, "{none}");
+    }
+    assert_eq!(find(&[("X-Hook-Secret", secret), ("x-hook-secret", "another-one-of-a-stranger")]), None);
+    assert_eq!(find(&[("X-Hook-Signature", secret)]), None);
+    let get = EventRequest::new("GET", String::new(), vec![("x-hook-secret".into(), secret.into())], vec![]);
+    assert_eq!(get.find_handshake_secret(&asana), None);
+    let notion = events_of("notion").secret_handshake.unwrap();
+    for body in [r#"{"verification_token":["secret_of_a_stranger"]}"#, "[]", "not JSON"] {
+        assert_eq!(request_with(&[], body).find_handshake_secret(&notion), None, "{body}");
+    }
+}
+
+#[test]
+fn headers_of_one_name_are_one_so_none_hides_behind_another() {
+    let body = r#"{"type":"x"}"#;
+    let good = sign("stripe", &[], body, "s");
+    let signature = good.header("stripe-signature").unwrap().to_owned();
+    let twice = request_with(&[("Stripe-Signature", &signature), ("STRIPE-SIGNATURE", &signature)], body);
+    assert_eq!(verify("stripe", &twice, "s", NOW), Err(EventRefusal::Malformed), "two times");
+    let github = sign("github", &[], body, "s");
+    let signature = github.header("x-hub-signature-256").unwrap().to_owned();
+    let other = [("X-Hub-Signature-256", signature.as_str()), ("X-Hub-Signature-256", "sha256=00")];
+    assert_eq!(verify("github", &request_with(&other, body), "s", NOW), Err(EventRefusal::Malformed));
+    let gitlab = [("X-Gitlab-Token", "s"), ("X-Gitlab-Token", "t")];
+    assert_eq!(verify("gitlab", &request_with(&gitlab, body), "s", NOW), Err(EventRefusal::WrongSignature));
+}
+
+#[test]
+fn a_secret_in_the_address_is_compared_as_a_whole() {
+    // https://mailchimp.com/developer/marketing/guides/sync-audience-data-webhooks/
+    let body = "type=subscribe&fired_at=2009-03-26+21%3A35%3A57&data%5Bid%5D=8a25ff1d98";
+    let at = |query: &str| {
+        let form = vec![("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())];
+        EventRequest::new("POST", format!("https://c.example/hooks/cli_1{query}"), form, body.into())
+    };
+    assert_eq!(verify("mailchimp", &at("?secret=s3cret"), "s3cret", NOW), Ok(None));
+    assert_eq!(at("").read_facts(&events_of("mailchimp"), &BTreeMap::new()).kind.as_deref(), Some("subscribe"));
+    for (query, why) in [
+        ("", EventRefusal::Unsigned),
+        ("?Secret=s3cret", EventRefusal::Unsigned),
+        ("?secret=", EventRefusal::WrongSignature),
+        ("?secret=s3cre", EventRefusal::WrongSignature),
+        ("?secret=wrong&secret=s3cret", EventRefusal::WrongSignature),
+    ] {
+        assert_eq!(verify("mailchimp", &at(query), "s3cret", NOW), Err(why), "{query}");
+    }
+    assert_eq!(verify("mailchimp", &at("?secret="), "", NOW), Err(EventRefusal::NoSecret));
+}
+
+#[test]
+fn a_token_that_an_app_signs_with_a_secret_is_for_this_address_and_a_short_time() {
+    // https://developer.monday.com/apps/docs/authorization-header
+    const HERE: &str = "https://connections.example/hooks/cli_1";
+    let WebhookSignature::JwtHs256(jwt) = events_of("monday").signature else { panic!() };
+    let part = |json: Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json.to_string());
+    let token = |header: Value, claims: Value, secret: &str| {
+        let signed = format!("{}.{}", part(header), part(claims));
+        let tag = HmacSha256::sign(secret.as_bytes(), signed.as_bytes());
+        format!("{signed}.{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(tag))
+    };
+    let header = || json!({ "alg": "HS256", "typ": "JWT" });
+    let claims = |change: Value| {
+        let mut claims = json!({
+            "accountId": 1_825_529, "userId": 4_012_689, "aud": HERE, "exp": NOW + 300, "shortLivedToken": "t", "iat": NOW,
+        });
+        for (name, value) in change.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims
+    };
+    let check = |token: &str, body: &str, secret: &str| {
+        let request = request_with(&[("Authorization", token)], body);
+        request.verify_secret_token(
+            &jwt,
+            &[Secret::new("other"), Secret::new(secret)],
+            (HERE, Timestamp::from_unix(NOW)),
+        )
+    };
+    let good = token(header(), claims(json!({})), "s");
+    let mark = check(&good, "{}", "s").unwrap();
+    assert!(mark.is_some());
+    assert_eq!(check(&good, "{}", "s").unwrap(), mark, "a replay is known");
+    assert_ne!(check(&good, "[]", "s").unwrap(), mark, "the token says nothing about the body");
+    for (text, why) in [
+        (token(header(), claims(json!({})), "x"), EventRefusal::WrongSignature),
+        (token(json!({ "alg": "none" }), claims(json!({})), "s"), EventRefusal::Malformed),
+        (token(json!({ "alg": "HS512" }), claims(json!({})), "s"), EventRefusal::Malformed),
+        (token(json!({ "alg": "HS256", "crit": ["x"] }), claims(json!({})), "s"), EventRefusal::Malformed),
+        (token(header(), claims(json!({ "aud": "https://elsewhere.example/" })), "s"), EventRefusal::WrongSignature),
+        (token(header(), claims(json!({ "aud": null })), "s"), EventRefusal::WrongSignature),
+        (token(header(), claims(json!({ "exp": NOW - 61 })), "s"), EventRefusal::WrongTime),
+        (token(header(), claims(json!({ "iat": NOW + 61 })), "s"), EventRefusal::WrongTime),
+        (token(header(), claims(json!({ "exp": null })), "s"), EventRefusal::Malformed),
+        (format!("Bearer {good}"), EventRefusal::Malformed),
+        (good.rsplit_once('.').unwrap().0.to_owned(), EventRefusal::Malformed),
+        (String::new(), EventRefusal::Malformed),
+    ] {
+        assert_eq!(check(&text, "{}", "s"), Err(why), "{text}");
+    }
+    let unsigned = request_with(&[], "{}");
+    let now = Timestamp::from_unix(NOW);
+    assert_eq!(unsigned.verify_secret_token(&jwt, &[Secret::new("s")], (HERE, now)), Err(EventRefusal::Unsigned));
+    assert_eq!(unsigned.verify_secret_token(&jwt, &[Secret::new("")], (HERE, now)), Err(EventRefusal::NoSecret));
+}
+
+#[test]
+fn a_public_key_that_is_none_is_refused_when_it_is_entered() {
+    let problem = |app: &str, text: &str| secret_problem(&events_of(app).signature, &Secret::new(text));
+    // https://github.com/sendgrid/sendgrid-nodejs/blob/main/packages/eventwebhook/src/eventwebhook.spec.js
+    let key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEDr2LjtURuePQzplybdC+u4CwrqDqBaWjcMMsTbhdbcwHBcepxo7yAQGhHPTnlvFYPAZFceEu/1FwCM/QmGUhA==";
+    assert_eq!(problem("sendgrid", key), None);
+    for wrong in ["", "MFkw", &key[..key.len() - 4], "AAAA", &key.replacen('M', "N", 1)] {
+        assert!(problem("sendgrid", wrong).is_some(), "{wrong}");
+    }
+    assert_eq!(problem("discord", &"0a".repeat(32)), None);
+    for wrong in ["0a".repeat(31), "0a".repeat(33), "zz".repeat(32), "0a".repeat(32).split_off(1)] {
+        assert!(problem("discord", &wrong).is_some(), "{wrong}");
+    }
+}
+
 /// App, headers, body, type, accounts.
 type DocumentedEvent = (
     &'static str,
@@ -222,6 +374,7 @@ const DOCUMENTED: &[DocumentedEvent] = &[
         &[],
     ),
     ("asana", &[], r#"{"events":[{"action":"changed"}]}"#, Some("changed"), &[]),
+    ("atlassian", &[], r#"{"webhookEvent":"jira:issue_updated","issue":{"id":"1"}}"#, Some("jira:issue_updated"), &[]),
     (
         "airtable",
         &[],
@@ -432,6 +585,15 @@ fn a_challenge_is_answered_as_the_app_expects() {
     let slack = request_with(&[], r#"{"token":"t","challenge":"3eZbrw1a","type":"url_verification"}"#);
     assert_eq!(answer("slack", &slack), Some((text, "3eZbrw1a".to_owned())));
     assert!(challenge("slack").signed);
+    let monday = request_with(&[], r#"{"challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}"#);
+    let echoed = r#"{"challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}"#;
+    assert_eq!(answer("monday", &monday), Some(("application/json; charset=utf-8", echoed.to_owned())));
+    // https://docs.discord.com/developers/events/webhook-events
+    assert_eq!(answer("discord", &request_with(&[], r#"{"version":1,"type":0}"#)), Some((text, String::new())));
+    assert!(challenge("discord").signed);
+    for none in [r#"{"version":1,"type":1}"#, r#"{"version":1}"#, "", "0"] {
+        assert_eq!(answer("discord", &request_with(&[], none)), None, "{none}");
+    }
     let head = EventRequest::new("HEAD", "https://c.example/hooks/cli_1".into(), vec![], vec![]);
     assert_eq!(answer("trello", &head), Some((text, String::new())));
     // https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint
@@ -496,5 +658,5 @@ fn debug_output_of_a_request_shows_nothing_of_it() {
 #[test]
 fn every_app_with_events_can_be_verified() {
     let with_events = |id: &str| catalogue::find(id).filter(|app: &std::rc::Rc<App>| app.events.is_some());
-    assert_eq!(catalogue::ids().filter_map(with_events).count(), 34);
+    assert_eq!(catalogue::ids().filter_map(with_events).count(), 40);
 }

@@ -45,12 +45,20 @@ pub(super) async fn receive_event<P: Ports>(context: &Context<P>, call: &Call<'_
     }
     let request = EventRequest::new(call.request.method.as_str(), url, call.request.headers.clone(), body.clone());
     Ok(match app_events::receive(context, &client, &request).await? {
-        Received::Event(deferred) => {
-            let mut response = Response::new(200, "text/plain; charset=utf-8", String::new());
+        Received::Event(status, deferred) => {
+            let mut response = Response::new(status, "text/plain; charset=utf-8", String::new());
             response.deferred = deferred;
             response
         }
-        Received::Challenge(content_type, text) => Response::new(200, content_type, text),
+        Received::Challenge(status, content_type, text) => Response::new(status, content_type, text),
+        Received::Secret(echoed) => {
+            let response = Response::new(200, "text/plain; charset=utf-8", String::new());
+            match echoed {
+                // Only who has sent it sees it.
+                Some((name, secret)) => response.with_header(&name, secret.expose().to_owned()),
+                None => response,
+            }
+        }
         Received::Refused => refused(),
     })
 }

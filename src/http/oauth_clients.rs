@@ -8,14 +8,16 @@ use serde::Deserialize;
 use super::apps::load_registered_app;
 use super::body::{DeletedResponse, Json, Unread};
 use super::input::QueryParams;
-use super::responses::OAuthClientResponse;
+use super::responses::{OAuthClientResponse, OpenedHandshakeResponse, ReceivedHandshakeResponse};
 use super::{Call, input};
 use crate::app::{App, AuthMethod};
+use crate::authorize;
 use crate::client::Client;
 use crate::connect::client_setup::NewSecret;
 use crate::connect::recent_client_test::{self, RecentTest};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
+use crate::event_handshakes;
 use crate::ids::ClientId;
 use crate::oauth_clients::{self, EnteredClient};
 use crate::ports::Ports;
@@ -192,6 +194,29 @@ pub(super) async fn put_client<P: Ports>(
     };
     let client = oauth_clients::put_client(context, workspace, &auth_method, entered, &actor, &if_match).await?;
     Ok(client_json(context, &app, &auth_method, client))
+}
+
+/// Opens an address that the app sends its secret to.
+pub(super) async fn open_handshake<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<OpenedHandshakeResponse>> {
+    let (app, _, client) = load_current_client(context, call).await?;
+    event_handshakes::require_handshake(&app)?;
+    let opened = event_handshakes::open(context, &client, &call.key_actor()?)?;
+    Ok(Json::ok(OpenedHandshakeResponse::of(context, &client, opened)))
+}
+
+/// What came to such an address.
+pub(super) async fn get_handshake<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+) -> Result<Json<ReceivedHandshakeResponse>> {
+    let (app, _, client) = load_current_client(context, call).await?;
+    let handshake = event_handshakes::require_handshake(&app)?;
+    // Whoever may not set a secret of this client is not shown one.
+    authorize::check_client_change(call.caller_key()?, &app.id)?;
+    Ok(Json::ok(ReceivedHandshakeResponse::of(handshake, event_handshakes::find_received(context, &client))))
 }
 
 pub(super) async fn delete_client<P: Ports>(

@@ -22,7 +22,7 @@ pub(super) use access::{
     NewApiKeyResponse, SessionResponse, SessionType, SignInLinkResponse,
 };
 pub(super) use app::{AppDetailsResponse, UpdatedAppResponse};
-pub(super) use client::OAuthClientResponse;
+pub(super) use client::{OAuthClientResponse, OpenedHandshakeResponse, ReceivedHandshakeResponse};
 pub(super) use connection::{
     CheckedConnectionResponse, ConnectionResponse, DisconnectedResponse, ResolvedCredentialResponse,
     UpdatedConnectionResponse,

@@ -10,10 +10,10 @@ use super::responses::{
     ConnectionResponse, CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse,
     DeletedKeyResponse, DeletedPersonResponse, DeletedWorkspaceResponse, DeliveryResponse, DisconnectedResponse,
     HealthResponse, IdentityProviderResponse, JobResponse, LinkResponse, NewApiKeyResponse, NewWebhookResponse,
-    OAuthClientResponse, PersonResponse, PlacedWorkspace, PreflightResponse, ReplacementResponse,
-    ResolvedCredentialResponse, SessionResponse, SignInLinkResponse, StatusResponse, UpdatedAppResponse,
-    UpdatedConnectionResponse, VerifiedEventResponse, WebhookResponse, WorkflowResponse, WorkflowUseResponse,
-    WorkspaceStateResponse,
+    OAuthClientResponse, OpenedHandshakeResponse, PersonResponse, PlacedWorkspace, PreflightResponse,
+    ReceivedHandshakeResponse, ReplacementResponse, ResolvedCredentialResponse, SessionResponse, SignInLinkResponse,
+    StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, VerifiedEventResponse, WebhookResponse,
+    WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
 };
 use super::{
     Call, Method, Response, apps, brand, catalogue_page, connection_forms, connection_page, connections,
@@ -198,6 +198,8 @@ routes! {
     Get    "/v1/apps/{app}/client"                        key_with_scope(KeyScope::ConnectionsRead), Read   Client       => GetClient -> OAuthClientResponse = oauth_clients::get_client;
     Put    "/v1/apps/{app}/client"                        key_with_scope(KeyScope::Apps),            Change Client       => PutClient(oauth_clients::PutClientInput) -> OAuthClientResponse = oauth_clients::put_client;
     Delete "/v1/apps/{app}/client"                        key_with_scope(KeyScope::Apps),            Change Client       => DeleteClient -> DeletedResponse<ClientId> = oauth_clients::delete_client;
+    Post   "/v1/apps/{app}/client/handshake"              key_with_scope(KeyScope::Apps),            Change Client       => OpenHandshake -> OpenedHandshakeResponse = oauth_clients::open_handshake;
+    Get    "/v1/apps/{app}/client/handshake"              key_with_scope(KeyScope::Apps),            Read   Client       => GetHandshake -> ReceivedHandshakeResponse = oauth_clients::get_handshake;
     Post   "/v1/apps/{app}/client/test"                   key_with_scope(KeyScope::Apps),            Change Client       => TestClient(oauth_clients::TestClientInput) -> RecentTest = oauth_clients::test_client;
 
     // Defaults, and credentials by app

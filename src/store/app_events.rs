@@ -1,7 +1,7 @@
 //! What a received event of an app needs: the client that it is for, the connections of its accounts, and which events were
 //! seen before (`seen_app_events`).
 
-use super::{Columns, FromRow, MUST_HAVE_CHANGED, StoreResult, query_first, read_all, run_statement};
+use super::{Columns, FromRow, MUST_HAVE_CHANGED, StoreResult, all_or_nothing, query_first, read_all, run_statement};
 use crate::app::{AccountMatch, AppId, NamedAccount};
 use crate::client::Client;
 use crate::connection::ConnectionStatus;
@@ -49,6 +49,10 @@ const OF_CLIENT: &str = concat!(
 );
 const MARK_SEEN: &str = "INSERT INTO seen_app_events (oauth_client, event_hash, seen_at) VALUES (?1, ?2, ?3)
     ON CONFLICT (oauth_client, event_hash) DO UPDATE SET seen_at = ?3 WHERE seen_at <= ?3 - ?4";
+/// A secret that an app has sent, unless it met another change. Whatever was set stays set: the new text has it all.
+const TAKE_SECRET: &str =
+    "UPDATE oauth_clients SET sealed_event_secret = ?3, event_secret_received_at = ?4, updated_at = ?4
+    WHERE id = ?2 AND workspace_id = ?1 AND sealed_event_secret IS ?5";
 /// Of the events about a connection, one in a while leads to a check, whichever instance they come to. The scheduled run does
 /// it if nobody else gets to it.
 const TAKE_CHECKS: &str = "UPDATE connections SET reported_at = ?3,
@@ -132,6 +136,21 @@ pub fn take_checks(workspace: &WorkspaceId, connections: &[&ConnectionId], now: 
 /// Reads the answer of [`take_checks`].
 pub fn read_taken(rows: &Rows) -> Vec<ConnectionId> {
     rows.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect()
+}
+
+/// Stores a client's event secrets as they are with one that the app has sent, and remembers the address that it came to.
+/// Returns whether it did: not if the address was used before, or if the secrets were changed since the client was read.
+pub async fn take_secret(
+    db: &impl Database,
+    client: &Client,
+    sealed: &str,
+    mark: &str,
+    (event, now): (Statement, Timestamp),
+) -> StoreResult<bool> {
+    let used = sql!(MARK_SEEN, &client.id, mark, now, SEEN_EVENT_AGE);
+    let before = client.sealed_event_secret.as_deref();
+    let taken = sql!(TAKE_SECRET, &client.workspace, &client.id, sealed, now, before);
+    all_or_nothing(db, vec![used, taken], vec![event]).await
 }
 
 /// Remembers an event, and does what follows from it in the same transaction. Returns what that answers, if the event is new:

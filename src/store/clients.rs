@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 const PUT: &str = "INSERT INTO oauth_clients (id, workspace_id, registration, client_id, sealed_secret, scopes, destinations, secret_expires_at, is_current, created_at, updated_at, variables, redirect_id, authorization_server, sealed_event_secret)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10, ?11, ?12, ?13)
     ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, is_current = 1, updated_at = ?9, variables = ?10, authorization_server = ?12, sealed_event_secret = ?13,
+      event_secret_received_at = CASE WHEN sealed_event_secret IS ?13 THEN event_secret_received_at END,
       misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0, wake_after = 0
     WHERE client_id = ?4 AND redirect_id = ?11";
 const RETIRE_OTHERS: &str =
@@ -99,6 +100,7 @@ impl FromRow for Client {
             client_id: row.text("client_id")?,
             sealed_secret: row.optional_text("sealed_secret")?,
             sealed_event_secret: row.optional_text("sealed_event_secret")?,
+            event_secret_received_at: row.optional_time("event_secret_received_at")?,
             scopes: row.optional_json("scopes")?,
             redirect_id: row.id("redirect_id")?,
             authorization_server: row.optional_text("authorization_server")?,

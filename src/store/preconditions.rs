@@ -29,7 +29,7 @@ const WORKSPACE: &str = unless_exists!(
 );
 const APP: &str = unless_exists!("apps WHERE workspace_id = ?1 AND id = ?2 AND revision = ?3 AND is_current = 1");
 const CLIENT: &str = unless_exists!(
-    "oauth_clients WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1 AND updated_at = ?3 AND sealed_secret IS ?4"
+    "oauth_clients WHERE workspace_id = ?1 AND id = ?2 AND is_current = 1 AND updated_at = ?3 AND sealed_secret IS ?4 AND sealed_event_secret IS ?5"
 );
 const WEBHOOK: &str = unless_exists!(
     "subscriptions WHERE workspace_id = ?1 AND id = ?2 AND url = ?3 AND types = ?4 AND disabled_at IS ?5 AND sealed_secret = ?6"
@@ -75,7 +75,8 @@ pub fn app_unchanged(workspace: &WorkspaceId, read: &AppRow) -> Statement {
 
 /// A client was not entered again, and no other one took its place.
 pub fn client_unchanged(read: &Client) -> Statement {
-    sql!(CLIENT, &read.workspace, &read.id, read.updated_at, read.sealed_secret.as_deref())
+    let (secret, event_secret) = (read.sealed_secret.as_deref(), read.sealed_event_secret.as_deref());
+    sql!(CLIENT, &read.workspace, &read.id, read.updated_at, secret, event_secret)
 }
 
 /// A link was neither used nor ended.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use connections::app::{
-    App, AppEvents, AuthMethod, CredentialKind, HmacSignature, RefreshTokenRotation, RevocationEffect, RevokeStyle,
+    App, AppEvents, AuthMethod, CredentialKind, RefreshTokenRotation, RequestSignature, RevocationEffect, RevokeStyle,
     SignatureEncoding, TimestampFormat, WebhookSignature,
 };
 use url::Url;
@@ -222,6 +222,10 @@ fn render_events(events: &AppEvents) -> String {
     let needed = match &events.signature {
         WebhookSignature::HmacSha256(hmac) | WebhookSignature::HmacSha1(hmac) => Some(format!("Key: {}", hmac.secret)),
         WebhookSignature::SharedSecret(shared) => Some(format!("Secret: {}", shared.secret)),
+        WebhookSignature::Ed25519(signature) | WebhookSignature::EcdsaP256(signature) => {
+            Some(format!("Key: {}", signature.secret))
+        }
+        WebhookSignature::JwtHs256(jwt) => Some(format!("Secret: {}", jwt.secret)),
         WebhookSignature::Jwt(jwt) => Some(format!("Claims: {}", jwt.claims)),
         WebhookSignature::None => None,
     };
@@ -243,10 +247,18 @@ fn signature_text(signature: &WebhookSignature) -> String {
     match signature {
         WebhookSignature::HmacSha256(hmac) => hmac_text("HMAC-SHA256", hmac, &after(&hmac.prefix)),
         WebhookSignature::HmacSha1(hmac) => hmac_text("HMAC-SHA1", hmac, &after(&hmac.prefix)),
+        WebhookSignature::Ed25519(signature) => hmac_text("Ed25519", signature, &after(&signature.prefix)),
+        WebhookSignature::EcdsaP256(signature) => {
+            hmac_text("ECDSA on P-256 with SHA-256", signature, &after(&signature.prefix))
+        }
         WebhookSignature::SharedSecret(shared) => {
             let header = shared.header.as_ref().map(|name| format!("`{name}`"));
+            let query = shared.query.as_ref().map(|name| format!("the parameter `{name}` of the address"));
             let at = shared.at.as_ref().map(|at| format!("`{}` of the body", at.as_str()));
-            format!("Shared secret in {}.", header.or(at).unwrap())
+            format!("Shared secret in {}.", header.or(query).or(at).unwrap())
+        }
+        WebhookSignature::JwtHs256(jwt) => {
+            format!("JWT in `{}`{}, signed with a secret (HS256), for the address.", jwt.header, after(&jwt.prefix))
         }
         WebhookSignature::Jwt(jwt) => format!(
             "JWT in `{}`{}, issued by `{}`, keys at `{}`.",
@@ -259,7 +271,7 @@ fn signature_text(signature: &WebhookSignature) -> String {
     }
 }
 
-fn hmac_text(name: &str, hmac: &HmacSignature, after: &str) -> String {
+fn hmac_text(name: &str, hmac: &RequestSignature, after: &str) -> String {
     let encoding = match hmac.encoding {
         SignatureEncoding::Hex => "hex",
         SignatureEncoding::Base64 => "Base64",

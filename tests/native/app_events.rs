@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use connections::caller::KeyScope;
 use connections::http::{self, Body, Method, Request, Response};
 use connections::ids::ConnectionId;
 use connections::ports::{AppResponse, OutboundRequest, RateLimit};
 use connections::resolve::deferred;
 use ring::hmac;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
 use crate::http::{call, first_key, make_key, request};
@@ -485,6 +487,334 @@ fn a_push_of_google_is_accepted_from_the_named_sender_alone() {
     assert_eq!(send(&fixture, &push(2, &json!({}))).status, 200);
 }
 
+// ---- public keys, tokens, and secrets in the address ----
+
+/// A client of a catalogue app with this secret, and the path of its events.
+fn put_catalogue_client(fixture: &Fixture, app: &str, body: &Value) -> String {
+    let (status, client) = call(fixture, &first_key(fixture), Method::Put, &format!("/v1/apps/{app}/client"), body);
+    assert_eq!(status, 200, "{client}");
+    format!("/hooks/{}", client["id"].as_str().unwrap())
+}
+
+fn cut_last(text: &mut String) {
+    text.pop();
+}
+
+/// What a forger may do with an event that was accepted: none of it is.
+fn assert_no_forgery_passes(fixture: &Fixture, good: &Request, signature: usize) {
+    let changed = |change: &dyn Fn(&mut Request)| {
+        let mut sent = good.clone();
+        change(&mut sent);
+        sent
+    };
+    let Body::Bytes(bytes) = &good.body else { panic!() };
+    let mut longer = bytes.clone();
+    longer.push(b' ');
+    for (why, sent) in [
+        ("one byte more", changed(&|sent| sent.body = Body::Bytes(longer.clone()))),
+        ("an empty body", changed(&|sent| sent.body = Body::Bytes(vec![]))),
+        ("without its signature", changed(&|sent| drop(sent.headers.remove(signature)))),
+        ("an empty signature", changed(&|sent| sent.headers[signature].1.clear())),
+        ("a signature that is cut", changed(&|sent| cut_last(&mut sent.headers[signature].1))),
+        ("the same header twice", changed(&|sent| sent.headers.push(sent.headers[signature].clone()))),
+        ("an unknown client", changed(&|sent| sent.path = "/hooks/cli_00AAAAAAAAAAAAAAAAAAAAAA".into())),
+        ("a GET", changed(&|sent| sent.method = Method::Get)),
+    ] {
+        assert_refused(fixture, &sent, why);
+    }
+    let (before, asked) = (stored(fixture), fixture.world.acme.count_all_requests());
+    assert_eq!(send(fixture, &changed(&|sent| sent.body = Body::TooLarge)).status, 413);
+    assert_eq!(send(fixture, &changed(&|sent| sent.method = Method::Put)).status, 405);
+    assert_eq!((stored(fixture), fixture.world.acme.count_all_requests()), (before, asked));
+}
+
+#[test]
+fn the_published_example_of_sendgrid_is_accepted_and_no_forgery() {
+    // https://github.com/sendgrid/sendgrid-nodejs/blob/main/packages/eventwebhook/src/eventwebhook.spec.js
+    const KEY: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEDr2LjtURuePQzplybdC+u4CwrqDqBaWjcMMsTbhdbcwHBcepxo7yAQGhHPTnlvFYPAZFceEu/1FwCM/QmGUhA==";
+    const OTHER_KEY: &str = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEqTxd43gyp8IOEto2LdIfjRQrIbsd4SXZkLW6jDutdhXSJCWHw8REntlo7aNDthvj+y7GjUuFDb/R1NGe1OPzpA==";
+    const SIGNATURE: &str =
+        "MEUCIQCtIHJeH93Y+qpYeWrySphQgpNGNr/U+UyUlBkU6n7RAwIgJTz2C+8a8xonZGi6BpSzoQsbVRamr2nlxFDWYNH2j/0=";
+    const TIME: i64 = 1_588_788_367;
+    let body = r#"{"category":"example_payload","event":"test_event","message_id":"message_id"}"#;
+    let fixture = Fixture::new();
+    let path = put_catalogue_client(&fixture, "sendgrid", &json!({ "event_secret": KEY }));
+    let headers = [
+        ("X-Twilio-Email-Event-Webhook-Signature", SIGNATURE),
+        ("X-Twilio-Email-Event-Webhook-Timestamp", "1588788367"),
+    ];
+    let good = event_request(&path, body, &headers);
+    assert_refused(&fixture, &good, "years later");
+    fixture.world.advance_clock(TIME + 3600 - fixture.world.now().unix());
+    assert_no_forgery_passes(&fixture, &good, 0);
+    let later = event_request(&path, body, &[headers[0], (headers[1].0, "1588788368")]);
+    assert_refused(&fixture, &later, "another time than signed");
+    // Two numbers of the curve's order say nothing, and no number is negative or too long.
+    for der in
+        ["MAYCAQECAQE=", "MAYCAQACAQA=", "MAA=", "MEUCIQ==", "MCUCIQEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIA"]
+    {
+        assert_refused(&fixture, &event_request(&path, body, &[(headers[0].0, der), headers[1]]), der);
+    }
+    assert_eq!(send(&fixture, &good).status, 200);
+    let seen = "SELECT count(*) FROM seen_app_events";
+    assert_eq!(fixture.world.db.query_number(seen), 1);
+    let before = stored(&fixture);
+    assert_eq!((send(&fixture, &good).status, stored(&fixture)), (200, before), "a replay changes nothing");
+    put_catalogue_client(&fixture, "sendgrid", &json!({ "event_secret": OTHER_KEY }));
+    assert_refused(&fixture, &good, "another key");
+    put_catalogue_client(&fixture, "sendgrid", &json!({ "event_secret": [OTHER_KEY, KEY] }));
+    assert_eq!(send(&fixture, &good).status, 200);
+    for wrong in [json!("MFkw"), json!(KEY[1..]), json!([KEY, ""])] {
+        let client = "/v1/apps/sendgrid/client";
+        let body = json!({ "event_secret": wrong });
+        assert_eq!(call(&fixture, &first_key(&fixture), Method::Put, client, &body).0, 422, "{wrong}");
+    }
+}
+
+#[test]
+fn discord_signs_with_its_own_key_and_its_pings_are_answered() {
+    // https://docs.discord.com/developers/events/webhook-events
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let hex = |bytes: &[u8]| to_header(bytes).split_off("v1=".len());
+    let fixture = Fixture::new();
+    let put = json!({
+        "client_id": "1", "client_secret": "s", "event_secret": hex(pair.public_key().as_ref()),
+    });
+    let path = put_catalogue_client(&fixture, "discord", &put);
+    let signed_at = |body: &str, time: i64| {
+        let signature = hex(pair.sign(format!("{time}{body}").as_bytes()).as_ref());
+        let headers = [("X-Signature-Ed25519", signature.as_str()), ("X-Signature-Timestamp", &time.to_string())];
+        event_request(&path, body, &headers)
+    };
+    let now = fixture.world.now().unix();
+    let ping = signed_at(r#"{"version":1,"application_id":"1","type":0}"#, now);
+    let before = stored(&fixture);
+    let response = send(&fixture, &ping);
+    assert_eq!((response.status, response.body.as_str()), (204, ""));
+    assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(stored(&fixture), before, "a ping is no event");
+    assert_no_forgery_passes(&fixture, &ping, 0);
+    let body = r#"{"version":1,"application_id":"1","type":1,"event":{"type":"APPLICATION_DEAUTHORIZED","timestamp":"2024-10-18T14:42:53.064834","data":{"user":{"id":"80351110224678912"}}}}"#;
+    let event = signed_at(body, now);
+    assert_eq!(send(&fixture, &event).status, 204);
+    assert_no_forgery_passes(&fixture, &event, 0);
+    assert_refused(&fixture, &signed_at(body, now - 901), "a replay");
+    let stranger = Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap();
+    let mut forged = event.clone();
+    forged.headers[0].1 = hex(stranger.sign(format!("{now}{body}").as_bytes()).as_ref());
+    assert_refused(&fixture, &forged, "signed by somebody else");
+}
+
+#[test]
+fn a_token_of_monday_is_accepted_once_and_its_challenge_answered() {
+    // https://developer.monday.com/apps/docs/authorization-header
+    let fixture = Fixture::new();
+    let put = json!({ "client_id": "1", "client_secret": "s", "event_secret": SECRET });
+    let path = put_catalogue_client(&fixture, "monday", &put);
+    let now = fixture.world.now().unix();
+    let token = |audience: &str| {
+        let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
+        let claims = json!({
+            "accountId": 1_825_529, "userId": 4_012_689, "aud": audience, "exp": now + 300, "iat": now,
+            "shortLivedToken": "canary-short-lived",
+        });
+        let signed = format!("{}.{}", part(json!({ "alg": "HS256", "typ": "JWT" })), part(claims));
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), signed.as_bytes());
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
+    };
+    let challenge = r#"{"challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P"}"#;
+    let response = send(&fixture, &event_request(&path, challenge, &[]));
+    assert_eq!((response.status, response.body.as_str()), (200, challenge));
+    let here = token(&format!("https://c.example.com{path}"));
+    let event = event_request(&path, r#"{"event":{"type":"create_pulse"}}"#, &[("Authorization", &here)]);
+    for (why, audience) in [("another address", "https://c.example.com/hooks/cli_other"), ("nobody", "")] {
+        let mut sent = event.clone();
+        sent.headers[0].1 = token(audience);
+        assert_refused(&fixture, &sent, why);
+    }
+    assert_eq!(send(&fixture, &event).status, 200);
+    let before = stored(&fixture);
+    assert_eq!((send(&fixture, &event).status, stored(&fixture)), (200, before), "a replay changes nothing");
+    fixture.world.advance_clock(361);
+    assert_refused(&fixture, &event, "its time is over");
+    assert!(!fixture.world.log.dump_lines().contains("canary"));
+}
+
+#[test]
+fn a_secret_in_the_address_is_in_no_log_and_no_table() {
+    // https://mailchimp.com/developer/marketing/guides/sync-audience-data-webhooks/
+    let fixture = Fixture::new();
+    let put = json!({ "client_id": "1", "client_secret": "s", "event_secret": SECRET });
+    let path = put_catalogue_client(&fixture, "mailchimp", &put);
+    let at = |query: &str, method: Method| Request {
+        method,
+        query: query.to_owned(),
+        ..event_request(&path, "type=subscribe", &[("content-type", "application/x-www-form-urlencoded")])
+    };
+    let right = format!("secret={SECRET}");
+    assert_eq!(send(&fixture, &at(&right, Method::Get)).status, 200, "Mailchimp asks whether there is anybody");
+    assert_eq!(send(&fixture, &at(&right, Method::Post)).status, 200);
+    for query in
+        ["", "secret=", "secret=canary-event-secret-", "secret=canary-event-secret-2", "SECRET=canary-event-secret-1"]
+    {
+        assert_refused(&fixture, &at(query, Method::Post), query);
+    }
+    assert!(!fixture.world.log.dump_lines().contains("canary"));
+    assert!(!stored(&fixture).contains("canary"));
+}
+
+// ---- handshakes that have the secret ----
+
+/// An app that sends the secret in a header, and one that sends it in the body.
+fn handshake_definition(place: &Value) -> Value {
+    let mut definition = timeless_definition();
+    definition["events"]["secret_handshake"] = place.clone();
+    definition
+}
+
+/// An app whose client has no event secret, and the path of its events.
+fn set_up_handshake(place: &Value) -> (Fixture, String) {
+    let fixture = Fixture::with_definition(&handshake_definition(place));
+    let (_, client) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/apps/acme/client", &Value::Null);
+    let path = format!("/hooks/{}", client["id"].as_str().unwrap());
+    (fixture, path)
+}
+
+const HANDSHAKE: &str = "/v1/apps/acme/client/handshake";
+
+fn open_handshake(fixture: &Fixture) -> String {
+    let (status, opened) = call(fixture, &first_key(fixture), Method::Post, HANDSHAKE, &Value::Null);
+    assert_eq!(status, 200, "{opened}");
+    opened["events_url"].as_str().unwrap().split_once('?').unwrap().1.to_owned()
+}
+
+fn handshake(path: &str, query: &str, secret: &str) -> Request {
+    Request { query: query.to_owned(), ..event_request(path, "{}", &[("X-Acme-Secret", secret)]) }
+}
+
+const SENT_SECRET: &str = "canary-sent-secret-0123456789";
+const STRANGERS_SECRET: &str = "canary-strangers-secret-01234";
+
+#[test]
+fn a_secret_that_an_app_sends_is_taken_at_an_address_that_was_asked_for_and_nowhere_else() {
+    let (fixture, path) = set_up_handshake(&json!({ "header": "X-Acme-Secret" }));
+    let body = r#"{"type":"message"}"#;
+    let forged = event_request(&path, body, &[("X-Acme-Signature", &sign(STRANGERS_SECRET, body))]);
+    assert_refused(&fixture, &handshake(&path, "", STRANGERS_SECRET), "nobody asked for it");
+    assert_refused(&fixture, &handshake(&path, "handshake=made-up", STRANGERS_SECRET), "a made-up token");
+    let before = stored(&fixture);
+    let query = open_handshake(&fixture);
+    assert_eq!(stored(&fixture), before, "an address is no row");
+    assert_refused(&fixture, &handshake(&path, "", STRANGERS_SECRET), "asked for, but at another address");
+    let short = query.get(..query.len() - 1).unwrap();
+    assert_refused(&fixture, &handshake(&path, short, STRANGERS_SECRET), "a part of the token");
+    for odd in ["", "short", "with a space in it 0123456789", &"x".repeat(513)] {
+        assert_refused(&fixture, &handshake(&path, &query, odd), odd);
+    }
+    let taken = send(&fixture, &handshake(&path, &query, SENT_SECRET));
+    assert_eq!((taken.status, taken.header("X-Acme-Secret")), (200, Some(SENT_SECRET)), "Asana wants it back");
+    let own = |secret: &str, query: &str| Request {
+        query: query.to_owned(),
+        ..event_request(&path, body, &[("X-Acme-Signature", &sign(secret, body))])
+    };
+    assert_eq!(send(&fixture, &own(SENT_SECRET, &query)).status, 200, "events come to the same address");
+    assert_refused(&fixture, &handshake(&path, &query, STRANGERS_SECRET), "the address was used");
+    assert_refused(&fixture, &forged, "signed with the stranger's secret");
+    let before = stored(&fixture);
+    let again = send(&fixture, &handshake(&path, &query, SENT_SECRET));
+    assert_eq!((again.status, stored(&fixture)), (200, before), "the app may repeat itself");
+    let (_, client) = call(&fixture, &first_key(&fixture), Method::Get, "/v1/apps/acme/client", &Value::Null);
+    assert_eq!(client["has_event_secret"], true);
+    let (_, received) = call(&fixture, &first_key(&fixture), Method::Get, HANDSHAKE, &Value::Null);
+    assert!(received["received_at"].is_string() && received["secret"].is_null(), "the app told its maker: {received}");
+    assert!(!stored(&fixture).contains("canary") && !fixture.world.log.dump_lines().contains("canary"));
+    let (_, events) =
+        call(&fixture, &first_key(&fixture), Method::Get, "/v1/events?type=event_secret_changed", &Value::Null);
+    let line = &events["data"][0];
+    assert_eq!(events["data"].as_array().unwrap().len(), 1, "{events}");
+    assert_eq!(line["detail"], "received");
+    assert!(line["actor"].as_str().unwrap().starts_with("key:"), "whoever asked for the address: {line}");
+}
+
+#[test]
+fn a_further_secret_stands_beside_those_that_are_set() {
+    let (fixture, path) = set_up_handshake(&json!({ "header": "X-Acme-Secret" }));
+    assert_eq!(put_client(&fixture, &json!({ "event_secret": SECRET })).0, 200);
+    let secrets: Vec<String> = (0..19).map(|number| format!("canary-sent-secret-{number:08}")).collect();
+    let queries: Vec<String> = secrets.iter().map(|_| open_handshake(&fixture)).collect();
+    for (secret, query) in secrets.iter().zip(&queries) {
+        assert_eq!(send(&fixture, &handshake(&path, query, secret)).status, 200, "{secret}");
+    }
+    for (number, secret) in [SECRET].into_iter().chain(secrets.iter().map(String::as_str)).enumerate() {
+        let body = json!({ "type": "message", "number": number }).to_string();
+        let sent = event_request(&path, &body, &[("X-Acme-Signature", &sign(secret, &body))]);
+        assert_eq!(send(&fixture, &sent).status, 200, "{secret}");
+    }
+    let (status, problem) = call(&fixture, &first_key(&fixture), Method::Post, HANDSHAKE, &Value::Null);
+    assert_eq!((status, problem["code"].as_str()), (409, Some("conflict")), "{problem}");
+}
+
+#[test]
+fn an_address_for_a_secret_ends_after_an_hour_and_belongs_to_one_client() {
+    let (fixture, path) = set_up_handshake(&json!({ "header": "X-Acme-Secret" }));
+    let other = Fixture::in_world(&fixture.world, &handshake_definition(&json!({ "header": "X-Acme-Secret" })));
+    let (_, client) = call(&other, &first_key(&other), Method::Get, "/v1/apps/acme/client", &Value::Null);
+    let theirs = format!("/hooks/{}", client["id"].as_str().unwrap());
+    let query = open_handshake(&fixture);
+    assert_refused(&fixture, &handshake(&theirs, &query, STRANGERS_SECRET), "the address of another workspace");
+    fixture.world.advance_clock(3601);
+    assert_refused(&fixture, &handshake(&path, &query, SENT_SECRET), "too late");
+    let limited = make_key(&fixture, |key| key.apps = Some(vec![]));
+    assert_eq!(call(&fixture, &limited, Method::Post, HANDSHAKE, &Value::Null).0, 404);
+    let reader = make_key(&fixture, |key| key.scopes = vec![KeyScope::ConnectionsRead]);
+    for method in [Method::Post, Method::Get] {
+        assert_eq!(call(&fixture, &reader, method, HANDSHAKE, &Value::Null).0, 403, "a reader sees no secret");
+    }
+    let silent = Fixture::with_definition(&timeless_definition());
+    let (status, problem) = call(&silent, &first_key(&silent), Method::Post, HANDSHAKE, &Value::Null);
+    assert_eq!(status, 409);
+    assert!(problem["detail"].as_str().unwrap().contains("event_secret"), "{problem}");
+}
+
+#[test]
+fn a_secret_that_a_person_enters_at_the_app_is_shown_for_an_hour() {
+    let (fixture, path) = set_up_handshake(&json!({ "at": "/verification_token" }));
+    let show = || call(&fixture, &first_key(&fixture), Method::Get, HANDSHAKE, &Value::Null).1;
+    assert_eq!(show(), json!({ "received_at": null, "secret": null }));
+    let query = open_handshake(&fixture);
+    let body = json!({ "verification_token": SENT_SECRET }).to_string();
+    let sent = Request { query, ..event_request(&path, &body, &[]) };
+    let response = send(&fixture, &sent);
+    assert_eq!((response.status, response.body.as_str()), (200, ""));
+    assert_eq!(show()["secret"], SENT_SECRET);
+    assert_eq!(put_client(&fixture, &json!({})).0, 200, "whoever does not name it keeps it");
+    assert_eq!(show()["secret"], SENT_SECRET);
+    fixture.world.advance_clock(3600);
+    assert_eq!(show(), json!({ "received_at": null, "secret": null }));
+    let query = open_handshake(&fixture);
+    let body = json!({ "verification_token": STRANGERS_SECRET }).to_string();
+    assert_eq!(send(&fixture, &Request { query, ..event_request(&path, &body, &[]) }).status, 200);
+    assert_eq!(put_client(&fixture, &json!({ "event_secret": SECRET })).0, 200);
+    assert_eq!(show(), json!({ "received_at": null, "secret": null }), "what was entered is not shown");
+}
+
+#[test]
+fn a_secret_that_could_not_be_stored_is_sent_again_by_the_app() {
+    let (fixture, path) = set_up_handshake(&json!({ "header": "X-Acme-Secret" }));
+    let query = open_handshake(&fixture);
+    let sent = handshake(&path, &query, SENT_SECRET);
+    for fault in [Fault::BeforeCommit, Fault::AfterCommit] {
+        let statement_part = "SET sealed_event_secret = ?3, event_secret_received_at";
+        fixture.world.db.fault_rules.borrow_mut().push(FaultRule { statement_part, times: 1, fault });
+        assert_eq!(send(&fixture, &sent).status, 503, "{fault:?}");
+    }
+    let response = send(&fixture, &sent);
+    assert_eq!((response.status, response.header("X-Acme-Secret")), (200, Some(SENT_SECRET)));
+    let body = r#"{"type":"message"}"#;
+    let event = event_request(&path, body, &[("X-Acme-Signature", &sign(SENT_SECRET, body))]);
+    assert_eq!(send(&fixture, &event).status, 200);
+}
+
 // ---- forwarding ----
 
 /// What the webhook of a workspace gets.
@@ -607,7 +937,7 @@ fn a_limited_key_is_told_of_its_own_connections_only() {
     let other_app = make_key(&fixture, |key| key.apps = Some(vec![]));
     let body = json!({ "headers": {}, "body_base64": "" });
     assert_eq!(call(&fixture, &other_app, Method::Post, "/v1/apps/acme/events/verify", &body).0, 404);
-    let silent = call(&fixture, &first_key(&fixture), Method::Post, "/v1/apps/anthropic/events/verify", &body);
+    let silent = call(&fixture, &first_key(&fixture), Method::Post, "/v1/apps/salesforce/events/verify", &body);
     assert_eq!((silent.0, silent.1["code"].as_str()), (404, Some("not_found")));
 }
 

@@ -49,6 +49,7 @@ fn is_signature_valid(algorithm: SigningAlgorithm, key: &SigningKey, input: &str
         SigningAlgorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
         SigningAlgorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
         SigningAlgorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
+        SigningAlgorithm::EdDsa => return false,
     };
     UnparsedPublicKey::new(algorithm, public_key(key)).verify(input.as_bytes(), signature).is_ok()
 }

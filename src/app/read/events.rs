@@ -8,8 +8,9 @@ use serde::Deserialize;
 use super::super::Template;
 use super::super::event_text::{AccountInEvent, AccountMatch, EventText};
 use super::super::events::{
-    AppEvents, ChallengeAnswer, ChallengeMethod, EventChallenge, EventCondition, HmacSignature, JwtSignature,
-    SecretEncoding, SharedSecret, SignatureEncoding, SignatureHeaderParts, TimestampFormat, WebhookSignature,
+    AppEvents, ChallengeAnswer, ChallengeMethod, EventChallenge, EventCondition, JwtSecret, JwtSignature,
+    RequestSignature, SecretEncoding, SecretHandshake, SharedSecret, SignatureEncoding, SignatureHeaderParts,
+    TimestampFormat, WebhookSignature,
 };
 use super::DefinitionReader;
 use super::rules::{MAX_TEXT_LENGTH, is_header_name};
@@ -19,6 +20,10 @@ use crate::json::objects;
 const SIGNED_PLACEHOLDERS: [&str; 6] = ["body", "timestamp", "method", "url", "id", "form"];
 /// Seconds that the time of sending may differ from now, if it is in a header and the definition does not say.
 const DEFAULT_TOLERANCE: i64 = 300;
+/// The status of the answer to an event, if the definition does not say.
+const DEFAULT_ANSWER_STATUS: u16 = 200;
+/// What it may be.
+const ANSWER_STATUSES: [u16; 3] = [200, 202, 204];
 /// The claim with the sender of a token, if the definition does not say.
 const DEFAULT_SENDER_CLAIM: &str = "email";
 
@@ -44,6 +49,15 @@ pub(super) struct RawEvents {
     ended_account: Vec<RawAccount>,
     #[serde(default)]
     forward_access_ended: bool,
+    answer_status: Option<u16>,
+    secret_handshake: Option<RawSecretHandshake>,
+}
+
+#[derive(Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields)]
+struct RawSecretHandshake {
+    header: Option<String>,
+    at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +70,7 @@ struct RawChallenge {
     answer: ChallengeAnswer,
     #[serde(default)]
     signed: bool,
+    when: Option<RawCondition>,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +113,7 @@ struct RawSignature {
     secret_prefix: Option<String>,
     is_client_secret: Option<bool>,
     // Of a shared secret.
+    query: Option<String>,
     at: Option<String>,
     // Of a token.
     issuer: Option<String>,
@@ -113,8 +129,13 @@ enum SignatureScheme {
     HmacSha256,
     #[serde(rename = "hmac-sha1")]
     HmacSha1,
+    Ed25519,
+    #[serde(rename = "ecdsa-p256")]
+    EcdsaP256,
     SharedSecret,
     Jwt,
+    #[serde(rename = "jwt-hs256")]
+    JwtHs256,
     None,
 }
 
@@ -123,8 +144,11 @@ impl SignatureScheme {
         match self {
             Self::HmacSha256 => "hmac-sha256",
             Self::HmacSha1 => "hmac-sha1",
+            Self::Ed25519 => "ed25519",
+            Self::EcdsaP256 => "ecdsa-p256",
             Self::SharedSecret => "shared-secret",
             Self::Jwt => "jwt",
+            Self::JwtHs256 => "jwt-hs256",
             Self::None => "none",
         }
     }
@@ -139,7 +163,7 @@ struct RawParts {
     assign: Option<char>,
 }
 
-objects!(RawEvents, RawSignature, RawParts, RawChallenge, RawCondition, RawAccount);
+objects!(RawEvents, RawSignature, RawParts, RawChallenge, RawCondition, RawAccount, RawSecretHandshake);
 
 /// Where the time of sending is. A time in the body is signed with the body and needs no placeholder.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -160,6 +184,12 @@ impl DefinitionReader {
         let event_type = self.read_event_texts("events.event_type", &raw.event_type);
         let account = self.read_accounts("events.account", raw.account);
         let ended_account = self.read_accounts("events.ended_account", raw.ended_account);
+        let answer_status = raw.answer_status.unwrap_or(DEFAULT_ANSWER_STATUS);
+        if !ANSWER_STATUSES.contains(&answer_status) {
+            self.add_problem("events.answer_status", "must be 200, 202 or 204");
+        }
+        let secret_handshake =
+            raw.secret_handshake.map(|raw| self.read_secret_handshake("events.secret_handshake", raw));
         Some(AppEvents {
             docs: raw.docs,
             signature: signature?,
@@ -172,7 +202,19 @@ impl DefinitionReader {
             account,
             ended_account,
             forward_access_ended: raw.forward_access_ended,
+            answer_status,
+            secret_handshake,
         })
+    }
+
+    fn read_secret_handshake(&mut self, at: &str, raw: RawSecretHandshake) -> SecretHandshake {
+        if raw.header.is_some() == raw.at.is_some() {
+            self.add_problem(at, "must have either header or at, the location of the secret");
+        }
+        SecretHandshake {
+            header: raw.header.and_then(|name| self.read_header_name(&format!("{at}.header"), name)),
+            at: raw.at.and_then(|text| self.read_pointer(&format!("{at}.at"), &text)),
+        }
     }
 
     fn read_challenge(&mut self, at: &str, raw: RawChallenge) -> EventChallenge {
@@ -189,7 +231,15 @@ impl DefinitionReader {
         if pointer.is_some() && raw.method == ChallengeMethod::Get {
             self.add_problem(&format!("{at}.at"), "is in a body, and a GET has none; use query");
         }
-        EventChallenge { method: raw.method, query: raw.query, at: pointer, answer: raw.answer, signed: raw.signed }
+        let when = raw.when.and_then(|condition| self.read_condition(&format!("{at}.when"), &condition));
+        EventChallenge {
+            method: raw.method,
+            query: raw.query,
+            at: pointer,
+            answer: raw.answer,
+            signed: raw.signed,
+            when,
+        }
     }
 
     fn read_condition(&mut self, at: &str, raw: &RawCondition) -> Option<EventCondition> {
@@ -231,36 +281,42 @@ impl DefinitionReader {
             self.check_affix(&format!("{at}.prefix"), prefix);
         }
         match raw.scheme {
-            SignatureScheme::HmacSha256 => self.read_hmac(at, raw).map(WebhookSignature::HmacSha256),
-            SignatureScheme::HmacSha1 => self.read_hmac(at, raw).map(WebhookSignature::HmacSha1),
+            SignatureScheme::HmacSha256 => self.read_request_signature(at, raw).map(WebhookSignature::HmacSha256),
+            SignatureScheme::HmacSha1 => self.read_request_signature(at, raw).map(WebhookSignature::HmacSha1),
+            SignatureScheme::Ed25519 => self.read_request_signature(at, raw).map(WebhookSignature::Ed25519),
+            SignatureScheme::EcdsaP256 => self.read_request_signature(at, raw).map(WebhookSignature::EcdsaP256),
             SignatureScheme::SharedSecret => self.read_shared_secret(at, raw).map(WebhookSignature::SharedSecret),
             SignatureScheme::Jwt => self.read_jwt(at, raw).map(WebhookSignature::Jwt),
+            SignatureScheme::JwtHs256 => self.read_jwt_secret(at, raw).map(WebhookSignature::JwtHs256),
             SignatureScheme::None => Some(WebhookSignature::None),
         }
     }
 
     fn check_members_fit_scheme(&mut self, at: &str, raw: &RawSignature) {
         let hmac = matches!(raw.scheme, SignatureScheme::HmacSha256 | SignatureScheme::HmacSha1);
+        let signed = hmac || matches!(raw.scheme, SignatureScheme::Ed25519 | SignatureScheme::EcdsaP256);
         let shared = raw.scheme == SignatureScheme::SharedSecret;
         let jwt = raw.scheme == SignatureScheme::Jwt;
+        let with_token = jwt || raw.scheme == SignatureScheme::JwtHs256;
         let fits = [
             ("header", raw.header.is_some(), raw.scheme != SignatureScheme::None),
-            ("prefix", raw.prefix.is_some(), hmac || jwt || shared && raw.header.is_some()),
-            ("secret", raw.secret.is_some(), hmac || shared),
-            ("parts", raw.parts.is_some(), hmac),
-            ("encoding", raw.encoding.is_some(), hmac),
-            ("signed", raw.signed.is_some(), hmac),
-            ("timestamp_header", raw.timestamp_header.is_some(), hmac),
-            ("timestamp_at", raw.timestamp_at.is_some(), hmac),
-            ("timestamp_format", raw.timestamp_format.is_some(), hmac),
-            ("tolerance", raw.tolerance.is_some(), hmac),
-            ("second_header", raw.second_header.is_some(), hmac),
-            ("id_header", raw.id_header.is_some(), hmac),
-            ("id_at", raw.id_at.is_some(), hmac),
-            ("may_repeat", raw.may_repeat.is_some(), hmac),
+            ("prefix", raw.prefix.is_some(), signed || with_token || shared && raw.header.is_some()),
+            ("secret", raw.secret.is_some(), raw.scheme != SignatureScheme::None && !jwt),
+            ("parts", raw.parts.is_some(), signed),
+            ("encoding", raw.encoding.is_some(), signed),
+            ("signed", raw.signed.is_some(), signed),
+            ("timestamp_header", raw.timestamp_header.is_some(), signed),
+            ("timestamp_at", raw.timestamp_at.is_some(), signed),
+            ("timestamp_format", raw.timestamp_format.is_some(), signed),
+            ("tolerance", raw.tolerance.is_some(), signed),
+            ("second_header", raw.second_header.is_some(), signed),
+            ("id_header", raw.id_header.is_some(), signed),
+            ("id_at", raw.id_at.is_some(), signed),
+            ("may_repeat", raw.may_repeat.is_some(), signed),
             ("secret_encoding", raw.secret_encoding.is_some(), hmac),
             ("secret_prefix", raw.secret_prefix.is_some(), hmac),
             ("is_client_secret", raw.is_client_secret.is_some(), hmac),
+            ("query", raw.query.is_some(), shared),
             ("at", raw.at.is_some(), shared),
             ("issuer", raw.issuer.is_some(), jwt),
             ("keys", raw.keys.is_some(), jwt),
@@ -277,7 +333,7 @@ impl DefinitionReader {
         }
     }
 
-    fn read_hmac(&mut self, at: &str, raw: RawSignature) -> Option<HmacSignature> {
+    fn read_request_signature(&mut self, at: &str, raw: RawSignature) -> Option<RequestSignature> {
         let told = self.read_timestamp_location(at, &raw);
         let header = self.require_header(&format!("{at}.header"), raw.header);
         let secret = self.require_text(&format!("{at}.secret"), raw.secret);
@@ -304,7 +360,7 @@ impl DefinitionReader {
         }
         // A time in the body may be that of the event: only the definition knows how much later it is sent.
         let tolerance = raw.tolerance.or_else(|| signs("timestamp").then_some(DEFAULT_TOLERANCE));
-        Some(HmacSignature {
+        Some(RequestSignature {
             header: header?,
             second_header,
             prefix: raw.prefix,
@@ -392,13 +448,23 @@ impl DefinitionReader {
     }
 
     fn read_shared_secret(&mut self, at: &str, raw: RawSignature) -> Option<SharedSecret> {
-        if raw.header.is_some() == raw.at.is_some() {
-            self.add_problem(at, "must have either header or at: the location of the secret");
+        let places = [raw.header.is_some(), raw.query.is_some(), raw.at.is_some()];
+        if places.into_iter().filter(|is_set| *is_set).count() != 1 {
+            self.add_problem(at, "must have one of header, query and at: the location of the secret");
+        }
+        if let Some(name) = &raw.query {
+            self.check_affix(&format!("{at}.query"), name);
         }
         let header = raw.header.and_then(|name| self.read_header_name(&format!("{at}.header"), name));
         let pointer = raw.at.and_then(|text| self.read_pointer(&format!("{at}.at"), &text));
         let secret = self.require_text(&format!("{at}.secret"), raw.secret);
-        Some(SharedSecret { header, prefix: raw.prefix, at: pointer, secret: secret? })
+        Some(SharedSecret { header, prefix: raw.prefix, query: raw.query, at: pointer, secret: secret? })
+    }
+
+    fn read_jwt_secret(&mut self, at: &str, raw: RawSignature) -> Option<JwtSecret> {
+        let header = self.require_header(&format!("{at}.header"), raw.header);
+        let secret = self.require_text(&format!("{at}.secret"), raw.secret);
+        Some(JwtSecret { header: header?, prefix: raw.prefix, secret: secret? })
     }
 
     fn read_jwt(&mut self, at: &str, raw: RawSignature) -> Option<JwtSignature> {

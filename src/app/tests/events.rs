@@ -35,6 +35,7 @@ fn the_default_signature_is_a_hexadecimal_hmac_of_the_body() {
         },
         "handshake": null, "challenge": null, "when": null, "payload_at": null, "event_type": [],
         "access_ended": [], "account": [], "ended_account": [], "forward_access_ended": false,
+        "answer_status": 200, "secret_handshake": null,
     });
     assert_eq!(events_json(events), expected);
 }
@@ -81,11 +82,19 @@ fn the_other_signature_schemes_have_their_own_members() {
     for (signature, expected) in [
         (
             r#"{"scheme": "shared-secret", "header": "X-Acme", "secret": "s"}"#,
-            json!({"scheme": "shared-secret", "header": "X-Acme", "prefix": null, "at": null, "secret": "s"}),
+            json!({"scheme": "shared-secret", "header": "X-Acme", "prefix": null, "query": null, "at": null, "secret": "s"}),
+        ),
+        (
+            r#"{"scheme": "shared-secret", "query": "secret", "secret": "s"}"#,
+            json!({"scheme": "shared-secret", "header": null, "prefix": null, "query": "secret", "at": null, "secret": "s"}),
+        ),
+        (
+            r#"{"scheme": "jwt-hs256", "header": "Authorization", "prefix": "Bearer ", "secret": "s"}"#,
+            json!({"scheme": "jwt-hs256", "header": "Authorization", "prefix": "Bearer ", "secret": "s"}),
         ),
         (
             r#"{"scheme": "shared-secret", "at": "/value/0/state", "secret": "s"}"#,
-            json!({"scheme": "shared-secret", "header": null, "prefix": null, "at": "/value/0/state", "secret": "s"}),
+            json!({"scheme": "shared-secret", "header": null, "prefix": null, "query": null, "at": "/value/0/state", "secret": "s"}),
         ),
         (jwt, serde_json::from_str(jwt).unwrap()),
         (r#"{"scheme": "none"}"#, json!({"scheme": "none"})),
@@ -106,6 +115,15 @@ fn errors_name_the_member_and_the_remedy() {
         (r#""scheme":"none","header":"X""#, "header", "is no option of \"none\"; remove it"),
         (r#""scheme":"none","keys":"https://acme.example""#, "keys", "remove it"),
         (r#""scheme":"hmac-sha256","secret":"s""#, "header", "is required"),
+        (r#""scheme":"ed25519","header":"X","secret":"s","is_client_secret":true"#, "is_client_secret", "remove it"),
+        (
+            r#""scheme":"ecdsa-p256","header":"X","secret":"s","secret_encoding":"base64""#,
+            "secret_encoding",
+            "remove it",
+        ),
+        (r#""scheme":"jwt-hs256","header":"X""#, "secret", "is required"),
+        (r#""scheme":"jwt-hs256","header":"X","secret":"s","keys":"https://acme.example""#, "keys", "remove it"),
+        (r#""scheme":"hmac-sha256","header":"X","secret":"s","query":"s""#, "query", "remove it"),
         (r#""scheme":"hmac-sha256","header":"X""#, "secret", "is required"),
         (r#""scheme":"hmac-sha256","header":"X Y","secret":"s""#, "header", "not a header name"),
         (r#""scheme":"hmac-sha256","header":"X","secret":"s","at":"/x""#, "at", "remove it"),
@@ -168,11 +186,13 @@ fn a_signature_names_each_input_once() {
         (r#"{"docs":"javascript:x","signature":{"scheme":"none"}}"#, "events.docs", "https"),
         (r#"{"handshake":"","signature":{"scheme":"none"}}"#, "events.handshake", "1 to 1000"),
         (r#"{"access_ended":[""],"signature":{"scheme":"none"}}"#, "events.access_ended[0]", "1 to 100"),
-        (r#"{"signature":{"scheme":"shared-secret","secret":"s"}}"#, "events.signature", "either header or at"),
+        (r#"{"signature":{"scheme":"shared-secret","secret":"s"}}"#, "events.signature", "one of header, query and at"),
+        (r#"{"signature":{"scheme":"none"},"answer_status":500}"#, "events.answer_status", "200, 202 or 204"),
+        (r#"{"signature":{"scheme":"none"},"secret_handshake":{}}"#, "events.secret_handshake", "either header or at"),
         (
             r#"{"signature":{"scheme":"shared-secret","header":"X","at":"/x","secret":"s"}}"#,
             "events.signature",
-            "either header or at",
+            "one of header, query and at",
         ),
         (
             r#"{"signature":{"scheme":"hmac-sha256","header":"X","secret":"s","timestamp_header":"T","timestamp_at":"/t"}}"#,

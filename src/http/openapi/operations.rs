@@ -391,6 +391,20 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .answers(200, "The client. A known `client_id` keeps `id` and `redirect_uri`. A new `client_id` at the same authorization server has its own `id` and the same `redirect_uri`. At another authorization server it has another `redirect_uri`, which you must register at the app.")
             .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
             .refuses(409, "`conflict`: another call set up the client at the same moment, or the app has no auth method with an OAuth client, or `auth_method` names another one."),
+        Handler::OpenHandshake => operation(APPS, "Open an address that the app sends the secret of its events to")
+            .about("For an app that sends the secret itself when a webhook is made, such as Asana and Notion. An app proves nothing with it, so a secret is taken only at this address: once, within an hour. It becomes one more event secret, and replaces none. Each webhook needs an address of its own.")
+            .shared_query("auth_method")
+            .answers(200, "The address.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
+            .refuses(404, "`not_found`: no such app, or it has no client yet.")
+            .refuses(409, "`conflict`: the app does not send its secret, the client has 20 event secrets, or the app has no auth method with an OAuth client."),
+        Handler::GetHandshake => operation(APPS, "Show the secret that the app has sent")
+            .about("Notion wants a person to enter it there.")
+            .shared_query("auth_method")
+            .answers(200, "When a secret came in the last hour, and the secret if it is to be entered at the app.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has a list of `connections`, or a list of `apps` without all the apps that share the client.")
+            .refuses(404, "`not_found`: no such app, or it has no client yet.")
+            .refuses(409, "`conflict`: the app does not send its secret, or the app has no auth method with an OAuth client."),
         Handler::DeleteClient => operation(APPS, "Remove an app's OAuth client")
             .shared_query("auth_method")
             .answers(200, "The client is removed.")

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::app::{App, AppId, AuthMethod};
+use crate::app::{App, AppId, AuthMethod, SecretHandshake};
 use crate::app_events::events_path;
 use crate::client::{Client, ClientProblem};
 use crate::connect::client_setup;
 use crate::context::Context;
+use crate::event_handshakes::{OpenedHandshake, PARAMETER};
 use crate::ids::ClientId;
 use crate::ports::Ports;
+use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// A workspace's OAuth client at an app, without its secret.
@@ -75,6 +77,45 @@ impl OAuthClientResponse {
             secret_expires_at: client.secret_expires_at,
             created_at: client.created_at,
             updated_at: client.updated_at,
+        }
+    }
+}
+
+/// An address that an app may send the secret of its events to, once.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct OpenedHandshakeResponse {
+    /// Must be registered at the app as the address of its events, whole. Whoever has it may set one secret with it. It stays
+    /// the address of the events.
+    #[cfg_attr(test, schemars(url))]
+    events_url: String,
+    /// Until when a secret may come.
+    expires_at: Timestamp,
+}
+
+impl OpenedHandshakeResponse {
+    pub(crate) fn of<P: Ports>(context: &Context<P>, client: &Client, opened: OpenedHandshake) -> Self {
+        let path = format!("{}?{PARAMETER}={}", events_path(&client.id), opened.token.expose());
+        Self { events_url: context.config.public_url.at(&path), expires_at: opened.expires_at }
+    }
+}
+
+/// The secret of its events that an app has sent.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ReceivedHandshakeResponse {
+    /// When one came, in the last hour. Null: none came, or `event_secret` was put since.
+    received_at: Option<Timestamp>,
+    /// The secret, if the app wants a person to enter it there. It is shown for an hour.
+    secret: Option<String>,
+}
+
+impl ReceivedHandshakeResponse {
+    pub(crate) fn of(handshake: &SecretHandshake, received: Option<(Secret, Timestamp)>) -> Self {
+        let is_shown = handshake.at.is_some();
+        Self {
+            received_at: received.as_ref().map(|(_, at)| *at),
+            secret: received.filter(|_| is_shown).map(|(secret, _)| secret.expose().to_owned()),
         }
     }
 }

@@ -7,7 +7,7 @@ use connections::verifying_key::VerifyingKey;
 use ring::rand::SystemRandom;
 use ring::rsa;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_2048_8192_SHA256,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_SHA256, RSA_PSS_2048_8192_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
@@ -25,6 +25,7 @@ impl Signer for SignerPort {
             SigningAlgorithm::Rs256 => sign_rsa(&RSA_PKCS1_SHA256, key, data),
             SigningAlgorithm::Ps256 => sign_rsa(&RSA_PSS_SHA256, key, data),
             SigningAlgorithm::Es256 => sign_p256(key, data),
+            SigningAlgorithm::EdDsa => Err(SigningError::Key),
         }
     }
 }
@@ -63,6 +64,9 @@ impl Verifier for SignerPort {
             (SigningAlgorithm::Es256, VerifyingKey::P256 { x, y }) => {
                 let point = [&[4][..], x, y].concat();
                 UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(data, signature)
+            }
+            (SigningAlgorithm::EdDsa, VerifyingKey::Ed25519(point)) => {
+                UnparsedPublicKey::new(&ED25519, point).verify(data, signature)
             }
             _ => return Err(SigningError::Key),
         };
