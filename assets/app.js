@@ -27,6 +27,9 @@ for (const button of all("button[data-copy]")) {
   });
 }
 
+// What only works with scripts.
+for (const part of all("[data-script]")) part.hidden = false;
+
 // Exact times in the person's own time zone, and relative ones that stay true while a page is open.
 const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
 const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto" });
@@ -48,6 +51,10 @@ setInterval(showTimes, 60000);
 for (const input of all("input[data-filter]")) {
   const items = all("[data-words]", document.getElementById(input.dataset.filter) ?? document.createElement("p"));
   const none = document.getElementById(`${input.dataset.filter}-none`);
+  // In a form that changes something, Enter searches and sends nothing.
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && input.form?.method === "post") event.preventDefault();
+  });
   input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     let found = 0;
@@ -114,6 +121,15 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("click", (event) => {
   for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.removeAttribute("open");
 });
+
+// A form whose answer shows a secret once is sent once, also by a double click.
+for (const form of all("form[data-once]")) {
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "yes";
+  });
+  addEventListener("pageshow", () => delete form.dataset.sent);
+}
 
 // A selection in a toolbar takes effect at once.
 for (const select of all("select[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());

@@ -11,14 +11,16 @@ use crate::app::AuthMethod;
 use crate::app_list::{self, AppList};
 use crate::attention::AttentionCode;
 use crate::audit::{Actor, EventType};
+use crate::authorize::Caller;
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
+use crate::caller::ApiKey;
 use crate::catalogue;
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::defaults;
 use crate::environment::Environment;
 use crate::error::{Error, FieldError, Result};
-use crate::ids::{ClientId, WorkspaceId};
+use crate::ids::{ApiKeyId, ClientId, WorkspaceId};
 use crate::names::{MAX_NAME_LENGTH, MAX_WORKFLOW_LENGTH, parse_name};
 use crate::ports::{Database, DatabaseError, Ports};
 use crate::preconditions::{IfMatch, ReadState};
@@ -28,6 +30,7 @@ use crate::store::connections::{self, ConnectionFilter, ConnectionPage, Connecti
 use crate::store::defaults::ReplacedDefaults;
 use crate::store::disconnected::{self, ListedDisconnected};
 use crate::store::events::{self, Event, EventPosition};
+use crate::store::keys;
 use crate::store::uses::{self, Use};
 use crate::store::{self, Page};
 use crate::workspace::Role;
@@ -101,6 +104,36 @@ pub async fn load_connections_page<P: Ports>(
         apps: app_list::read_app_list(context, &answers)?,
         disconnected,
     })
+}
+
+/// What the page of the API keys shows.
+#[derive(Debug)]
+pub struct KeysPage {
+    /// One page of keys.
+    pub keys: Page<ApiKey>,
+    /// Connections that a new key may be limited to.
+    pub connections: Page<ListedConnection>,
+    /// The apps of the workspace.
+    pub apps: AppList,
+}
+
+/// Reads the keys that an admin knows, with what a new one may be limited to, in one round trip.
+pub async fn load_keys_page<P: Ports>(
+    context: &Context<P>,
+    caller: &Caller<'_>,
+    after: Option<&ApiKeyId>,
+    limit: i64,
+    most_connections: i64,
+) -> Result<KeysPage> {
+    let (db, workspace) = (context.db(), caller.workspace());
+    let filter = ConnectionFilter { limit: most_connections, ..caller.connection_filter() };
+    let after = after.map(ApiKeyId::as_str).unwrap_or_default();
+    let select_keys = keys::select_list(workspace, None, after, limit);
+    let also = app_list::app_list_statements(workspace).into_iter().chain([select_keys]).collect();
+    let (connections, answers) = connections::list_with(db, workspace, &filter, context.now(), also).await?;
+    let mut keys = answers.get(2).map_or(Ok(Page { data: vec![], next: None }), |rows| keys::read_list(rows, limit))?;
+    keys.data.retain(|key| caller.covers_key(key));
+    Ok(KeysPage { keys, connections, apps: app_list::read_app_list(context, &answers)? })
 }
 
 /// The steps that used a connection, by workflow and step, after a pair of both.

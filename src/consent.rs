@@ -112,6 +112,8 @@ pub struct AuthMethodOption {
     pub ready: bool,
     /// Whether the app's definition names it first.
     pub recommended: bool,
+    /// Whether it has a client that was set up for other addresses of the app than it has now.
+    pub addresses_changed: bool,
 }
 
 /// Reads what a person sees.
@@ -168,10 +170,14 @@ pub async fn load_method_choices<P: Ports>(context: &Context<P>, request: &Conne
 }
 
 fn list_options(app: &App, clients: &WorkspaceClients) -> impl Iterator<Item = AuthMethodOption> {
-    app.auth_methods().iter().enumerate().map(|(index, auth_method)| AuthMethodOption {
-        ready: is_auth_method_ready(clients, auth_method),
-        auth_method: Rc::clone(auth_method),
-        recommended: index == 0,
+    app.auth_methods().iter().enumerate().map(|(index, auth_method)| {
+        let ready = is_auth_method_ready(clients, auth_method);
+        AuthMethodOption {
+            ready,
+            auth_method: Rc::clone(auth_method),
+            recommended: index == 0,
+            addresses_changed: !ready && clients.current(auth_method.registration()).is_some(),
+        }
     })
 }
 

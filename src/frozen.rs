@@ -52,6 +52,8 @@ pub const OUTBOX_PAYLOAD: SealedField = sealed("outbox", "sealed_payload");
 pub const PENDING_SIGN_IN: SealedField = sealed("cookie", "sign_in");
 /// What an address says that an app sends a secret to.
 pub const EVENT_HANDSHAKE: SealedField = sealed("address", "event_handshake");
+/// What a browser keeps of a form that was sent after its session had ended.
+pub const KEPT_FORM: SealedField = sealed("cookie", "form");
 /// `encryption_key_checks.sealed_constant`
 pub const KEY_CHECK: SealedField = sealed("key_checks", "sealed");
 /// The cache's entry of a connection.

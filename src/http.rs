@@ -26,6 +26,8 @@ mod idempotency;
 mod identity;
 mod input;
 mod jobs;
+mod kept_fields;
+mod kept_forms;
 mod keys;
 mod limits;
 mod links;
@@ -55,6 +57,7 @@ mod shard;
 mod sign_in;
 mod try_resolve;
 mod webhooks;
+mod workflow_pages;
 mod workflows;
 
 use crate::api_keys;
@@ -406,6 +409,8 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
     // Boxed, so that the future of a request stays small.
     let context = Box::new(context.in_named_shard(shard).with_origin(request.origin()));
     let context = &*context;
+    let restored = is_page_of_person(&found).then(|| kept_forms::restore(context, request)).flatten();
+    let request = restored.as_ref().unwrap_or(request);
     let mut call = Call {
         request,
         presented_key: presented,
@@ -428,6 +433,7 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
     response.deferred.extend(context.take_announced().into_iter().map(DeferredTask::SendWebhooks));
     limits::count_call(context, &found, call.presented_key, &mut response);
     let response = notices::end_notice(context, request, response);
+    let response = kept_forms::end_kept(context, request, call.session.as_ref(), response);
     finish_response(response, request, Some(&context.config))
 }
 
@@ -534,8 +540,10 @@ async fn run_route<P: Ports>(
         return answered;
     }
     if let Err(error) = authenticate_call(context, route.auth, call).await {
-        if route.is_page_of_person() && error.code == ErrorCode::Unauthorized {
-            return Box::pin(provider_sign_in::respond_signed_out(context, call, route.path, error)).await;
+        if matches!(route.auth, RequiredAuth::User(_)) && error.code == ErrorCode::Unauthorized {
+            // In memory of its own: few requests come without a session.
+            let form = (!route.method.is_safe()).then(|| kept_fields::of_form(route.handler));
+            return Box::pin(provider_sign_in::respond_signed_out(context, call, route.path, form, error)).await;
         }
         return Err(error);
     }
@@ -580,6 +588,9 @@ async fn run_authenticated<P: Ports>(
     if idempotency::is_asked_for(route, call) {
         // In memory of its own: few requests can be repeated.
         return Box::pin(idempotency::handle_once(context, route, call)).await;
+    }
+    if idempotency::is_form_sent_once(route, call) {
+        return Box::pin(idempotency::handle_form_once(context, route, call)).await;
     }
     let response = routes::dispatch(context, route.handler, call).await?;
     Ok(etags::answer_if_changed(call.request, response))
@@ -660,6 +671,10 @@ async fn body_too_large_error<P: Ports>(context: &Context<P>, route: &routes::Ro
         _ => Ok(()),
     };
     found.err().unwrap_or_else(input::body_too_large)
+}
+
+fn is_page_of_person(found: &RouteMatch) -> bool {
+    matches!(found, RouteMatch::Matched { route, .. } if matches!(route.auth, RequiredAuth::User(_)))
 }
 
 /// Whether a path is one of our pages for signed-in people.

@@ -111,6 +111,34 @@ pub async fn put_events_client<P: Ports>(
         .await
 }
 
+/// Changes only what the events of an app are verified with. Everything else of its client stays as it is.
+///
+/// # Errors
+/// The app sends no events, has no client yet although its connections need one, or another change came first.
+pub async fn put_event_secret<P: Ports>(
+    context: &Context<P>,
+    workspace: &WorkspaceId,
+    app: &App,
+    auth_method: &AuthMethod,
+    event_secret: NewSecret,
+    actor: &Actor,
+) -> Result<Client> {
+    if events_only_method(app).is_some() {
+        return put_events_client(context, workspace, auth_method, event_secret, actor, &IfMatch::Anything).await;
+    }
+    let client = load_current_client(context, workspace, auth_method).await?;
+    let condition = IfMatch::Anything.condition(Some(ReadState::of_client(&client)))?;
+    let same = NewClient {
+        client_id: client.client_id,
+        event_secret,
+        secret: NewSecret::Kept,
+        variables: client.variables,
+        scopes: client.scopes,
+        secret_expires_at: client.secret_expires_at,
+    };
+    client_setup::put_if(context, workspace, auth_method, same, actor, &condition).await
+}
+
 /// All clients of a workspace.
 pub async fn list_clients<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<WorkspaceClients> {
     Ok(clients::list(context.db(), workspace).await?)

@@ -1,8 +1,7 @@
 //! A browser's sessions: cookies, and the proof that a form is our own.
 //!
 //! Owns the cookies: one of a signed-in person, and one per link, which opens nothing else; one with a notice for the
-//! next page. A state-changing request
-//! must come from our own origin (`Sec-Fetch-Site`, otherwise `Origin`) and, with a session, contain the token of its
+//! next page; one with the page that was asked for without a session, and one with a form that was. A state-changing request must come from our own origin (`Sec-Fetch-Site`, otherwise `Origin`) and, with a session, contain the token of its
 //! page.
 
 use base64::Engine as _;
@@ -33,6 +32,12 @@ const PENDING_SIGN_IN_COOKIE: &str = "cx_sign_in";
 
 /// What has just happened, for the next page.
 const NOTICE_COOKIE: &str = "cx_notice";
+
+/// A form that was sent after its session had ended, sealed.
+const KEPT_FORM_COOKIE: &str = "cx_form";
+
+/// The page that was asked for without a session.
+const RETURN_TO_COOKIE: &str = "cx_return";
 
 /// Nobody is signed in.
 pub(super) fn not_signed_in_error() -> Error {
@@ -142,6 +147,27 @@ pub(super) fn notice_cookie<P: Ports>(context: &Context<P>, value: &str, seconds
 /// What has just happened, as the browser brings it.
 pub(super) fn read_notice_cookie<P: Ports>(context: &Context<P>, request: &Request) -> Option<Secret> {
     read_cookie(context, request, NOTICE_COOKIE)
+}
+
+/// The cookie with a form to show again. Empty, with no time left, it takes the earlier one away.
+pub(super) fn kept_form_cookie<P: Ports>(context: &Context<P>, sealed: &str, seconds: i64) -> String {
+    set_cookie_header(context, KEPT_FORM_COOKIE, sealed, seconds)
+}
+
+/// The form that this browser has kept.
+pub(super) fn read_kept_form_cookie<P: Ports>(context: &Context<P>, request: &Request) -> Option<Secret> {
+    read_cookie(context, request, KEPT_FORM_COOKIE)
+}
+
+/// The cookie with the page that a sign-in leads back to. Empty, with no time left, it takes the earlier one away.
+pub(super) fn return_to_cookie<P: Ports>(context: &Context<P>, path: &str, seconds: i64) -> String {
+    set_cookie_header(context, RETURN_TO_COOKIE, &URL_SAFE_NO_PAD.encode(path), seconds)
+}
+
+/// The page that was asked for, as the browser brings it.
+pub(super) fn read_return_to_cookie<P: Ports>(context: &Context<P>, request: &Request) -> Option<String> {
+    let cookie = read_cookie(context, request, RETURN_TO_COOKIE)?;
+    String::from_utf8(URL_SAFE_NO_PAD.decode(cookie.expose()).ok()?).ok()
 }
 
 /// The cookie of whoever has just begun to use a link.

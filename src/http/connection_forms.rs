@@ -1,18 +1,18 @@
-//! The forms that change a connection, each on a page of its own, and the page of a workflow.
+//! The forms that change a connection, each on a page of its own.
 //!
 //! Owns what of a form becomes which change, and where a refusal is shown: beside the form, at an address that can be loaded again.
 //! Who may change it the routes say; that a replacement takes authority over both connections, and that an owner is changed by
 //! admins alone, is asked here.
 
+use super::kept_forms::is_restored;
 use super::notices::redirect_with_notice;
 use super::page::{
     self, ConnectionForm, ConnectionFormView, DisconnectView, Notice, NoticeCode, OwnerChoice, ReplacementView,
-    SharingView, StepView, WorkflowView,
+    SharingView,
 };
 use super::page_frame::page_context;
 use super::settings_view::{environment_text, identity, list_candidates, redirect_to_connection};
 use super::{Call, Response, input, problem};
-use crate::attention;
 use crate::authorize::{self, Caller, RequiredRole};
 use crate::connections;
 use crate::context::Context;
@@ -25,12 +25,8 @@ use crate::preconditions::IfMatch;
 use crate::replacements;
 use crate::store::connections::{ConnectionPatch, ListedConnection};
 use crate::store::people::PeopleFilter;
-use crate::store::workflows::WorkflowUse;
-use crate::workflows;
 use crate::workspace::{Role, User};
 
-/// Steps on the page of a workflow.
-const STEPS_SHOWN: i64 = 200;
 /// Characters of an owner's id.
 const MAX_OWNER_LENGTH: usize = 128;
 /// Most uses shown before a disconnect or a replacement.
@@ -92,11 +88,17 @@ async fn edit<P: Ports>(context: &Context<P>, call: &Call<'_>, patch: Connection
     connections::edit_connection(context, connection, patch, &call.user_actor()?, &IfMatch::Anything).await.map(drop)
 }
 
+/// What was typed before the session had ended.
+fn kept(call: &Call<'_>, name: &str) -> Option<String> {
+    input::form_field(call.request, name).filter(|_| is_restored(call.request))
+}
+
 // ---- the name ----
 
 pub(super) async fn show_rename<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let listed = call.path_connection()?;
-    render(context, call, listed, ConnectionForm::Name(listed.connection.name.clone()), None).await
+    let name = kept(call, "name").unwrap_or_else(|| listed.connection.name.clone());
+    render(context, call, listed, ConnectionForm::Name(name), None).await
 }
 
 pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -115,7 +117,7 @@ pub(super) async fn submit_rename<P: Ports>(context: &Context<P>, call: &Call<'_
 
 pub(super) async fn show_environment<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let listed = call.path_connection()?;
-    let chosen = environment_text(listed.connection.environment);
+    let chosen = kept(call, "environment").unwrap_or_else(|| environment_text(listed.connection.environment));
     render(context, call, listed, ConnectionForm::Environment(chosen), None).await
 }
 
@@ -142,6 +144,10 @@ pub(super) async fn submit_environment<P: Ports>(context: &Context<P>, call: &Ca
 pub(super) async fn show_sharing<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let connection = &call.path_connection()?.connection;
     let owner = connection.user.as_ref().map(|user| user.id.clone()).unwrap_or_default();
+    if is_restored(call.request) {
+        let (shared, entered) = (kept(call, "shared").is_some(), kept(call, "owner"));
+        return render_sharing(context, call, shared, entered.unwrap_or_default(), None).await;
+    }
     render_sharing(context, call, connection.shared, owner, None).await
 }
 
@@ -209,7 +215,7 @@ fn parse_sharing(call: &Call<'_>) -> Result<ConnectionPatch> {
 // ---- what answers for it ----
 
 pub(super) async fn show_replacement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    render_replacement(context, call, String::new(), None).await
+    render_replacement(context, call, kept(call, "with").unwrap_or_default(), None).await
 }
 
 async fn render_replacement<P: Ports>(
@@ -290,29 +296,4 @@ async fn list_workflows<P: Ports>(context: &Context<P>, listed: &ListedConnectio
     let mut names: Vec<String> = uses.into_iter().map(|one| one.workflow).filter(|name| !name.is_empty()).collect();
     names.dedup();
     Ok(names)
-}
-
-// ---- workflows ----
-
-pub(super) async fn show_workflow_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    let workflow = super::workflows::path_workflow(call)?;
-    let session = call.session()?;
-    let caller = Caller::User(session, RequiredRole::Member);
-    let found = workflows::list_workflow_uses(context, &caller, &workflow, None, STEPS_SHOWN).await?;
-    let mut steps: Vec<_> = found.data.into_iter().map(step_view).collect();
-    steps.sort_by(|one, other| (&one.step, &one.name).cmp(&(&other.step, &other.name)));
-    let view = WorkflowView { workflow, steps, more: found.next.is_some() };
-    Ok(Response::html(200, page::workflow(&page_context(context, call.request, Some(session)), &view)))
-}
-
-fn step_view(one: WorkflowUse) -> StepView {
-    let replaced = one.connection.replaced_by.map(|_| "Another connection answers for it.".to_owned());
-    let changed = one.change.as_ref().map(attention::describe_step_change);
-    StepView {
-        step: one.recorded.step,
-        connection: one.connection.id.to_string(),
-        name: one.connection.name,
-        notes: replaced.into_iter().chain(changed).collect(),
-        last_used_at: one.recorded.last_used_at,
-    }
 }

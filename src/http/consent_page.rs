@@ -63,6 +63,7 @@ pub(super) async fn render_auth_method_page<P: Ports>(
         name: option.auth_method.display_name(),
         kind: option.auth_method.kind,
         is_recommended: option.recommended && app.auth_methods().len() > 1,
+        addresses_changed: option.addresses_changed,
         next: method_step(context, &shell, call, request, &workspace.name, option),
     };
     let view = page::AuthMethodsView {
@@ -104,7 +105,9 @@ fn method_step<P: Ports>(
     let name = auth_method.display_name();
     let url = context.config.public_url.at(&here);
     let values = [("app", auth_method.app_name.as_str()), ("method", &name), ("workspace", workspace), ("url", &url)];
-    let request = page::fill_plain(shell.text.methods.request, &values);
+    let text = &shell.text.methods;
+    let request = if option.addresses_changed { text.request_again } else { text.request };
+    let request = page::fill_plain(request, &values);
     page::MethodStep::AskAdmin { request, href: setup_page_path(auth_method) }
 }
 
@@ -251,7 +254,7 @@ impl ConsentPage<'_> {
     /// The ways to connect: each leads to its own page, or to where its client is set up.
     fn auth_method_choices(&self) -> Vec<page::AuthMethodChoice> {
         let choice = |option: &AuthMethodOption| {
-            let AuthMethodOption { auth_method, ready, recommended } = option;
+            let AuthMethodOption { auth_method, ready, recommended, .. } = option;
             page::AuthMethodChoice {
                 name: auth_method.display_name(),
                 href: if *ready {

@@ -7,7 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::browser_session::{notice_cookie, read_notice_cookie, read_user_token, user_cookie};
+use super::browser_session::{
+    notice_cookie, read_notice_cookie, read_return_to_cookie, read_user_token, return_to_cookie, user_cookie,
+};
+use super::own_pages::parse_own_page_path;
 use super::page::{Notice, NoticeCode};
 use super::{Request, Response};
 use crate::caller::constant_time_eq;
@@ -44,15 +47,22 @@ fn add_notice<P: Ports>(context: &Context<P>, response: Response, token: &Secret
     response.with_header("set-cookie", cookie)
 }
 
-/// Sends a browser that has just signed in to the page that was asked for.
+/// Sends a browser that has just signed in to the page that the sign-in names, or else to the one that was asked for without
+/// a session.
 pub(super) fn signed_in_response<P: Ports>(
     context: &Context<P>,
+    request: &Request,
     opened: &OpenedSession,
     return_to: Option<&str>,
 ) -> Response {
     sessions::remember_session(context, &opened.session);
-    let response =
-        Response::see_other(return_to.unwrap_or("/")).with_header("set-cookie", user_cookie(context, opened));
+    let asked = read_return_to_cookie(context, request);
+    let page = asked.as_deref().and_then(|path| parse_own_page_path(context, path).ok());
+    let mut response = Response::see_other(return_to.or(page.as_deref()).unwrap_or("/"))
+        .with_header("set-cookie", user_cookie(context, opened));
+    if asked.is_some() {
+        response = response.with_header("set-cookie", return_to_cookie(context, "", 0));
+    }
     let notice = Notice { code: NoticeCode::SignedIn, about: String::new() };
     add_notice(context, response, &opened.token, &notice)
 }

@@ -62,21 +62,25 @@ pub use recently_disconnected::RecentlyDisconnected;
 pub use settings::{
     ActivityFilters, ActivityRow, ActivityView, AppRow, AppState, AppsView, Choice, ClientDeletionView, ClientForm,
     ClientPageView, ClientSummary, CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, DefaultRow,
-    DefaultView, DefaultsView, DeliveryRow, DisconnectAllView, EventOption, FormErrors, InviteForm, JobView, KeyForm,
-    KeyRow, KeyView, KeysView, LinkForm, LinkRow, LinksView, NewAppView, NewInviteView, NewKeyView, NewLinkView,
-    NewWebhookView, OwnedConnection, PendingSignIn, PeopleView, PersonRow, PersonView, ProviderForm, ProviderView,
-    ScopeOption, SessionRow, SessionsView, TestResult, WebhookForm, WebhookRow, WebhookView, WebhooksView,
-    WorkspaceView, activity, client_deletion, client_page, custom_app_deletion, disconnect_all, disconnect_job,
-    new_app, new_invite, new_key, new_link, new_webhook, person_href, settings_apps, settings_custom_app,
-    settings_custom_apps, settings_default, settings_defaults, settings_key, settings_keys, settings_links,
-    settings_people, settings_person, settings_sessions, settings_sign_in, settings_webhook, settings_webhooks,
-    settings_workspace,
+    DefaultView, DefaultsView, DeliveryRow, DisconnectAllView, EventOption, EventsOnlyView, EventsView, FormErrors,
+    InviteForm, JobView, KeyForm, KeyRow, KeyView, KeysView, LimitChoice, LinkForm, LinkRow, LinksView, NewAppView,
+    NewInviteView, NewKeyView, NewLinkView, NewWebhookView, OwnedConnection, PendingSignIn, PeopleView, PersonRow,
+    PersonView, ProviderForm, ProviderView, ScopeOption, SessionRow, SessionsView, TestResult, WebhookForm, WebhookRow,
+    WebhookView, WebhooksView, WorkspaceView, activity, client_deletion, client_page, custom_app_deletion,
+    disconnect_all, disconnect_job, events_only_page, new_app, new_invite, new_key, new_link, new_webhook, person_href,
+    settings_apps, settings_custom_app, settings_custom_apps, settings_default, settings_defaults, settings_key,
+    settings_keys, settings_links, settings_people, settings_person, settings_sessions, settings_sign_in,
+    settings_webhook, settings_webhooks, settings_workspace,
 };
 pub use setup::{SetupCall, SetupView, setup};
-pub use sign_in::{ProviderSignInView, SignInChoice, SignInView, provider_sign_in, sign_in, sign_in_required};
-pub use text::{ENGLISH, Texts, fill_plain};
+pub use sign_in::{
+    ProviderSignInView, SignInChoice, SignInRequiredView, SignInView, provider_sign_in, sign_in, sign_in_required,
+};
+pub use text::{ENGLISH, Texts, count, fill_plain};
 pub use try_resolve::{TryAnswer, TryView, try_resolve};
-pub use workflow::{StepView, WorkflowView, workflow};
+pub use workflow::{
+    StepView, WorkflowConnectionView, WorkflowRow, WorkflowView, WorkflowsView, workflow, workflow_list,
+};
 
 use crate::time::Timestamp;
 
@@ -93,6 +97,8 @@ pub struct PageContext {
     pub csrf: Option<String>,
     /// What has just happened.
     pub notice: Option<Notice>,
+    /// Another text each time a page is made: a form with it is handled once.
+    pub form_id: Option<String>,
     /// What the page of a link shows of the product that sent its person here.
     pub brand: Option<Brand>,
 }
@@ -107,7 +113,12 @@ impl Default for PageContext {
 impl PageContext {
     /// The frame for somebody who is not signed in.
     pub fn signed_out(now: Timestamp) -> Self {
-        Self { text: &ENGLISH, now, person: None, csrf: None, notice: None, brand: None }
+        Self { text: &ENGLISH, now, person: None, csrf: None, notice: None, form_id: None, brand: None }
+    }
+
+    /// Whether a form is shown again that was sent after its session had ended.
+    pub fn shows_form_again(&self) -> bool {
+        self.notice.as_ref().is_some_and(|notice| notice.code == NoticeCode::FormRestored)
     }
 
     /// Whether an admin is signed in.

@@ -1,7 +1,7 @@
 //! What the frame of a page shows of this browser: who is signed in, and what has just happened.
 
-use super::page::{PageContext, SignedInPerson};
-use super::{Request, browser_session, notices};
+use super::page::{Notice, NoticeCode, PageContext, SignedInPerson};
+use super::{Request, browser_session, kept_forms, notices};
 use crate::context::Context;
 use crate::ports::Ports;
 use crate::store::sessions::Session;
@@ -21,7 +21,11 @@ pub(super) fn page_context<P: Ports>(
                 is_admin: session.role == Role::Admin,
             }),
             csrf: browser_session::csrf_token(context, request),
-            notice: notices::read_notice(context, request),
+            notice: if kept_forms::is_restored(request) {
+                Some(Notice { code: NoticeCode::FormRestored, about: String::new() })
+            } else {
+                notices::read_notice(context, request)
+            },
             ..guest_page_context(context)
         },
     }

@@ -100,7 +100,8 @@ pub(super) fn json_response(error: &Error) -> Response {
 pub(super) fn page_response(error: &Error, shell: &page::PageContext) -> Response {
     let (status, title) = status_and_title(error.code);
     let markup = if error.code == ErrorCode::Unauthorized {
-        page::sign_in_required(&page::SignInChoice::LinkOnly)
+        let view = page::SignInRequiredView { choice: page::SignInChoice::LinkOnly, ended: None };
+        page::sign_in_required(&page::PageContext { person: None, csrf: None, ..shell.clone() }, &view)
     } else {
         page::message(
             shell,
@@ -130,7 +131,7 @@ fn next_links(error: &Error) -> Vec<(String, String)> {
     setup.chain([("Connections".to_owned(), "/".to_owned())]).collect()
 }
 
-fn add_hint_headers(mut response: Response, error: &Error) -> Response {
+pub(super) fn add_hint_headers(mut response: Response, error: &Error) -> Response {
     if let Some(seconds) = error.hints.retry_after {
         response = response.with_header("retry-after", seconds.to_string());
     }

@@ -9,9 +9,9 @@ use url::form_urlencoded;
 use super::browser_session;
 use super::notices::signed_in_response;
 use super::own_pages::parse_own_page_path;
-use super::page::{self, SignInChoice, Tone};
+use super::page::{self, SignInChoice, SignInRequiredView, Tone};
 use super::page_frame::{guest_page_context, page_context};
-use super::{Call, LEADS_TO_APP_MARKER, Response, access_log, input, oauth};
+use super::{Call, LEADS_TO_APP_MARKER, Response, access_log, input, kept_forms, oauth, problem};
 use crate::access;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -115,7 +115,8 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
             access_log::write_sign_in(context, call, &opened.session.workspace);
             let token_before = browser_session::read_user_token(context, call.request);
             sessions::end_session_elsewhere(context, token_before.as_ref().map(Secret::expose)).await;
-            Ok(signed_in_response(context, &opened, return_to.as_deref()).with_header("set-cookie", removed))
+            let response = signed_in_response(context, call.request, &opened, return_to.as_deref());
+            Ok(response.with_header("set-cookie", removed))
         }
         Err(SignInError::Refused(failure)) => Ok(failure_page(context, failure).with_header("set-cookie", removed)),
         Err(SignInError::Internal(error)) => Err(error),
@@ -123,31 +124,25 @@ pub(super) async fn handle_callback<P: Ports>(context: &Context<P>, call: &Call<
 }
 
 fn failure_page<P: Ports>(context: &Context<P>, failure: SignInFailure) -> Response {
+    let shell = guest_page_context(context);
+    let words = &shell.text.sign_in;
     let text = match failure {
-        SignInFailure::NotPending => {
-            "This sign-in was not begun in this browser, took longer than ten minutes, or was completed before. Begin again."
-        }
-        SignInFailure::OtherSession => {
-            "Somebody has signed in to this browser or signed out since this sign-in began. Begin again."
-        }
-        SignInFailure::WrongIssuer => "The answer came from another identity provider than the one that was asked.",
-        SignInFailure::Denied => "The identity provider did not let you in. Ask whoever runs it.",
-        SignInFailure::ProviderFailed => "The identity provider did not answer as it should. Try again in a minute.",
-        SignInFailure::NotVerified => {
-            "What the identity provider says of you could not be verified. Ask whoever runs the workspace to check its settings."
-        }
-        SignInFailure::DomainNotAllowed => {
-            "Your e-mail address is not verified at the identity provider, or is of a domain that this workspace does not let in."
-        }
+        SignInFailure::NotPending => words.failed_not_pending,
+        SignInFailure::OtherSession => words.failed_other_session,
+        SignInFailure::WrongIssuer => words.failed_wrong_issuer,
+        SignInFailure::Denied => words.failed_denied,
+        SignInFailure::ProviderFailed => words.failed_provider,
+        SignInFailure::NotVerified => words.failed_not_verified,
+        SignInFailure::DomainNotAllowed => words.failed_domain,
     };
     let status = if failure == SignInFailure::ProviderFailed { 503 } else { 403 };
     let message = page::Message {
-        title: "You are not signed in".into(),
+        title: words.failed_title.into(),
         text: text.into(),
         tone: Tone::Bad,
-        links: vec![("Begin again".into(), "/".into())],
+        links: vec![(words.begin_again.into(), "/".into())],
     };
-    Response::html(status, page::message(&guest_page_context(context), &message))
+    Response::html(status, page::message(&shell, &message))
 }
 
 /// The page of a workspace, which leads to another page in the end.
@@ -163,7 +158,8 @@ fn sign_in_path(workspace: &WorkspaceId, return_to: Option<&str>) -> String {
 pub(super) async fn choose_workspace<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let return_to = read_return_to(context, input::query_param(call.request, "return_to"))?;
     let Some(named) = input::query_param(call.request, "workspace") else {
-        return Ok(Response::html(200, page::sign_in_required(&SignInChoice::AskForWorkspace { return_to })));
+        let view = SignInRequiredView { choice: SignInChoice::AskForWorkspace { return_to }, ended: None };
+        return Ok(Response::html(200, page::sign_in_required(&guest_page_context(context), &view)));
     };
     let workspace = WorkspaceId::parse(named.trim()).ok_or_else(|| {
         Error::invalid_field("workspace", "is not a workspace's id (ws_…). Ask whoever runs the workspace.")
@@ -171,40 +167,71 @@ pub(super) async fn choose_workspace<P: Ports>(context: &Context<P>, call: &Call
     Ok(Response::see_other(&sign_in_path(&workspace, return_to.as_deref())))
 }
 
-/// What whoever opens a page without a session gets.
+/// Seconds for which the page is remembered that was asked for.
+const RETURN_TO_TTL: i64 = 1800;
+/// Bytes of the address of a page that is remembered.
+const MAX_REMEMBERED: usize = 1024;
+
+/// The page that a person wants: the one they open, or the one with the form that they have sent.
+fn wanted_page<P: Ports>(context: &Context<P>, call: &Call<'_>, is_form: bool) -> Option<String> {
+    if is_form {
+        return kept_forms::page_of_form(context, call.request);
+    }
+    let query = Some(call.request.query.as_str()).filter(|query| !query.is_empty());
+    let asked = query.map_or_else(|| call.request.path.clone(), |query| format!("{}?{query}", call.request.path));
+    parse_own_page_path(context, &asked).ok()
+}
+
+/// What whoever opens a page or sends a form without a session gets. A form is not handled: those of its
+/// `form` fields are kept that were typed into.
 pub(super) async fn respond_signed_out<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
     route: &str,
+    form: Option<&[&str]>,
     error: Error,
 ) -> Result<Response> {
-    let query = Some(call.request.query.as_str()).filter(|query| !query.is_empty());
-    let asked = query.map_or_else(|| call.request.path.clone(), |query| format!("{}?{query}", call.request.path));
-    let asked = parse_own_page_path(context, &asked).ok();
+    let asked = wanted_page(context, call, form.is_some());
+    let (ended, kept) = form
+        .map(|fields| kept_forms::keep(context, call, fields, asked.as_deref()))
+        .map_or((None, None), |(ended, kept)| (Some(ended), kept));
+    let with_kept = |response: Response| match &kept {
+        Some(cookie) => response.with_header("set-cookie", cookie.clone()),
+        None => response,
+    };
     if let Some(token) = call.request.header(ACCESS_HEADER).filter(|_| !call.request.is_speculative())
         && let Some(opened) = access::sign_in(context, token).await?
     {
         access_log::write_sign_in(context, call, &opened.session.workspace);
         let cookie = browser_session::user_cookie(context, &opened);
-        return Ok(Response::see_other(asked.as_deref().unwrap_or("/")).with_header("set-cookie", cookie));
+        let response = Response::see_other(asked.as_deref().unwrap_or("/")).with_header("set-cookie", cookie);
+        return Ok(with_kept(response));
     }
     let return_to = asked.filter(|path| path != "/");
-    let has_one_database = Shard::new(1).and_then(|second| context.in_shard(second)).is_none();
-    let choice = if !context.is_bound() {
-        // The cookie names a database that is gone. It makes no other one look.
-        SignInChoice::AskForWorkspace { return_to }
-    } else if has_one_database {
-        match identity::find_only_sign_in(context).await? {
-            (_, false) => return Err(error),
-            (Some(workspace), _) => {
-                SignInChoice::OnlyWorkspace { href: sign_in_path(&workspace, return_to.as_deref()) }
-            }
-            (None, _) => SignInChoice::AskForWorkspace { return_to },
-        }
-    } else {
-        // Any of them may have a provider, and nobody without a session makes all of them look.
-        SignInChoice::AskForWorkspace { return_to }
-    };
+    let remembered = return_to.as_deref().filter(|path| path.len() <= MAX_REMEMBERED && !call.request.is_speculative());
+    let remembered = remembered.map(|path| browser_session::return_to_cookie(context, path, RETURN_TO_TTL));
+    let choice = choose_sign_in(context, return_to).await?;
     access_log::write_refusal(context, call, Some(route), &error);
-    Ok(Response::html(401, page::sign_in_required(&choice)))
+    let shell = guest_page_context(context);
+    let markup = page::sign_in_required(&shell, &SignInRequiredView { choice, ended });
+    let response = with_kept(problem::add_hint_headers(Response::html(401, markup), &error));
+    Ok(match remembered {
+        Some(cookie) => response.with_header("set-cookie", cookie),
+        None => response,
+    })
+}
+
+/// The ways in that this installation has for somebody of whom nothing is known.
+async fn choose_sign_in<P: Ports>(context: &Context<P>, return_to: Option<String>) -> Result<SignInChoice> {
+    let has_one_database = Shard::new(1).and_then(|second| context.in_shard(second)).is_none();
+    // A cookie may name a database that is gone, which makes no other one look. With several databases any of them may have
+    // a provider, and nobody without a session makes all of them look.
+    if !context.is_bound() || !has_one_database {
+        return Ok(SignInChoice::AskForWorkspace { return_to });
+    }
+    Ok(match identity::find_only_sign_in(context).await? {
+        (_, false) => SignInChoice::LinkOnly,
+        (Some(workspace), _) => SignInChoice::OnlyWorkspace { href: sign_in_path(&workspace, return_to.as_deref()) },
+        (None, _) => SignInChoice::AskForWorkspace { return_to },
+    })
 }

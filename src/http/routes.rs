@@ -19,7 +19,7 @@ use super::{
     Call, Method, Response, apps, brand, catalogue_page, connection_forms, connection_page, connections,
     connections_page, credentials, defaults, disconnecting, events, flows, hooks, identity, jobs, keys, links, oauth,
     oauth_clients, operator, people, provider_sign_in, proxy, replacements, resolving, sessions, settings, setup,
-    sign_in, try_resolve, webhooks, workflows,
+    sign_in, try_resolve, webhooks, workflow_pages, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -302,7 +302,8 @@ routes! {
     Post   "/connections/{connection}/replace"            User(OwnerOrAdmin),        Change Connection   => SubmitReplacement = connection_forms::submit_replacement;
     Post   "/connections/{connection}/undo-replace"       User(OwnerOrAdmin),        Change Connection   => SubmitUndoReplacement = connection_forms::submit_undo_replacement;
     Post   "/connections/{connection}/acknowledge"        User(OwnerOrAdmin),        Change Connection   => SubmitAcknowledgement = connection_forms::submit_acknowledgement;
-    Get    "/workflows/{workflow}"                        User(Member),              Read   Workflow     => ShowWorkflowPage = connection_forms::show_workflow_page;
+    Get    "/workflows"                                   User(Member),              List   Workflow     => ShowWorkflowsPage = workflow_pages::show_workflows_page;
+    Get    "/workflows/{workflow}"                        User(Member),              Read   Workflow     => ShowWorkflowPage = workflow_pages::show_workflow_page;
     Post   "/connections/{connection}/check"              User(Member),              Use    Connection   => SubmitCheck = connection_page::submit_check;
     Get    "/connections/{connection}/try"                User(Member),              Use    Connection   => ShowTryPage = try_resolve::show_try_page;
     Post   "/connections/{connection}/try"                User(Member),              Use    Connection   => SubmitTry = try_resolve::submit_try;
@@ -321,6 +322,7 @@ routes! {
     Get    "/settings/apps/{app}"                         User(Admin),               Read   Client       => ShowClientPage = settings::show_client_page;
     Post   "/settings/apps/{app}/client"                  User(Admin),               Change Client       => SubmitClient = settings::put_client;
     Post   "/settings/apps/{app}/client/test"             User(Admin),               Use    Client       => SubmitClientTest = settings::test_client;
+    Post   "/settings/apps/{app}/events"                  User(Admin),               Change Client       => SubmitEventSecret = settings::put_event_secret;
     Get    "/settings/apps/{app}/client/delete"           User(Admin),               Change Client       => ShowClientDeletionPage = settings::show_client_deletion_page;
     Post   "/settings/apps/{app}/client/delete"           User(Admin),               Change Client       => SubmitClientDeletion = settings::delete_client;
     Get    "/settings/apps/{app}/disconnect-all"          User(Admin),               Create Job          => ShowDisconnectAllPage = settings::show_disconnect_all_page;

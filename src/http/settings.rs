@@ -18,7 +18,8 @@ mod workspace;
 
 pub(super) use activity::{export_activity, show_activity_page};
 pub(super) use apps::{
-    delete_client, put_client, show_client_deletion_page, show_client_page, show_settings_apps_page, test_client,
+    delete_client, put_client, put_event_secret, show_client_deletion_page, show_client_page, show_settings_apps_page,
+    test_client,
 };
 pub(super) use custom_apps::{
     change_app, create_app, delete_app, show_app_deletion_page, show_custom_app_page, show_custom_apps_page,
@@ -44,10 +45,11 @@ use url::form_urlencoded;
 
 use super::page::{FormErrors, PageContext, Texts};
 use super::page_frame::page_context;
-use super::{Call, Response, input, problem};
+use super::{Call, Response, input, kept_forms, problem};
 use crate::authorize::{Caller, RequiredRole};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
+use crate::ids::random_text;
 use crate::ports::Ports;
 
 /// Rows of a page.
@@ -64,7 +66,15 @@ fn admin<'a>(call: &'a Call<'_>) -> Result<Caller<'a>> {
 }
 
 fn shell<P: Ports>(context: &Context<P>, call: &Call<'_>) -> PageContext {
-    page_context(context, call.request, call.session.as_ref())
+    PageContext {
+        form_id: random_text::<12>(context.ports.random()).ok(),
+        ..page_context(context, call.request, call.session.as_ref())
+    }
+}
+
+/// Whether the page shows a form again that was sent after its session had ended.
+fn is_restored(call: &Call<'_>) -> bool {
+    kept_forms::is_restored(call.request)
 }
 
 /// A field of the form, without the spaces around it.

@@ -36,7 +36,7 @@ pub(super) async fn sign_in<P: Ports>(context: &Context<P>, call: &Call<'_>) -> 
     let before = before.as_ref().map(Secret::expose);
     let (opened, return_to) = sessions::sign_in(context, call.path_param(0), before).await?;
     access_log::write_sign_in(context, call, &opened.session.workspace);
-    Ok(notices::signed_in_response(context, &opened, return_to.as_deref()))
+    Ok(notices::signed_in_response(context, call.request, &opened, return_to.as_deref()))
 }
 
 pub(super) async fn sign_out<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {

@@ -1,12 +1,12 @@
 //! Rows of `keys`, and what ends with a key.
 
 use super::{
-    Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, query_first, read_count, run_statement,
+    Columns, FromRow, Page, StoreResult, cut_page, json_text, query_first, read_all, read_count, run_statement,
 };
 use crate::caller::{ApiKey, CreatorKey, KeyScope, PreviousSecret};
 use crate::environment::Environment;
 use crate::ids::{ApiKeyId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Statement};
+use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
@@ -170,8 +170,17 @@ pub async fn list(
     after: &str,
     limit: i64,
 ) -> StoreResult<Page<ApiKey>> {
-    let rows = query_all(db, sql!(LIST, workspace, after, limit + 1, made_by)).await?;
-    Ok(cut_page(rows, limit, |key: &ApiKey| key.id.as_str().to_owned()))
+    read_list(&run_statement(db, select_list(workspace, made_by, after, limit)).await?, limit)
+}
+
+/// The statement of [`list`], for who asks for more in the same round trip.
+pub fn select_list(workspace: &WorkspaceId, made_by: Option<&ApiKeyId>, after: &str, limit: i64) -> Statement {
+    sql!(LIST, workspace, after, limit + 1, made_by)
+}
+
+/// Reads its answer.
+pub fn read_list(answer: &Rows, limit: i64) -> StoreResult<Page<ApiKey>> {
+    Ok(cut_page(read_all(answer)?, limit, |key: &ApiKey| key.id.as_str().to_owned()))
 }
 
 /// What ended with a key.

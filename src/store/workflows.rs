@@ -4,12 +4,12 @@
 //! connection sees them.
 
 use super::uses::{CHANGE_SETTLED, CHANGE_SHOWN, StepChange, Use};
-use super::{Columns, FromRow, StoreResult, query_all};
+use super::{Columns, FromRow, StoreResult, read_all};
 use crate::app::AppId;
 use crate::connection::{ConnectionStatus, ReconnectReason};
 use crate::environment::Environment;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, DatabaseError};
+use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 use crate::workspace::User;
@@ -114,26 +114,29 @@ impl FromRow for WorkflowUse {
 pub type UsePosition = (String, String, String);
 
 /// Uses of all workflows, after a place.
-pub async fn list_uses(
-    db: &impl Database,
-    workspace: &WorkspaceId,
-    after: (&str, &str, &str),
-    limit: i64,
-    now: Timestamp,
-) -> StoreResult<Vec<WorkflowUse>> {
-    let since = now.plus(-CHANGE_SHOWN);
-    query_all(db, sql!(LIST, workspace, after.0, after.1, after.2, limit, since, CHANGE_SETTLED)).await
+pub fn select_uses(workspace: &WorkspaceId, after: (&str, &str, &str), limit: i64, now: Timestamp) -> Statement {
+    sql!(LIST, workspace, after.0, after.1, after.2, limit, now.plus(-CHANGE_SHOWN), CHANGE_SETTLED)
 }
 
 /// Uses of one workflow, after a place in it: connection and step.
-pub async fn list_uses_of(
-    db: &impl Database,
+pub fn select_uses_of(
     workspace: &WorkspaceId,
     workflow: &str,
     after: (&str, &str),
     limit: i64,
     now: Timestamp,
-) -> StoreResult<Vec<WorkflowUse>> {
-    let since = now.plus(-CHANGE_SHOWN);
-    query_all(db, sql!(OF_WORKFLOW, workspace, workflow, after.0, after.1, limit, since, CHANGE_SETTLED)).await
+) -> Statement {
+    sql!(OF_WORKFLOW, workspace, workflow, after.0, after.1, limit, now.plus(-CHANGE_SHOWN), CHANGE_SETTLED)
+}
+
+/// Reads uses, and the answers to other statements, which take no round trip of their own.
+pub async fn read_with(
+    db: &impl Database,
+    select: Statement,
+    also: Vec<Statement>,
+) -> StoreResult<(Vec<WorkflowUse>, Vec<Rows>)> {
+    let mut answers = db.batch(std::iter::once(select).chain(also).collect()).await?;
+    let rest = answers.split_off(answers.len().min(1));
+    let uses = answers.first().map_or(Ok(vec![]), read_all)?;
+    Ok((uses, rest))
 }

@@ -773,9 +773,16 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .refuses(422, "`invalid_request`: `with`."),
         Handler::SubmitUndoReplacement => settings_form("Form: let a connection answer for itself again", &[]),
         Handler::SubmitAcknowledgement => settings_form("Form: acknowledge that steps use another connection than before", &[]),
-        Handler::ShowWorkflowPage => operation(PAGE, "Page: which connection each step of a workflow uses")
-            .answers(200, "Steps with connections that the person sees.")
-            .refuses(404, "`not_found`: the workflow used no connection that the person sees."),
+        Handler::ShowWorkflowsPage => operation(PAGE, "Page: the workflows that used a connection")
+            .query("q", "How the name begins.", text())
+            .query("cursor", "The place in the list.", text())
+            .answers(200, "Workflows that used a connection that the person sees.")
+            .refuses(422, "`invalid_request`: `cursor`."),
+        Handler::ShowWorkflowPage => operation(PAGE, "Page: what a workflow uses, and whether it could run")
+            .query("environment", "`production` or `test`: whether it could run there.", text())
+            .answers(200, "Steps and connections that the person sees.")
+            .refuses(404, "`not_found`: the workflow used no connection that the person sees.")
+            .refuses(422, "`invalid_request`: `environment`."),
         Handler::SubmitRename => operation(PAGE, "Form: rename a connection")
             .form(form::rename())
             .answers(303, "To the connection's page.")
@@ -860,6 +867,11 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         .answers(303, "To the page of the client."),
         Handler::SubmitClientTest => client_form("Form: test the OAuth client of an app", &[])
             .answers(200, "What the app answered, in words."),
+        Handler::SubmitEventSecret => client_form(
+            "Form: enter what the events of an app are verified with",
+            &["event_secret", "without_event_secret"],
+        )
+        .answers(303, "To the page of the client."),
         Handler::ShowClientDeletionPage => admin_page("Page: what uses the OAuth client of an app", "Connections that use it, or the button.")
             .shared_query("auth_method")
             .refuses(404, "`not_found`.")

@@ -32,6 +32,8 @@ pub struct MethodCard {
     pub kind: CredentialKind,
     /// Whether the app's definition names it first.
     pub is_recommended: bool,
+    /// Whether its OAuth client was entered for addresses that the app no longer has.
+    pub addresses_changed: bool,
     /// How it goes on.
     pub next: MethodStep,
 }
@@ -58,11 +60,16 @@ pub enum MethodStep {
 pub fn auth_methods(shell: &PageContext, view: &AuthMethodsView) -> Markup {
     let text = &shell.text.methods;
     let can_go_on = view.methods.iter().any(|one| matches!(one.next, MethodStep::Use(_)));
+    let has_changed = view.methods.iter().any(|one| one.addresses_changed);
     let (title, heading) = if let Some((name, _)) = &view.consent.existing_connection {
         let title = shell.text.consent.reconnect_title;
         (fill_plain(title, &[("name", name)]), fill(title, &[("name", quoted_text(name))]))
     } else {
-        let title = if can_go_on { text.title } else { text.not_set_up_title };
+        let title = match (can_go_on, has_changed) {
+            (true, _) => text.title,
+            (false, true) => text.addresses_changed_title,
+            (false, false) => text.not_set_up_title,
+        };
         let app = &view.consent.app_name;
         (fill_plain(title, &[("app", app)]), fill(title, &[("app", user_text(app))]))
     };
@@ -98,16 +105,18 @@ fn method_card(shell: &PageContext, view: &AuthMethodsView, index: usize, method
                 }
             },
             MethodStep::SetUp(href) => {
-                (state(text.needs_setup_here))
+                (state(if method.addresses_changed { text.enter_again_here } else { text.needs_setup_here }))
                 p { a.button.main href=(href) { (text.set_up) span.unseen { ": " (user_text(&method.name)) } } }
             },
             MethodStep::AskAdmin { request, href } => {
-                (state(text.needs_setup))
+                (state(if method.addresses_changed { text.enter_again } else { text.needs_setup }))
                 p id={ (anchor) "-ask" } { (text.send_this) }
                 (copyable_block(shell, &format!("{anchor}-ask"), request))
                 p.small { a.way href=(href) { (text.how) } }
             },
-            MethodStep::AskSender => (state(text.ask_sender)),
+            MethodStep::AskSender => {
+                (state(if method.addresses_changed { text.ask_sender_again } else { text.ask_sender }))
+            },
         }
     }
 }

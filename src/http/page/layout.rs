@@ -97,8 +97,11 @@ fn brand_head(shell: &PageContext, brand: &Brand) -> Markup {
 
 fn sections(shell: &PageContext, current: Option<Section>) -> Markup {
     let text = &shell.text.frame;
-    let mut shown =
-        vec![(Section::Connections, "/", text.nav_connections), (Section::Connect, "/connect", text.nav_connect)];
+    let mut shown = vec![
+        (Section::Connections, "/", text.nav_connections),
+        (Section::Connect, "/connect", text.nav_connect),
+        (Section::Workflows, "/workflows", text.nav_workflows),
+    ];
     if shell.is_admin() {
         shown.extend([
             (Section::Activity, "/activity", text.nav_activity),

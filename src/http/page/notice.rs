@@ -70,6 +70,7 @@ notices! {
     CheckedBeforeUnavailable "checked-before-unavailable" Waiting checked_before_unavailable;
     CheckUnknown "check-unknown" Waiting check_unknown;
     SignedIn "signed-in" Good signed_in;
+    FormRestored "form-restored" Info form_restored;
     ClientSaved "client-saved" Good client_saved;
     ClientDeleted "client-deleted" Good client_deleted;
     KeyRevoked "key-revoked" Good key_revoked;

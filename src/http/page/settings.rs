@@ -10,6 +10,7 @@ mod emergency;
 mod fields;
 mod keys;
 mod links;
+mod list;
 mod people;
 mod sessions;
 mod sign_in;
@@ -18,8 +19,8 @@ mod workspace;
 
 pub use activity::{ActivityFilters, ActivityRow, ActivityView, activity};
 pub use apps::{
-    AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, TestResult,
-    client_deletion, client_page, settings_apps,
+    AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, EventsOnlyView,
+    EventsView, TestResult, client_deletion, client_page, events_only_page, settings_apps,
 };
 pub use custom_apps::{
     CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, NewAppView, custom_app_deletion, new_app,
@@ -28,7 +29,9 @@ pub use custom_apps::{
 pub use defaults::{DefaultRow, DefaultView, DefaultsView, settings_default, settings_defaults};
 pub use emergency::{DisconnectAllView, JobView, disconnect_all, disconnect_job};
 pub use fields::{Choice, FormErrors};
-pub use keys::{KeyForm, KeyRow, KeyView, KeysView, NewKeyView, ScopeOption, new_key, settings_key, settings_keys};
+pub use keys::{
+    KeyForm, KeyRow, KeyView, KeysView, LimitChoice, NewKeyView, ScopeOption, new_key, settings_key, settings_keys,
+};
 pub use links::{LinkForm, LinkRow, LinksView, NewLinkView, new_link, settings_links};
 pub use people::{
     InviteForm, NewInviteView, OwnedConnection, PeopleView, PersonRow, PersonView, new_invite, person_href,

@@ -1,12 +1,14 @@
 //! The page of a sign-in link, that of an identity provider, and the page for people without a session.
 //!
-//! Owns the text. Opening a link signs nobody in: only the button does.
+//! Owns these three. Opening a link signs nobody in: only the button does.
 
 use maud::{Markup, html};
 
 use super::PageContext;
-use super::frame::{code_text, csrf_field, link, user_text};
-use super::layout::page;
+use super::frame::{code_text, csrf_field, icon, link, user_text};
+use super::layout::{initials, page};
+use super::text::{fill, fill_plain};
+use crate::http::kept_forms::EndedForm;
 
 /// The page of a sign-in link.
 #[derive(Debug, Clone)]
@@ -19,21 +21,27 @@ pub struct SignInView {
     pub action: String,
 }
 
+fn strong_text(words: &str) -> Markup {
+    html! { strong { (user_text(words)) } }
+}
+
 /// The page of a sign-in link.
 pub fn sign_in(shell: &PageContext, view: &SignInView) -> Markup {
+    let text = &shell.text.sign_in;
+    let title = || fill(text.title_as, &[("name", user_text(&view.user))]);
     let body = html! {
-        h1 { "Sign in as " (user_text(&view.user)) }
-        p {
-            "This link signs this browser in to the connections of the workspace " strong { (user_text(&view.workspace)) }
-            " as " strong { (user_text(&view.user)) } ". It works once."
+        section.card.door aria-labelledby="sign-in" {
+            span.avatar.large aria-hidden="true" { (initials(&view.user)) }
+            h1 #sign-in { (title()) }
+            p { (fill(text.by_link, &[("workspace", strong_text(&view.workspace))])) }
+            form method="post" action=(view.action) {
+                (csrf_field(shell))
+                button.main type="submit" { (title()) }
+            }
+            p.quiet.small { (text.not_you) }
         }
-        form method="post" action=(view.action) {
-            (csrf_field(shell))
-            button.main type="submit" { "Sign in as " (user_text(&view.user)) }
-        }
-        p.quiet { "Not you? Close this page: what you connect here would belong to that person." }
     };
-    page(shell, &format!("Sign in as {}", view.user), &body)
+    page(shell, &fill_plain(text.title_as, &[("name", &view.user)]), &body)
 }
 
 /// The page that leads to the identity provider of a workspace.
@@ -53,21 +61,25 @@ pub struct ProviderSignInView {
 
 /// The page that leads to the identity provider of a workspace.
 pub fn provider_sign_in(shell: &PageContext, view: &ProviderSignInView) -> Markup {
+    let text = &shell.text.sign_in;
     let body = html! {
-        h1 { "Sign in to " (user_text(&view.workspace)) }
-        p { "You sign in at " (code_text(&view.provider)) " and come back here." }
-        @if let Some((_, name)) = &view.replaces {
-            p { strong { "You are signed in as " (user_text(name)) ". " } "If you continue, this browser is signed out as " (user_text(name)) "." }
+        section.card.door aria-labelledby="sign-in" {
+            span.picture { (icon("shield")) }
+            h1 #sign-in { (fill(text.title_to, &[("workspace", user_text(&view.workspace))])) }
+            p { (fill(text.at_provider, &[("provider", code_text(&view.provider))])) }
+            @if let Some((_, name)) = &view.replaces {
+                div.notice.waiting { (icon("alert")) div { p { (fill(text.replaces, &[("name", strong_text(name))])) } } }
+            }
+            form method="post" action=(view.action) {
+                (csrf_field(shell))
+                @if let Some((session, _)) = &view.replaces { input type="hidden" name="replace" value=(session); }
+                (return_to_field(view.return_to.as_deref()))
+                button.main type="submit" { (text.go_on_to_sign_in) }
+            }
+            p.quiet.small { (text.sent_here) }
         }
-        form method="post" action=(view.action) {
-            (csrf_field(shell))
-            @if let Some((session, _)) = &view.replaces { input type="hidden" name="replace" value=(session); }
-            (return_to_field(view.return_to.as_deref()))
-            button.main type="submit" { "Continue to sign in" }
-        }
-        p.quiet { "Did somebody else send you here? Then close this page." }
     };
-    page(shell, &format!("Sign in to {}", view.workspace), &body)
+    page(shell, &fill_plain(text.title_to, &[("workspace", &view.workspace)]), &body)
 }
 
 fn return_to_field(return_to: Option<&str>) -> Markup {
@@ -94,42 +106,70 @@ pub enum SignInChoice {
 }
 
 /// The page for a browser without a session.
-pub fn sign_in_required(choice: &SignInChoice) -> Markup {
-    let body = html! {
-        h1 { "You are not signed in" }
-        @match choice {
-            SignInChoice::LinkOnly => (link_needed()),
-            SignInChoice::OnlyWorkspace { href } => {
-                p { "This page shows the apps that workflows may use in your name." }
-                p { (link("Sign in", href, "button main")) }
-            },
-            SignInChoice::AskForWorkspace { return_to } => {
-                p { "This page shows the apps that workflows may use in your name. Which workspace are you of?" }
-                form.line method="get" action="/sign-in" {
-                    (return_to_field(return_to.as_deref()))
-                    label for="workspace" { "Workspace id" }
-                    input #workspace name="workspace" required placeholder="ws_…" autocomplete="organization";
-                    button.main type="submit" { "Continue" }
-                }
-                p.quiet { "It begins with ws_. Whoever runs the workspace knows it. If you got a sign-in link, open that instead." }
-            },
-        }
-    };
-    page(&PageContext::default(), "You are not signed in", &body)
+#[derive(Debug, Clone)]
+pub struct SignInRequiredView {
+    /// How to sign in.
+    pub choice: SignInChoice,
+    /// A form was sent: what becomes of what was typed into it.
+    pub ended: Option<EndedForm>,
 }
 
-fn link_needed() -> Markup {
-    html! {
-        p {
-            "This page shows the apps that workflows may use in your name. To open it you need a sign-in link. "
-            "Ask whoever runs the workspace for one, and open it in this browser. It works once."
+/// The page for a browser without a session.
+pub fn sign_in_required(shell: &PageContext, view: &SignInRequiredView) -> Markup {
+    let text = &shell.text.sign_in;
+    let title = if view.ended.is_some() { text.ended_title } else { text.title };
+    let body = html! {
+        section.card.door aria-labelledby="sign-in" {
+            span.picture { (icon("person")) }
+            h1 #sign-in { (title) }
+            @match view.ended {
+                None => p { (text.about) },
+                Some(EndedForm::Kept) => p { (text.ended_kept) },
+                Some(EndedForm::TooLong) => p { (text.ended_too_long) },
+                Some(EndedForm::NothingTyped) => p { (text.ended_nothing) },
+            }
+            @match &view.choice {
+                SignInChoice::LinkOnly => p { (text.link_needed) },
+                SignInChoice::OnlyWorkspace { href } => p { (link(text.title, href, "button main")) },
+                SignInChoice::AskForWorkspace { return_to } => (workspace_form(shell, return_to.as_deref())),
+            }
+            @if view.choice != SignInChoice::LinkOnly { p.quiet.small { (text.link_instead) } }
         }
-        section.panel aria-labelledby="operators" {
-            h2 #operators { "If you run the workspace" }
+        @if view.choice == SignInChoice::LinkOnly { (operators_note(shell)) }
+    };
+    page(shell, title, &body)
+}
+
+fn workspace_form(shell: &PageContext, return_to: Option<&str>) -> Markup {
+    let text = &shell.text.sign_in;
+    html! {
+        form method="get" action="/sign-in" {
+            (return_to_field(return_to))
+            div.field {
+                label for="workspace" { (text.workspace_id) }
+                p.hint #workspace-hint { (text.workspace_hint) }
+                input #workspace type="text" name="workspace" required placeholder="ws_…" autocomplete="organization"
+                    autocapitalize="none" spellcheck="false" aria-describedby="workspace-hint";
+            }
+            button.main type="submit" { (text.go_on) }
+        }
+    }
+}
+
+/// For who runs the workspace and has nobody to ask.
+fn operators_note(shell: &PageContext) -> Markup {
+    let text = &shell.text.sign_in;
+    let code = |words: &'static str| html! { code { (words) } };
+    html! {
+        details.fold {
+            summary { (text.operators_title) }
             p {
-                "Make a sign-in link with an API key that has the scope " code { "links" } ": "
-                code { "POST /v1/sign-in-links" } " with the body " code { r#"{"user": {"id": "…", "name": "…"}}"# }
-                ". The answer’s " code { "url" } " is the link; give it to that person only."
+                (fill(text.operators_about, &[
+                    ("scope", code("links")),
+                    ("call", code("POST /v1/sign-in-links")),
+                    ("body", code(r#"{"user": {"id": "…", "name": "…"}}"#)),
+                    ("url", code("url")),
+                ]))
             }
         }
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::app::CredentialKind;
 use crate::app_list::AppReadiness;
 use crate::connect::callback::CallbackRefusal;
+use crate::http::kept_forms::EndedForm;
 
 /// Each tries to leave another place: an element, an attribute, the reading direction.
 const HOSTILE: [&str; 6] = [
@@ -206,14 +207,58 @@ fn settings_view(words: &str) -> SettingsView {
 }
 
 fn workflow_view(words: &str) -> WorkflowView {
+    let text = || words.to_owned();
     let step = StepView {
-        step: words.to_owned(),
-        connection: words.to_owned(),
-        name: words.to_owned(),
-        notes: vec![words.to_owned()],
+        step: text(),
+        connection: text(),
+        name: text(),
+        app: (text(), text()),
+        by_default: true,
+        notes: vec![text()],
         last_used_at: noon(),
     };
-    WorkflowView { workflow: words.to_owned(), steps: vec![step], more: true }
+    let connection = WorkflowConnectionView {
+        id: text(),
+        name: text(),
+        app: (text(), text()),
+        account_label: Some(text()),
+        environment: "test".to_owned(),
+        is_replaced: true,
+        steps: vec![text(); 7],
+        problem: Some(text()),
+        repair: Some(("Reconnect", format!("/connections/{words}/reconnect"))),
+    };
+    WorkflowView {
+        workflow: text(),
+        href: "/workflows/w".to_owned(),
+        environment: text(),
+        is_complete: false,
+        connections: vec![connection],
+        steps: vec![step],
+        has_more: true,
+    }
+}
+
+fn workflows_view(words: &str) -> WorkflowsView {
+    let row = WorkflowRow {
+        workflow: words.to_owned(),
+        href: "/workflows/w".to_owned(),
+        apps: vec![(words.to_owned(), words.to_owned())],
+        more_apps: 2,
+        connections: 3,
+        steps: 1,
+        is_complete: false,
+        status: StatusLabel { text: words.to_owned(), tone: Tone::Bad },
+        used_default: true,
+        changed_steps: 2,
+        last_used_at: noon(),
+    };
+    WorkflowsView {
+        workflows: vec![row],
+        search: Some(words.to_owned()),
+        next_page_href: Some("/workflows?cursor=1".to_owned()),
+        is_later_page: true,
+    }
 }
 
 fn hosts_view(words: &str) -> HostsView {
@@ -380,6 +425,7 @@ fn auth_methods_view(words: &str) -> AuthMethodsView {
         name: words.to_owned(),
         kind,
         is_recommended: kind == CredentialKind::OAuth2,
+        addresses_changed: false,
         next: step,
     };
     AuthMethodsView {
@@ -404,6 +450,8 @@ fn other_account_question(before: Option<&str>, now: Option<&str>, name: &str) -
 /// The pages of whoever is about to sign in.
 fn sign_in_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     let text = words.to_owned();
+    let required =
+        |choice, ended| sign_in_required(&PageContext::signed_out(noon()), &SignInRequiredView { choice, ended });
     vec![
         sign_in(shell, &SignInView { workspace: text.clone(), user: text.clone(), action: format!("/in/{words}") }),
         provider_sign_in(
@@ -416,9 +464,10 @@ fn sign_in_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
                 replaces: Some((text.clone(), text.clone())),
             },
         ),
-        sign_in_required(&SignInChoice::LinkOnly),
-        sign_in_required(&SignInChoice::AskForWorkspace { return_to: Some("/connections/<b>".into()) }),
-        sign_in_required(&SignInChoice::OnlyWorkspace { href: "/sign-in/ws_1".into() }),
+        required(SignInChoice::LinkOnly, None),
+        required(SignInChoice::LinkOnly, Some(EndedForm::NothingTyped)),
+        required(SignInChoice::AskForWorkspace { return_to: Some("/connections/<b>".into()) }, Some(EndedForm::Kept)),
+        required(SignInChoice::OnlyWorkspace { href: "/sign-in/ws_1".into() }, Some(EndedForm::TooLong)),
     ]
 }
 
@@ -442,6 +491,10 @@ fn key_row(words: &str) -> KeyRow {
     }
 }
 
+fn limit_choice(words: &str, is_checked: bool) -> LimitChoice {
+    LimitChoice { id: words.to_owned(), name: words.to_owned(), about: Some(words.to_owned()), is_checked }
+}
+
 fn person_row(words: &str, is_admin: bool) -> PersonRow {
     PersonRow {
         id: words.to_owned(),
@@ -453,11 +506,23 @@ fn person_row(words: &str, is_admin: bool) -> PersonRow {
     }
 }
 
+fn events_view(words: &str) -> EventsView {
+    EventsView {
+        address: Some(words.to_owned()),
+        has_secret: true,
+        uses_client_secret: false,
+        is_signed: true,
+        handshake: Some(words.to_owned()),
+        docs_url: Some(words.to_owned()),
+    }
+}
+
 fn client_page_view(words: &str) -> ClientPageView {
     let text = words.to_owned();
     ClientPageView {
         app: text.clone(),
         setup: setup_view(words),
+        events: Some(events_view(words)),
         query: "?auth_method=oauth2".into(),
         client: Some(ClientSummary {
             has_secret: true,
@@ -505,7 +570,10 @@ fn settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     let key_form = KeyForm {
         name: text.clone(),
         scopes: vec![ScopeOption { id: "resolve", is_checked: true }, ScopeOption { id: "new", is_checked: false }],
+        app_choices: vec![limit_choice(words, true)],
         apps: text.clone(),
+        connection_choices: vec![limit_choice(words, false)],
+        has_more_connections: true,
         connections: text.clone(),
         environment: text.clone(),
         days: text.clone(),
@@ -594,6 +662,15 @@ fn settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
         settings_apps(shell, &AppsView { apps: states.map(app).into(), search: Some(text.clone()) }),
         settings_apps(shell, &AppsView::default()),
         client_page(shell, &client_page_view(words)),
+        events_only_page(
+            shell,
+            &EventsOnlyView {
+                app: (text.clone(), text.clone()),
+                connect_href: "/oauth/start/a".into(),
+                events: events_view(words),
+                errors: refused(words, &["event_secret"]),
+            },
+        ),
         client_page(
             shell,
             &ClientPageView { client: None, errors: FormErrors::default(), test: None, ..client_page_view(words) },
@@ -898,6 +975,9 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
         ),
         connection(&shell, &answering),
         workflow(&shell, &workflow_view(words)),
+        workflow_list(&shell, &workflows_view(words)),
+        workflow_list(&shell, &WorkflowsView { workflows: vec![], ..workflows_view(words) }),
+        workflow_list(&shell, &WorkflowsView::default()),
         connect(&shell, &connect_view(words)),
         connect(&shell, &reconnecting),
         connect(&shell, &long),
@@ -1021,7 +1101,7 @@ fn every_page_follows_the_html_rules() {
         for tag in tags.iter().filter(|tag| tag.starts_with("form") && !tag.contains("method=\"post\"")) {
             let search =
                 |action: &str| format!("form class=\"line\" method=\"get\" action=\"{action}\" role=\"search\"");
-            let leads_to_sign_in = "form class=\"line\" method=\"get\" action=\"/sign-in\"";
+            let leads_to_sign_in = "form method=\"get\" action=\"/sign-in\"";
             let of_settings = tag.contains("method=\"get\" action=\"/settings/")
                 || tag.contains("method=\"get\" action=\"/activity\"");
             assert!(
@@ -1029,7 +1109,8 @@ fn every_page_follows_the_html_rules() {
                     || *tag
                         == "form class=\"toolbar\" method=\"get\" action=\"/connect\" role=\"search\" aria-label=\"Search apps\""
                     || *tag == leads_to_sign_in
-                    || of_settings && tag.contains("role=\"search\" aria-label="),
+                    || (of_settings || tag.contains("method=\"get\" action=\"/workflows"))
+                        && tag.contains("role=\"search\" aria-label="),
                 "{tag}"
             );
         }

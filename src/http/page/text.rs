@@ -72,7 +72,7 @@ fn fill_with<'a>(text: &str, piece: impl Fn(&str) -> String, value: impl Fn(&str
 }
 
 /// The text for one, or for another number, with `{count}` in place.
-pub(super) fn count(number: i64, one: &str, other: &str) -> String {
+pub fn count(number: i64, one: &str, other: &str) -> String {
     fill_plain(if number == 1 { one } else { other }, &[("count", &number.to_string())])
 }
 

@@ -5,13 +5,14 @@ use std::rc::Rc;
 
 use super::super::notices::redirect_with_notice;
 use super::super::page::{
-    self, AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, FormErrors,
-    FormField, Message, Notice, NoticeCode, PageContext, TestResult, Tone, field_name,
+    self, AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, EventsOnlyView,
+    EventsView, FormErrors, FormField, Message, Notice, NoticeCode, PageContext, TestResult, Tone, field_name,
 };
 use super::super::setup::build_setup_view;
 use super::super::{Call, Response, input};
-use super::{correctable, field, given, shell, with_query};
-use crate::app::{App, AuthMethod, CredentialKind, VariableSource, variable_path};
+use super::{correctable, field, given, is_restored, shell, with_query};
+use crate::app::{App, AuthMethod, CredentialKind, VariableSource, WebhookSignature, variable_path};
+use crate::app_events;
 use crate::app_list::{self, AppList, ListedApp};
 use crate::client::{Client, ClientProblem, SECRET_EXPIRY_WARNING};
 use crate::connect::client_setup::{self, NewSecret};
@@ -31,8 +32,16 @@ use crate::time::Timestamp;
 /// Connections that are listed before a deletion.
 const CONNECTIONS_SHOWN: i64 = 50;
 /// The fields of the form.
-const FIELDS: [&str; 7] =
-    ["client_id", "client_secret", "private_key", "key_id", "certificate", "scopes", "secret_expires_at"];
+const FIELDS: [&str; 8] = [
+    "client_id",
+    "client_secret",
+    "private_key",
+    "key_id",
+    "certificate",
+    "scopes",
+    "secret_expires_at",
+    "event_secret",
+];
 
 fn app_state(shell: &PageContext, one: &ListedApp, clients: &WorkspaceClients) -> AppState {
     let kinds: Vec<_> = match one {
@@ -210,6 +219,7 @@ async fn render<P: Ports>(
             updated_at: client.updated_at,
         }),
         setup,
+        events: events_view(context, app, client.as_ref()),
         variables,
         test_variables,
         errors,
@@ -221,8 +231,96 @@ async fn render<P: Ports>(
 pub(in crate::http) async fn show_client_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let (app, method) = load_method(context, call).await?;
     match method {
-        Some(method) => render(context, call, &app, &method, Shown::default()).await,
+        Some(method) => {
+            let form = is_restored(call).then(|| read_form(call));
+            render(context, call, &app, &method, Shown { form, ..Shown::default() }).await
+        }
+        None if app.events.is_some() => render_events_only(context, call, &app, 200, FormErrors::default()).await,
         None => Ok(no_client_needed(context, call, &app)),
+    }
+}
+
+/// What is shown of the events of an app. None: its definition describes none that can be verified.
+fn events_view<P: Ports>(context: &Context<P>, app: &App, client: Option<&Client>) -> Option<EventsView> {
+    let events = app.events.as_ref()?;
+    let address = client.map(|client| context.config.public_url.at(&app_events::events_path(&client.id)));
+    Some(EventsView {
+        address,
+        has_secret: client.is_some_and(|client| client.sealed_event_secret.is_some()),
+        uses_client_secret: matches!(
+            &events.signature,
+            WebhookSignature::HmacSha256(hmac) | WebhookSignature::HmacSha1(hmac) if hmac.is_client_secret
+        ),
+        is_signed: !matches!(events.signature, WebhookSignature::None),
+        handshake: events.handshake.clone(),
+        docs_url: events.docs.clone(),
+    })
+}
+
+/// The page of an app that sends events and whose connections need no client.
+async fn render_events_only<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    app: &App,
+    status: u16,
+    errors: FormErrors,
+) -> Result<Response> {
+    let shell = shell(context, call);
+    let Some(method) = oauth_clients::events_only_method(app) else { return Ok(no_client_needed(context, call, app)) };
+    let client = match oauth_clients::load_current_client(context, &call.session()?.workspace, &method).await {
+        Ok(client) => Some(client),
+        Err(error) if error.code == ErrorCode::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let Some(events) = events_view(context, app, client.as_ref()) else {
+        return Ok(no_client_needed(context, call, app));
+    };
+    let view = EventsOnlyView {
+        app: (app.id.to_string(), app.name.clone()),
+        connect_href: format!("/oauth/start/{}{}", app.id, query_of(call)),
+        events,
+        errors,
+    };
+    Ok(Response::html(status, page::events_only_page(&shell, &view)))
+}
+
+/// What becomes of what the events of an app are verified with: one secret a line, or none any more.
+pub(in crate::http) async fn put_event_secret<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let (app, method) = load_method(context, call).await?;
+    let put = match read_event_secret(call, shell(context, call).text, &app) {
+        Ok(secret) => {
+            let method = match &method {
+                Some(method) => Rc::clone(method),
+                None => oauth_clients::events_only_method(&app)
+                    .ok_or_else(|| Error::not_found("way to connect this app"))?,
+            };
+            let workspace = &call.session()?.workspace;
+            oauth_clients::put_event_secret(context, workspace, &app, &method, secret, &call.user_actor()?).await
+        }
+        Err(error) => Err(error),
+    };
+    match (put, method) {
+        (Ok(_), _) => {
+            let notice = Notice { code: NoticeCode::Saved, about: String::new() };
+            let to = format!("/settings/apps/{}{}", app.id, query_of(call));
+            Ok(redirect_with_notice(context, call.request, &to, &notice))
+        }
+        (Err(error), Some(method)) => refuse(context, call, &app, &method, error, None).await,
+        (Err(error), None) => {
+            let (status, errors) = correctable(shell(context, call).text, error, &FIELDS)?;
+            render_events_only(context, call, &app, status, errors).await
+        }
+    }
+}
+
+fn read_event_secret(call: &Call<'_>, text: &page::Texts, app: &App) -> Result<NewSecret> {
+    let entered = field(call, "event_secret");
+    let secrets: Vec<_> = entered.lines().map(str::trim).filter(|line| !line.is_empty()).map(Secret::new).collect();
+    match (secrets.is_empty(), given(call, "without_event_secret")) {
+        (false, None) => Ok(NewSecret::Is(oauth_clients::read_event_secrets(app, &secrets)?)),
+        (false, Some(_)) => Err(Error::invalid_field("event_secret", text.apps.event_secret_or_none)),
+        (true, Some(_)) => Ok(NewSecret::Removed),
+        (true, None) => Err(Error::invalid_field("event_secret", text.apps.event_secret_missing)),
     }
 }
 

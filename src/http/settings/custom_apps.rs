@@ -8,7 +8,7 @@ use super::super::page::{
     NoticeCode,
 };
 use super::super::{Call, Response, input, problem};
-use super::{correctable, field, shell};
+use super::{correctable, field, is_restored, shell};
 use crate::app::AppId;
 use crate::app_list::{self, ListedApp};
 use crate::connections;
@@ -35,7 +35,12 @@ pub(in crate::http) async fn show_custom_apps_page<P: Ports>(
 
 pub(in crate::http) async fn show_new_app_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let form = CustomAppForm { method: "issuer".to_owned(), ..CustomAppForm::default() };
-    let view = NewAppView { form, ..NewAppView::default() };
+    let view = if is_restored(call) {
+        let definition = input::form_field(call.request, "definition").unwrap_or_default();
+        NewAppView { form: read_form(call), definition, ..NewAppView::default() }
+    } else {
+        NewAppView { form, ..NewAppView::default() }
+    };
     Ok(Response::html(200, page::new_app(&shell(context, call), &view)))
 }
 
@@ -193,7 +198,9 @@ pub(in crate::http) async fn show_custom_app_page<P: Ports>(context: &Context<P>
     let (row, name) = load_app(context, call).await?;
     let view = CustomAppView {
         app: (row.id.to_string(), name),
-        definition: readable(&row.definition),
+        definition: input::form_field(call.request, "definition")
+            .filter(|_| is_restored(call))
+            .unwrap_or_else(|| readable(&row.definition)),
         ..CustomAppView::default()
     };
     Ok(Response::html(200, page::settings_custom_app(&shell(context, call), &view)))

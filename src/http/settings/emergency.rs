@@ -15,6 +15,9 @@ use crate::registry;
 /// Longest reason, in characters.
 const MAX_REASON_LENGTH: usize = 500;
 
+/// Seconds after which a browser looks again how far a job is.
+const SECONDS_BETWEEN_LOOKS: &str = "5";
+
 fn path_app(call: &Call<'_>) -> Result<AppId> {
     AppId::parse(call.path_param(0)).ok_or_else(|| Error::not_found("app"))
 }
@@ -46,6 +49,7 @@ pub(in crate::http) async fn show_disconnect_all_page<P: Ports>(
     let app = path_app(call)?;
     let affected = disconnect_all::count_affected(context, &call.session()?.workspace, app, None).await?;
     let view = build_view(context, call, &affected).await?;
+    let view = DisconnectAllView { reason: field(call, "reason"), ..view };
     Ok(Response::html(200, page::disconnect_all(&shell(context, call), &view)))
 }
 
@@ -100,5 +104,10 @@ pub(in crate::http) async fn show_job_page<P: Ports>(context: &Context<P>, call:
         created_at: job.created_at,
         finished_at: job.finished_at,
     };
-    Ok(Response::html(200, page::disconnect_job(&shell, &view)))
+    let response = Response::html(200, page::disconnect_job(&shell, &view));
+    // It goes on without this page, which only shows how far it is.
+    Ok(match job.finished_at {
+        Some(_) => response,
+        None => response.with_header("refresh", SECONDS_BETWEEN_LOOKS.to_owned()),
+    })
 }

@@ -1,11 +1,16 @@
 //! API keys, for admins.
 
+use std::collections::BTreeSet;
+
 use super::super::notices::redirect_with_notice;
-use super::super::page::{self, KeyForm, KeyRow, KeyView, KeysView, NewKeyView, Notice, NoticeCode, ScopeOption};
+use super::super::page::{
+    self, KeyForm, KeyRow, KeyView, KeysView, LimitChoice, NewKeyView, Notice, NoticeCode, ScopeOption,
+};
 use super::super::{Call, Response, input};
-use super::{ROWS_PER_PAGE, admin, correctable, field, given, shell, with_query};
+use super::{ROWS_PER_PAGE, admin, correctable, field, given, is_restored, shell, with_query};
 use crate::api_keys::{self, NewApiKey};
 use crate::app::AppId;
+use crate::app_list::{AppList, ListedApp};
 use crate::caller::{ApiKey, KeyScope};
 use crate::connections;
 use crate::context::Context;
@@ -14,7 +19,8 @@ use crate::error::{Error, FieldError, Result};
 use crate::ids::{ApiKeyId, ConnectionId};
 use crate::ports::Ports;
 use crate::secret::Secret;
-use crate::store::connections::ConnectionFilter;
+use crate::store::Page;
+use crate::store::connections::{ConnectionFilter, ListedConnection};
 use crate::time::Timestamp;
 
 const DAY: i64 = 86_400;
@@ -36,6 +42,50 @@ fn key_row(key: &ApiKey, now: Timestamp) -> KeyRow {
     }
 }
 
+/// Connections that are offered as limits of a key.
+const MOST_CHOICES: i64 = 100;
+
+/// Offers the connections of the workspace, and the apps that it has connections or clients of or has defined itself.
+fn offer_limits(call: &Call<'_>, connections: &Page<ListedConnection>, known: &AppList, form: KeyForm) -> KeyForm {
+    let AppList { apps, clients } = known;
+    let ticked = |name| input::form_field_values(call.request, name);
+    let (ticked_apps, ticked_connections) = (ticked("app"), ticked("connection"));
+    let used: BTreeSet<&str> = connections.data.iter().map(|one| one.connection.app.as_str()).collect();
+    let is_known = |one: &&ListedApp| {
+        let has_client = clients.current(one.client_registration()).is_some();
+        matches!(one, ListedApp::Custom(_)) || has_client || used.contains(one.id())
+    };
+    let name_of = |id: &str| apps.iter().find(|one| one.id() == id).map_or(id, ListedApp::name).to_owned();
+    let app_choices = apps.iter().filter(is_known).map(|one| (one.id().to_owned(), one.name().to_owned(), None));
+    let connection_choices = connections.data.iter().map(|ListedConnection { connection, .. }| {
+        let account = connection.account.as_ref().map(|account| account.label.as_str());
+        let app = name_of(connection.app.as_str());
+        let about = account.map_or_else(|| app.clone(), |account| format!("{app}, {account}"));
+        (connection.id.to_string(), connection.name.clone(), Some(about))
+    });
+    KeyForm {
+        app_choices: limit_choices(app_choices, &ticked_apps),
+        connection_choices: limit_choices(connection_choices, &ticked_connections),
+        has_more_connections: connections.next.is_some(),
+        ..form
+    }
+}
+
+/// Choices by name. What was ticked and is offered no more is offered all the same.
+fn limit_choices(
+    offered: impl Iterator<Item = (String, String, Option<String>)>,
+    ticked: &[String],
+) -> Vec<LimitChoice> {
+    let mut all: Vec<_> =
+        offered.map(|(id, name, about)| LimitChoice { is_checked: ticked.contains(&id), id, name, about }).collect();
+    let others = ticked.iter().filter(|id| all.iter().all(|one| one.id != **id));
+    let others: Vec<_> =
+        others.map(|id| LimitChoice { id: id.clone(), name: id.clone(), about: None, is_checked: true }).collect();
+    all.extend(others);
+    all.sort_by_key(|one| one.name.to_lowercase());
+    all
+}
+
 fn empty_form() -> KeyForm {
     let option = |scope: KeyScope| ScopeOption {
         id: scope.as_str(),
@@ -44,7 +94,10 @@ fn empty_form() -> KeyForm {
     KeyForm {
         name: String::new(),
         scopes: KeyScope::EVERY.map(option).into(),
+        app_choices: vec![],
         apps: String::new(),
+        connection_choices: vec![],
+        has_more_connections: false,
         connections: String::new(),
         environment: String::new(),
         days: String::new(),
@@ -60,7 +113,10 @@ fn read_form(call: &Call<'_>) -> KeyForm {
     KeyForm {
         name: field(call, "name"),
         scopes: KeyScope::EVERY.map(option).into(),
+        app_choices: vec![],
         apps: field(call, "apps"),
+        connection_choices: vec![],
+        has_more_connections: false,
         connections: field(call, "connections"),
         environment: field(call, "environment"),
         days: field(call, "days"),
@@ -71,8 +127,10 @@ async fn build_view<P: Ports>(context: &Context<P>, call: &Call<'_>, form: KeyFo
     let after = input::query_param(call.request, "cursor")
         .map(|text| ApiKeyId::parse(&text).ok_or_else(input::invalid_cursor))
         .transpose()?;
-    let page = api_keys::list_keys(context, &admin(call)?, None, after.as_ref(), ROWS_PER_PAGE).await?;
-    let now = context.now();
+    let found =
+        connections::load_keys_page(context, &admin(call)?, after.as_ref(), ROWS_PER_PAGE, MOST_CHOICES).await?;
+    let (page, now) = (found.keys, context.now());
+    let form = offer_limits(call, &found.connections, &found.apps, form);
     Ok(KeysView {
         keys: page.data.iter().map(|key| key_row(key, now)).collect(),
         next_page_href: page.next.map(|cursor| with_query("/settings/keys", &[("cursor", Some(&cursor))])),
@@ -85,7 +143,8 @@ pub(in crate::http) async fn show_settings_keys_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Response> {
-    let view = build_view(context, call, empty_form()).await?;
+    let form = if is_restored(call) { read_form(call) } else { empty_form() };
+    let view = build_view(context, call, form).await?;
     Ok(Response::html(200, page::settings_keys(&shell(context, call), &view)))
 }
 
@@ -104,8 +163,12 @@ fn parse_ids<T>(
     Ok(Some(list).filter(|list| !list.is_empty()))
 }
 
-fn parse_form(shell: &page::PageContext, form: &KeyForm) -> Result<NewApiKey> {
+fn parse_form(shell: &page::PageContext, call: &Call<'_>, form: &KeyForm) -> Result<NewApiKey> {
     let text = &shell.text.keys;
+    let with_ticked = |entered: &str, name: &str| {
+        let ticked = input::form_field_values(call.request, name);
+        format!("{} {entered}", ticked.join(" "))
+    };
     let mut errors = vec![];
     let scopes: Vec<_> = KeyScope::EVERY
         .into_iter()
@@ -114,11 +177,13 @@ fn parse_form(shell: &page::PageContext, form: &KeyForm) -> Result<NewApiKey> {
     if scopes.is_empty() {
         errors.push(FieldError { field: "scopes".into(), problem: text.wrong_scopes.into() });
     }
-    let apps = parse_ids("apps", &form.apps, text.wrong_apps, AppId::parse).unwrap_or_else(|error| {
-        errors.push(error);
-        None
-    });
-    let connections = parse_ids("connections", &form.connections, text.wrong_connections, ConnectionId::parse)
+    let apps =
+        parse_ids("apps", &with_ticked(&form.apps, "app"), text.wrong_apps, AppId::parse).unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+    let connections = with_ticked(&form.connections, "connection");
+    let connections = parse_ids("connections", &connections, text.wrong_connections, ConnectionId::parse)
         .unwrap_or_else(|error| {
             errors.push(error);
             None
@@ -141,7 +206,7 @@ fn parse_form(shell: &page::PageContext, form: &KeyForm) -> Result<NewApiKey> {
 pub(in crate::http) async fn create_key<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let shell = shell(context, call);
     let form = read_form(call);
-    let created = match parse_form(&shell, &form) {
+    let created = match parse_form(&shell, call, &form) {
         Ok(new) => api_keys::create_key(context, &admin(call)?, new).await,
         Err(error) => Err(error),
     };

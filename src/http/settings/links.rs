@@ -7,7 +7,7 @@ use super::super::page::{
     Tone,
 };
 use super::super::{Call, Response, input};
-use super::{ROWS_PER_PAGE, admin, correctable, field, given, shell, with_query};
+use super::{ROWS_PER_PAGE, admin, correctable, field, given, is_restored, shell, with_query};
 use crate::app::AppId;
 use crate::app_list::{self, AppList};
 use crate::connect::link::{self, DEFAULT_TTL, MAX_TTL, NewLink};
@@ -83,8 +83,22 @@ pub(in crate::http) async fn show_settings_links_page<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Response> {
     let shell = shell(context, call);
-    let view = build_view(context, call, &shell).await?;
+    let mut view = build_view(context, call, &shell).await?;
+    if is_restored(call) {
+        view.form = read_form(call);
+    }
     Ok(Response::html(200, page::settings_links(&shell, &view)))
+}
+
+fn read_form(call: &Call<'_>) -> LinkForm {
+    LinkForm {
+        app: field(call, "app"),
+        user_id: field(call, "user_id"),
+        user_name: field(call, "user_name"),
+        is_shared: given(call, "shared").is_some(),
+        environment: field(call, "environment"),
+        expires_in: field(call, "expires_in"),
+    }
 }
 
 fn parse_form(shell: &PageContext, form: &LinkForm) -> Result<NewLink> {
@@ -117,14 +131,7 @@ fn parse_form(shell: &PageContext, form: &LinkForm) -> Result<NewLink> {
 /// Makes a link. It is in this answer alone.
 pub(in crate::http) async fn create_link<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let shell = shell(context, call);
-    let form = LinkForm {
-        app: field(call, "app"),
-        user_id: field(call, "user_id"),
-        user_name: field(call, "user_name"),
-        is_shared: given(call, "shared").is_some(),
-        environment: field(call, "environment"),
-        expires_in: field(call, "expires_in"),
-    };
+    let form = read_form(call);
     let (caller, actor) = (admin(call)?, call.user_actor()?);
     let made = match parse_form(&shell, &form) {
         Ok(new) => {

@@ -7,7 +7,7 @@ use super::super::page::{
     PersonView, person_href,
 };
 use super::super::{Call, Response, input};
-use super::{ROWS_PER_PAGE, admin, correctable, field, given, shell, with_query};
+use super::{ROWS_PER_PAGE, admin, correctable, field, given, is_restored, shell, with_query};
 use crate::authorize::LoadedResource;
 use crate::connections;
 use crate::context::Context;
@@ -62,18 +62,25 @@ async fn build_view<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<P
     })
 }
 
+fn read_form(call: &Call<'_>) -> InviteForm {
+    InviteForm { id: field(call, "user_id"), name: field(call, "user_name"), role: field(call, "role") }
+}
+
 pub(in crate::http) async fn show_settings_people_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Response> {
-    let view = build_view(context, call).await?;
+    let mut view = build_view(context, call).await?;
+    if is_restored(call) {
+        view.form = read_form(call);
+    }
     Ok(Response::html(200, page::settings_people(&shell(context, call), &view)))
 }
 
 /// Makes a sign-in link. It is in this answer alone.
 pub(in crate::http) async fn invite_person<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let shell = shell(context, call);
-    let form = InviteForm { id: field(call, "user_id"), name: field(call, "user_name"), role: field(call, "role") };
+    let form = read_form(call);
     let made = match parse_user_texts(&form.id, Some(&form.name)) {
         Ok(user) if user.is_of_identity_provider() => {
             Err(Error::invalid_field("user.id", shell.text.people.provider_person))

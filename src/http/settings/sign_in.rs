@@ -3,7 +3,7 @@
 use super::super::notices::redirect_with_notice;
 use super::super::page::{self, FormErrors, Notice, NoticeCode, ProviderForm, ProviderView};
 use super::super::{Call, Response, input};
-use super::{correctable, field, shell};
+use super::{correctable, field, is_restored, shell};
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::identity::{self, NewProvider};
@@ -45,9 +45,10 @@ pub(in crate::http) async fn show_settings_sign_in_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Response> {
-    let mut view = build_view(context, call, None).await?;
+    let mut view = build_view(context, call, is_restored(call).then(|| read_form(call))).await?;
     if let Some(issuer) = input::query_param(call.request, "issuer")
         && issuer != view.form.issuer
+        && !is_restored(call)
     {
         let form = ProviderForm { issuer: issuer.trim().to_owned(), ..ProviderForm::default() };
         view = build_view(context, call, Some(form)).await?;
@@ -55,13 +56,17 @@ pub(in crate::http) async fn show_settings_sign_in_page<P: Ports>(
     Ok(Response::html(200, page::settings_sign_in(&shell(context, call), &view)))
 }
 
-pub(in crate::http) async fn put_provider<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    let form = ProviderForm {
+fn read_form(call: &Call<'_>) -> ProviderForm {
+    ProviderForm {
         issuer: field(call, "issuer"),
         client_id: field(call, "client_id"),
         allowed_domains: field(call, "allowed_domains"),
         admin_groups: field(call, "admin_groups"),
-    };
+    }
+}
+
+pub(in crate::http) async fn put_provider<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let form = read_form(call);
     let new = NewProvider {
         issuer: form.issuer.clone(),
         client_id: form.client_id.clone(),

@@ -6,7 +6,7 @@ use super::super::page::{
     WebhookForm, WebhookRow, WebhookView, WebhooksView,
 };
 use super::super::{Call, Response, input, webhooks as api};
-use super::{ROWS_PER_PAGE, correctable, field, given, shell, with_query};
+use super::{ROWS_PER_PAGE, correctable, field, given, is_restored, shell, with_query};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::WebhookId;
@@ -114,7 +114,8 @@ pub(in crate::http) async fn show_settings_webhooks_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Response> {
-    let form = WebhookForm { url: String::new(), types: options(|_| true) };
+    let form =
+        if is_restored(call) { read_form(call) } else { WebhookForm { url: String::new(), types: options(|_| true) } };
     let view = build_view(context, call, form).await?;
     Ok(Response::html(200, page::settings_webhooks(&shell(context, call), &view)))
 }
@@ -197,7 +198,8 @@ pub(in crate::http) async fn show_settings_webhook_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Response> {
-    render(context, call, Shown::default()).await
+    let form = is_restored(call).then(|| read_form(call));
+    render(context, call, Shown { form, ..Shown::default() }).await
 }
 
 async fn change<P: Ports>(

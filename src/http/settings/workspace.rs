@@ -3,7 +3,7 @@
 use super::super::notices::redirect_with_notice;
 use super::super::page::{self, FormErrors, Notice, NoticeCode, WorkspaceView};
 use super::super::{Call, Response};
-use super::{correctable, field, given, shell};
+use super::{correctable, field, given, is_restored, shell};
 use crate::context::Context;
 use crate::error::Result;
 use crate::ports::Ports;
@@ -26,6 +26,18 @@ pub(in crate::http) async fn show_settings_workspace_page<P: Ports>(
         accent: workspace.branding.accent.map(|accent| accent.to_string()).unwrap_or_default(),
         example_origin: context.config.public_url.origin().to_owned(),
         errors: FormErrors::default(),
+    };
+    let view = if is_restored(call) {
+        WorkspaceView {
+            name: field(call, "name"),
+            origins: field(call, "allowed_origins"),
+            brand_name: field(call, "branding_name"),
+            logo_url: field(call, "branding_logo_url"),
+            accent: field(call, "branding_accent"),
+            ..view
+        }
+    } else {
+        view
     };
     Ok(Response::html(200, page::settings_workspace(&shell(context, call), &view)))
 }

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::super::frame::{code_text, head, icon, relative_time, reveal_control_characters, user_text};
 use super::super::layout::section_page;
 use super::fields::{Choice, FormErrors, form_errors};
+use super::list::{List, rows, table};
 use crate::http::page::{PageContext, Section};
 use crate::time::Timestamp;
 
@@ -96,19 +97,13 @@ pub fn activity(shell: &PageContext, view: &ActivityView) -> Markup {
         (filter_form(shell, view))
         @if view.rows.is_empty() { (empty(shell, view)) } @else {
             div.card.flush {
-                table {
-                    caption.unseen { (text.title) }
-                    thead {
-                        tr {
-                            th scope="col" { (text.when) }
-                            th scope="col" { (text.what) }
-                            th scope="col" { (text.who) }
-                            th scope="col" { (text.subject) }
-                            th scope="col" { (text.details) }
-                        }
-                    }
-                    tbody { @for row in &view.rows { (event_row(shell, row)) } }
-                }
+                (table(&List {
+                    title: text.title,
+                    columns: &[text.when, text.what, text.who, text.subject, text.details],
+                    action: None,
+                    none: text.none,
+                    next_page_href: None,
+                }, &rows(&view.rows, |row| event_row(shell, row))))
             }
         }
         div.pages {

@@ -10,7 +10,7 @@ use super::super::frame::{
     app_logo, back_link, code_text, copyable_block, csrf_field, external_link, head, icon, relative_time, status_badge,
     tone_class, tone_icon, user_text,
 };
-use super::super::text::{count, fill};
+use super::super::text::{count, fill, fill_plain};
 use super::fields::{FormErrors, TextField, TextKind, form_errors, text_field, tick};
 use super::{SettingsPage, settings_page};
 use crate::http::page::{PageContext, SetupView, StatusLabel, Tone};
@@ -105,6 +105,8 @@ pub struct ClientPageView {
     pub app: String,
     /// The steps at the app.
     pub setup: SetupView,
+    /// Its events, if it sends any.
+    pub events: Option<EventsView>,
     /// `?auth_method=…`, where the app has several ways with a client.
     pub query: String,
     /// The client, if there is one.
@@ -119,6 +121,36 @@ pub struct ClientPageView {
     pub errors: FormErrors,
     /// What the app made of a test.
     pub test: Option<TestResult>,
+}
+
+/// The events that an app sends.
+#[derive(Debug, Clone)]
+pub struct EventsView {
+    /// Where the app sends them. None before there is a client.
+    pub address: Option<String>,
+    /// Whether something is set to verify them with.
+    pub has_secret: bool,
+    /// Whether the client's own secret verifies them.
+    pub uses_client_secret: bool,
+    /// Whether the app signs them: others can't be verified.
+    pub is_signed: bool,
+    /// What the app asks before it sends any, from its definition.
+    pub handshake: Option<String>,
+    /// The app's own documentation of them.
+    pub docs_url: Option<String>,
+}
+
+/// The page of an app that sends events and whose connections need no client.
+#[derive(Debug, Clone)]
+pub struct EventsOnlyView {
+    /// The app's id and name.
+    pub app: (String, String),
+    /// Where it is connected.
+    pub connect_href: String,
+    /// Its events.
+    pub events: EventsView,
+    /// What was refused.
+    pub errors: FormErrors,
 }
 
 /// What a deletion of a client ends.
@@ -227,6 +259,7 @@ pub fn client_page(shell: &PageContext, view: &ClientPageView) -> Markup {
         ("certificate", text.certificate),
         ("scopes", text.scopes),
         ("secret_expires_at", text.expires_on),
+        ("event_secret", text.event_secret),
     ];
     let body = html! {
         (back_link(text.title, "/settings/apps"))
@@ -240,7 +273,10 @@ pub fn client_page(shell: &PageContext, view: &ClientPageView) -> Markup {
             (test_section(shell, view))
             (delete_section(shell, view))
         }
-        (emergency_section(shell, view))
+        @if let Some(events) = view.events.as_ref().filter(|events| events.address.is_some()) {
+            (events_section(shell, &format!("/settings/apps/{}/events{}", view.app, view.query), events, &view.errors))
+        }
+        (emergency_section(shell, &view.app))
         (other_ways(shell, setup))
     };
     settings_page(shell, SettingsPage::Apps, &setup.app_name, &body)
@@ -423,13 +459,67 @@ fn delete_section(shell: &PageContext, view: &ClientPageView) -> Markup {
     }
 }
 
-fn emergency_section(shell: &PageContext, view: &ClientPageView) -> Markup {
+/// An app that sends events and whose connections need no client.
+pub fn events_only_page(shell: &PageContext, view: &EventsOnlyView) -> Markup {
+    let text = &shell.text.apps;
+    let (app, name) = &view.app;
+    let title = fill_plain(text.no_client_needed, &[("app", name)]);
+    let heading =
+        html! { (app_logo(app, name, "large")) " " (fill(text.no_client_needed, &[("app", user_text(name))])) };
+    let body = html! {
+        (back_link(text.title, "/settings/apps"))
+        (head(&heading, &html! {}))
+        (form_errors(shell, &view.errors, &[("event_secret", text.event_secret)]))
+        p { (text.no_client_needed_about) }
+        div.actions { a.button href=(view.connect_href) { (fill(text.connect, &[("app", user_text(name))])) } }
+        (events_section(shell, &format!("/settings/apps/{app}/events"), &view.events, &view.errors))
+        (emergency_section(shell, app))
+    };
+    settings_page(shell, SettingsPage::Apps, &title, &body)
+}
+
+/// Where the app sends its events, and what they are verified with.
+fn events_section(shell: &PageContext, action: &str, view: &EventsView, errors: &FormErrors) -> Markup {
+    let text = &shell.text.apps;
+    let state = match (view.is_signed, view.has_secret, view.uses_client_secret) {
+        (false, ..) => text.events_unsigned,
+        (true, true, _) => text.event_secret_set,
+        (true, false, true) => text.events_by_client_secret,
+        (true, false, false) => text.event_secret_not_set,
+    };
+    html! {
+        section.card aria-labelledby="events" {
+            h2 #events { (text.events) }
+            p { (text.events_about) }
+            @if let Some(address) = &view.address {
+                h3 #events-url { (text.events_url) }
+                (copyable_block(shell, "events-url", address))
+            } @else {
+                p.quiet { (text.events_url_later) }
+            }
+            @if let Some(handshake) = &view.handshake { p { (user_text(handshake)) } }
+            @if let Some(docs) = &view.docs_url { p { (external_link(&html! { (text.events_docs) }, docs)) } }
+            p { (state) }
+            @if view.is_signed {
+                form method="post" action=(action) autocomplete="off" {
+                    (csrf_field(shell))
+                    (text_field(shell, errors, &TextField::new("event_secret", text.event_secret, "").hint(text.event_secret_hint)
+                        .optional().kind(TextKind::Lines(2))))
+                    @if view.has_secret { (tick("without_event_secret", "yes", &html! { (text.without_event_secret) }, false)) }
+                    button type="submit" { (text.save_event_secret) }
+                }
+            }
+        }
+    }
+}
+
+fn emergency_section(shell: &PageContext, app: &str) -> Markup {
     let text = &shell.text.emergency;
     html! {
         section.card aria-labelledby="emergency" {
             h2 #emergency { (text.button) }
             p { (text.about) }
-            a.button.danger href={ "/settings/apps/" (view.app) "/disconnect-all" } { (shell.text.apps.delete_look) }
+            a.button.danger href={ "/settings/apps/" (app) "/disconnect-all" } { (shell.text.apps.delete_look) }
         }
     }
 }

@@ -7,6 +7,7 @@ use super::super::frame::{
 };
 use super::super::text::count;
 use super::fields::{Choice, FormErrors, form_errors, select_field};
+use super::list::{List, list, rows};
 use super::{SettingsPage, settings_page};
 use crate::http::page::{PageContext, StatusLabel};
 
@@ -72,25 +73,13 @@ pub fn settings_defaults(shell: &PageContext, view: &DefaultsView) -> Markup {
             }
             button type="submit" { (text.choose) }
         }
-        @if view.defaults.is_empty() {
-            div.empty { p { (text.none) } }
-        } @else {
-            div.card.flush {
-                table {
-                    caption.unseen { (text.title) }
-                    thead {
-                        tr {
-                            th scope="col" { (text.app) }
-                            th scope="col" { (text.who) }
-                            th scope="col" { (text.connection) }
-                            th.tight scope="col" { span.unseen { (text.change) } }
-                        }
-                    }
-                    tbody { @for one in &view.defaults { (default_row(shell, one)) } }
-                }
-            }
-        }
-        @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
+        (list(shell, &List {
+            title: text.title,
+            columns: &[text.app, text.who, text.connection],
+            action: Some(text.change),
+            none: text.none,
+            next_page_href: view.next_page_href.as_deref(),
+        }, &rows(&view.defaults, |one| default_row(shell, one))))
     };
     settings_page(shell, SettingsPage::Defaults, text.title, &body)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::super::form::{FormError, described_by, error_summary, field_error};
-use super::super::frame::{icon, reveal_control_characters, user_text};
+use super::super::frame::{csrf_field, icon, reveal_control_characters, user_text};
 use crate::http::page::PageContext;
 
 /// What was refused of a form.
@@ -175,6 +175,14 @@ pub(super) fn form_errors(shell: &PageContext, errors: &FormErrors, labels: &[(&
     let wrong: Vec<_> =
         labels.iter().filter_map(|(name, label)| Some(((*name).to_owned(), *label, errors.of(name)?))).collect();
     error_summary(problem.as_ref(), &wrong)
+}
+
+/// The fields of a form that shows a secret once: sent again by a reload, it is not handled again.
+pub(super) fn guard_fields(shell: &PageContext) -> Markup {
+    html! {
+        (csrf_field(shell))
+        @if let Some(id) = &shell.form_id { input type="hidden" name="once" value=(id); }
+    }
 }
 
 /// What is said above a secret that no other page shows.

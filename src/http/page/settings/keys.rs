@@ -6,7 +6,10 @@ use super::super::frame::{
     back_link, code_text, copyable_block, csrf_field, head, relative_time, relative_time_or_never, user_text,
 };
 use super::super::text::{count, fill};
-use super::fields::{Choice, FormErrors, TextField, form_errors, select_field, shown_once, text_field, tick};
+use super::fields::{
+    Choice, FormErrors, TextField, form_errors, guard_fields, select_field, shown_once, text_field, tick,
+};
+use super::list::{List, list, rows};
 use super::{SettingsPage, settings_page};
 use crate::http::page::PageContext;
 use crate::time::Timestamp;
@@ -20,6 +23,30 @@ pub struct ScopeOption {
     pub is_checked: bool,
 }
 
+/// An app or a connection that a key may be limited to.
+#[derive(Debug, Clone)]
+pub struct LimitChoice {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What else tells it from others, such as the account.
+    pub about: Option<String>,
+    /// Whether it is ticked.
+    pub is_checked: bool,
+}
+
+impl KeyForm {
+    fn is_limited(&self) -> bool {
+        let ticked = |list: &[LimitChoice]| list.iter().any(|one| one.is_checked);
+        !self.apps.is_empty()
+            || !self.connections.is_empty()
+            || !self.environment.is_empty()
+            || ticked(&self.app_choices)
+            || ticked(&self.connection_choices)
+    }
+}
+
 /// What was entered for a new key.
 #[derive(Debug, Clone)]
 pub struct KeyForm {
@@ -27,9 +54,15 @@ pub struct KeyForm {
     pub name: String,
     /// All scopes.
     pub scopes: Vec<ScopeOption>,
-    /// Ids of apps.
+    /// Apps that it may be limited to.
+    pub app_choices: Vec<LimitChoice>,
+    /// Ids of others.
     pub apps: String,
-    /// Ids of connections.
+    /// Connections that it may be limited to.
+    pub connection_choices: Vec<LimitChoice>,
+    /// Whether there are more.
+    pub has_more_connections: bool,
+    /// Ids of others.
     pub connections: String,
     /// `production`, `test`, or empty.
     pub environment: String,
@@ -137,45 +170,31 @@ pub fn settings_keys(shell: &PageContext, view: &KeysView) -> Markup {
         (head(&html! { (text.title) }, &html! {}))
         p { (text.about) }
         (key_form(shell, view))
-        @if view.keys.is_empty() {
-            div.empty { p { (text.none) } }
-        } @else {
-            div.card.flush { (key_table(shell, &view.keys)) }
-        }
-        @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
+        (list(shell, &List {
+            title: text.title,
+            columns: &[text.name, text.may, text.created, text.ends],
+            action: None,
+            none: text.none,
+            next_page_href: view.next_page_href.as_deref(),
+        }, &rows(&view.keys, |key| key_row(shell, key))))
     };
     settings_page(shell, SettingsPage::Keys, text.title, &body)
 }
 
-fn key_table(shell: &PageContext, keys: &[KeyRow]) -> Markup {
+fn key_row(shell: &PageContext, key: &KeyRow) -> Markup {
     let text = &shell.text.keys;
+    let limits = limits(shell, key);
     html! {
-        table {
-            caption.unseen { (text.title) }
-            thead {
-                tr {
-                    th scope="col" { (text.name) }
-                    th scope="col" { (text.may) }
-                    th scope="col" { (text.created) }
-                    th scope="col" { (text.ends) }
+        tr {
+            th scope="row" {
+                div {
+                    a.name href={ "/settings/keys/" (key.id) } { (user_text(&key.name)) }
+                    @if !limits.is_empty() { p.quiet.small { (limits.join(" · ")) } }
                 }
             }
-            tbody {
-                @for key in keys {
-                    tr {
-                        th scope="row" {
-                            div {
-                                a.name href={ "/settings/keys/" (key.id) } { (user_text(&key.name)) }
-                                @let limits = limits(shell, key);
-                                @if !limits.is_empty() { p.quiet.small { (limits.join(" · ")) } }
-                            }
-                        }
-                        td data-label=(text.may) { div { @for scope in &key.scopes { span.badge { (scope) } " " } } }
-                        td data-label=(text.created) { (relative_time_or_never(shell, key.created_at)) }
-                        td data-label=(text.ends) { (end_of(shell, key)) }
-                    }
-                }
-            }
+            td data-label=(text.may) { div { @for scope in &key.scopes { span.badge { (scope) } " " } } }
+            td data-label=(text.created) { (relative_time_or_never(shell, key.created_at)) }
+            td data-label=(text.ends) { (end_of(shell, key)) }
         }
     }
 }
@@ -231,10 +250,10 @@ fn key_form(shell: &PageContext, view: &KeysView) -> Markup {
     ];
     html! {
         (form_errors(shell, errors, &labels))
-        details.fold open[view.keys.is_empty() || !errors.is_empty()] {
+        details.fold open[view.keys.is_empty() || !errors.is_empty() || shell.shows_form_again()] {
             summary { (text.create) }
-            form method="post" action="/settings/keys" autocomplete="off" {
-                (csrf_field(shell))
+            form method="post" action="/settings/keys" autocomplete="off" data-once {
+                (guard_fields(shell))
                 (text_field(shell, errors, &TextField::new("name", text.name, &form.name).hint(text.name_hint)))
                 fieldset #scopes tabindex="-1" {
                     legend { (text.may) }
@@ -245,16 +264,54 @@ fn key_form(shell: &PageContext, view: &KeysView) -> Markup {
                         }, scope.is_checked))
                     }
                 }
-                details open[!form.apps.is_empty() || !form.connections.is_empty() || !form.environment.is_empty()] {
+                details open[form.is_limited() || errors.of("apps").is_some() || errors.of("connections").is_some()] {
                     summary { (text.limit) }
                     p.quiet { (text.limit_about) }
-                    (text_field(shell, errors, &TextField::new("apps", text.apps, &form.apps).hint(text.apps_hint).optional()))
-                    (text_field(shell, errors, &TextField::new("connections", text.connections, &form.connections)
-                        .hint(text.connections_hint).optional()))
+                    (limit_choices(shell, "app", text.apps, text.search_apps, &form.app_choices))
+                    (limit_choices(shell, "connection", text.connections, text.search_connections, &form.connection_choices))
+                    @if form.has_more_connections { p.quiet { (text.more_connections) } }
+                    details open[!form.apps.is_empty() || !form.connections.is_empty()] {
+                        summary { (text.others) }
+                        (text_field(shell, errors, &TextField::new("apps", text.other_apps, &form.apps).hint(text.apps_hint).optional()))
+                        (text_field(shell, errors, &TextField::new("connections", text.other_connections, &form.connections)
+                            .hint(text.connections_hint).optional()))
+                    }
                     (select_field(errors, "environment", text.environment, None, &environments, &form.environment))
                 }
                 (select_field(errors, "days", text.ends, None, &ends, &form.days))
                 div.actions { button.primary type="submit" { (text.create) } }
+            }
+        }
+    }
+}
+
+fn search_words(one: &LimitChoice) -> String {
+    format!("{} {} {}", one.name, one.about.as_deref().unwrap_or_default(), one.id).to_lowercase()
+}
+
+/// Boxes to tick, in a list that can be searched where scripts run. None ticked: no limit.
+fn limit_choices(shell: &PageContext, name: &str, title: &str, search: &str, choices: &[LimitChoice]) -> Markup {
+    let text = &shell.text.keys;
+    let (list, field) = (format!("{name}-list"), format!("{name}-search"));
+    html! {
+        @if !choices.is_empty() {
+            fieldset {
+                legend { (title) }
+                div.field data-script hidden {
+                    label for=(field) { (search) }
+                    input id=(field) type="search" autocomplete="off" data-filter=(list) data-found=(text.found);
+                }
+                ul.asked.chooser id=(list) {
+                    @for one in choices {
+                        li data-words=(search_words(one)) {
+                            (tick(name, &one.id, &html! {
+                                (user_text(&one.name))
+                                @if let Some(about) = &one.about { small { (user_text(about)) } }
+                            }, one.is_checked))
+                        }
+                    }
+                }
+                p id={ (list) "-none" } hidden { (text.none_found) }
             }
         }
     }
@@ -336,8 +393,8 @@ fn rotation_section(shell: &PageContext, view: &KeyView) -> Markup {
         section.card aria-labelledby="rotate" {
             h2 #rotate { (text.rotate) }
             p { (text.rotate_about) }
-            form method="post" action={ "/settings/keys/" (view.key.id) "/rotate" } {
-                (csrf_field(shell))
+            form method="post" action={ "/settings/keys/" (view.key.id) "/rotate" } data-once {
+                (guard_fields(shell))
                 (select_field(&view.errors, "overlap", text.overlap, None, &overlaps, "86400"))
                 button type="submit" { (text.rotate) }
             }

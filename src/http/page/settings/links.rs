@@ -6,7 +6,10 @@ use super::super::frame::{
     app_logo, back_link, copyable_block, csrf_field, head, relative_time, status_badge, user_text,
 };
 use super::super::text::fill;
-use super::fields::{Choice, FormErrors, TextField, form_errors, select_field, shown_once, text_field, tick};
+use super::fields::{
+    Choice, FormErrors, TextField, form_errors, guard_fields, select_field, shown_once, text_field, tick,
+};
+use super::list::{List, list, rows};
 use super::{SettingsPage, settings_page};
 use crate::http::page::{PageContext, StatusLabel};
 use crate::time::Timestamp;
@@ -82,26 +85,13 @@ pub fn settings_links(shell: &PageContext, view: &LinksView) -> Markup {
         (head(&html! { (text.title) }, &html! {}))
         p { (text.about) }
         (link_form(shell, view))
-        @if view.links.is_empty() {
-            div.empty { p { (text.none) } }
-        } @else {
-            div.card.flush {
-                table {
-                    caption.unseen { (text.title) }
-                    thead {
-                        tr {
-                            th scope="col" { (text.app) }
-                            th scope="col" { (text.person) }
-                            th scope="col" { (text.state) }
-                            th scope="col" { (text.ends) }
-                            th.tight scope="col" { span.unseen { (text.end) } }
-                        }
-                    }
-                    tbody { @for link in &view.links { (link_row(shell, link)) } }
-                }
-            }
-        }
-        @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
+        (list(shell, &List {
+            title: text.title,
+            columns: &[text.app, text.person, text.state, text.ends],
+            action: Some(text.end),
+            none: text.none,
+            next_page_href: view.next_page_href.as_deref(),
+        }, &rows(&view.links, |link| link_row(shell, link))))
     };
     settings_page(shell, SettingsPage::Links, text.title, &body)
 }
@@ -160,10 +150,10 @@ fn link_form(shell: &PageContext, view: &LinksView) -> Markup {
     ];
     html! {
         (form_errors(shell, errors, &labels))
-        details.fold open[!errors.is_empty()] {
+        details.fold open[!errors.is_empty() || shell.shows_form_again()] {
             summary { (text.create) }
-            form method="post" action="/settings/links" autocomplete="off" {
-                (csrf_field(shell))
+            form method="post" action="/settings/links" autocomplete="off" data-once {
+                (guard_fields(shell))
                 (select_field(errors, "app", text.app, Some(text.app_hint), &view.apps, &form.app))
                 (text_field(shell, errors, &TextField::new("user_id", text.user_id, &form.user_id).hint(text.user_id_hint).optional()))
                 (text_field(shell, errors, &TextField::new("user_name", text.user_name, &form.user_name).optional()))

@@ -8,7 +8,10 @@ use super::super::frame::{
 };
 use super::super::layout::initials;
 use super::super::text::{count, fill};
-use super::fields::{Choice, FormErrors, TextField, form_errors, select_field, shown_once, text_field, tick};
+use super::fields::{
+    Choice, FormErrors, TextField, form_errors, guard_fields, select_field, shown_once, text_field, tick,
+};
+use super::list::{List, list, rows};
 use super::{SettingsPage, settings_page};
 use crate::http::page::PageContext;
 use crate::time::Timestamp;
@@ -129,24 +132,13 @@ pub fn settings_people(shell: &PageContext, view: &PeopleView) -> Markup {
             button type="submit" { (shell.text.settings.search) }
             @if view.search.is_some() { a.button href="/settings/people" { (shell.text.settings.show_all) } }
         }
-        @if view.people.is_empty() {
-            div.empty { p { @if view.search.is_some() { (text.none_found) } @else { (text.none) } } }
-        } @else {
-            div.card.flush {
-                table {
-                    caption.unseen { (text.title) }
-                    thead {
-                        tr {
-                            th scope="col" { (text.person) }
-                            th scope="col" { (text.role) }
-                            th scope="col" { (text.last_sign_in) }
-                        }
-                    }
-                    tbody { @for person in &view.people { (person_row(shell, person)) } }
-                }
-            }
-        }
-        @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
+        (list(shell, &List {
+            title: text.title,
+            columns: &[text.person, text.role, text.last_sign_in],
+            action: None,
+            none: if view.search.is_some() { text.none_found } else { text.none },
+            next_page_href: view.next_page_href.as_deref(),
+        }, &rows(&view.people, |person| person_row(shell, person))))
     };
     settings_page(shell, SettingsPage::People, text.title, &body)
 }
@@ -180,10 +172,10 @@ fn invite_form(shell: &PageContext, view: &PeopleView) -> Markup {
     let (text, form, errors) = (&shell.text.people, &view.form, &view.errors);
     html! {
         (form_errors(shell, errors, &[("user_id", text.id), ("user_name", text.name), ("role", text.role)]))
-        details.fold open[!errors.is_empty()] {
+        details.fold open[!errors.is_empty() || shell.shows_form_again()] {
             summary { (text.invite) }
-            form method="post" action="/settings/people" autocomplete="off" {
-                (csrf_field(shell))
+            form method="post" action="/settings/people" autocomplete="off" data-once {
+                (guard_fields(shell))
                 p.quiet { (text.invite_about) }
                 (text_field(shell, errors, &TextField::new("user_id", text.id, &form.id).hint(text.id_hint)))
                 (text_field(shell, errors, &TextField::new("user_name", text.name, &form.name).optional()))

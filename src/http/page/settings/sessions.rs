@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::frame::{csrf_field, head, relative_time, user_text};
+use super::list::{List, list, rows};
 use super::people::person_href;
 use super::{SettingsPage, settings_page};
 use crate::http::page::PageContext;
@@ -55,21 +56,13 @@ pub fn settings_sessions(shell: &PageContext, view: &SessionsView) -> Markup {
     let body = html! {
         (head(&html! { (text.title) }, &html! {}))
         p { (text.about) }
-        div.card.flush {
-            table {
-                caption.unseen { (text.title) }
-                thead {
-                    tr {
-                        th scope="col" { (text.person) }
-                        th scope="col" { (text.began) }
-                        th scope="col" { (text.ends) }
-                        th.tight scope="col" { span.unseen { (text.end) } }
-                    }
-                }
-                tbody { @for session in &view.sessions { (session_row(shell, session)) } }
-            }
-        }
-        @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
+        (list(shell, &List {
+            title: text.title,
+            columns: &[text.person, text.began, text.ends],
+            action: Some(text.end),
+            none: text.none,
+            next_page_href: view.next_page_href.as_deref(),
+        }, &rows(&view.sessions, |session| session_row(shell, session))))
         section aria-labelledby="pending" {
             h2 #pending { (text.pending) }
             @if view.pending.is_empty() { p.quiet { (text.none_pending) } }

@@ -7,7 +7,9 @@ use super::super::frame::{
     tone_class, tone_icon, user_text,
 };
 use super::super::text::fill;
-use super::fields::{Choice, FormErrors, TextField, form_errors, select_field, shown_once, text_field, tick};
+use super::fields::{
+    Choice, FormErrors, TextField, form_errors, guard_fields, select_field, shown_once, text_field, tick,
+};
 use super::{SettingsPage, settings_page};
 use crate::http::page::{PageContext, StatusLabel, Tone};
 use crate::time::Timestamp;
@@ -118,10 +120,10 @@ pub fn settings_webhooks(shell: &PageContext, view: &WebhooksView) -> Markup {
         (head(&html! { (text.title) }, &html! {}))
         p { (text.about) }
         (form_errors(shell, &view.errors, &[("url", text.url), ("types", text.types)]))
-        details.fold open[view.webhooks.is_empty() || !view.errors.is_empty()] {
+        details.fold open[view.webhooks.is_empty() || !view.errors.is_empty() || shell.shows_form_again()] {
             summary { (text.create) }
-            form method="post" action="/settings/webhooks" autocomplete="off" {
-                (csrf_field(shell))
+            form method="post" action="/settings/webhooks" autocomplete="off" data-once {
+                (guard_fields(shell))
                 (form_fields(shell, &view.form, &view.errors))
                 div.actions { button.primary type="submit" { (text.create) } }
             }
@@ -298,8 +300,8 @@ fn secret_section(shell: &PageContext, view: &WebhookView, page: &str) -> Markup
         section.card aria-labelledby="rotate" {
             h2 #rotate { (keys.rotate) }
             p { (text.rotate_about) }
-            form method="post" action={ (page) "/rotate" } {
-                (csrf_field(shell))
+            form method="post" action={ (page) "/rotate" } data-once {
+                (guard_fields(shell))
                 (select_field(&view.errors, "overlap", keys.overlap, None, &overlaps, "86400"))
                 button type="submit" { (keys.rotate) }
             }

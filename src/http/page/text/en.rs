@@ -72,6 +72,7 @@ super::texts! {
         checked_before_unavailable = "The app was asked a moment ago and didn't answer. Wait half a minute, then check again.";
         check_unknown = "Nothing could be checked: this app has no address to ask.";
         signed_in = "You are signed in.";
+        form_restored = "Your session had ended. This is what you typed. Nothing is saved yet.";
         client_saved = "Saved. Test it next: it takes a second.";
         client_deleted = "The OAuth client is deleted.";
         key_revoked = "The API key “{name}” is revoked.";
@@ -139,6 +140,11 @@ super::texts! {
         needs_setup = "An admin has to set this up once.";
         needs_setup_here = "Not set up yet. You do it once, and everybody can connect.";
         send_this = "Send this to an admin of your workspace:";
+        addresses_changed_title = "The addresses of {app} have changed";
+        enter_again = "Its addresses have changed since its OAuth client was entered. An admin has to enter the client’s secret again.";
+        enter_again_here = "Its addresses have changed since its OAuth client was entered. Enter the client’s secret again, and everybody can connect.";
+        ask_sender_again = "The app’s addresses have changed. Ask whoever sent you the link to enter the app’s OAuth client again.";
+        request_again = "The addresses of {app} have changed. Please enter the secret of its OAuth client ({method}) in the workspace {workspace} again, so that we can connect it: {url}";
         how = "What the admin does";
         ask_sender = "Not set up yet. Ask whoever sent you the link to set it up.";
         request = "Please set up {app} ({method}) in the workspace {workspace}, so that we can connect it: {url}";
@@ -571,6 +577,61 @@ super::texts! {
     /// Workflows.
     workflows {
         title = "Workflows";
+        title_of = "Workflow {name}";
+        all = "All workflows";
+        about = "Which connections your workflows use, and whether they could run now.";
+        none = "No workflow has used a connection yet. A workflow appears here after its first step has used one.";
+        see_connections = "See connections";
+        search = "Name begins with";
+        search_title = "Search workflows";
+        none_found = "No workflow begins with “{search}”.";
+        none_yet = "None of these uses is of a workflow that you see. Look at the next page.";
+        no_more = "There are no more workflows.";
+        pages = "Pages";
+        workflow = "Workflow";
+        unnamed = "Not named";
+        uses = "Uses";
+        state = "Status";
+        last_used = "Last used";
+        ready = "Ready";
+        not_ready = "Not ready";
+        one_unusable = "1 connection needs a person";
+        some_unusable = "{count} connections need a person";
+        by_default = "By default";
+        one_changed = "1 step changed";
+        some_changed = "{count} steps changed";
+        at_least = "At least";
+        one_connection = "1 connection";
+        some_connections = "{count} connections";
+        one_step = "1 step";
+        some_steps = "{count} steps";
+        is_ready = "Ready to run";
+        is_ready_about = "This is what is known now. No app was asked.";
+        nothing_known = "Nothing to check";
+        one_in_the_way = "1 connection is in the way";
+        some_in_the_way = "{count} connections are in the way";
+        in_the_way_about = "Steps that use them fail until they are repaired.";
+        connections = "Connections";
+        connections_about = "What its steps used in their last day of use.";
+        none_now = "You see none of the connections that it uses now.";
+        more_connections = "It uses more connections than are shown here.";
+        environment = "Could it run in";
+        any_environment = "Any environment";
+        connection = "Connection";
+        account = "Account";
+        step = "Step";
+        steps = "Steps";
+        steps_caption = "Steps and the connections that they used";
+        more_steps = "There are more steps than are shown here.";
+        answered_by_other = "Another connection answers for it.";
+        problem_reconnect = "It has to be reconnected.";
+        problem_unconfirmed = "Nobody has confirmed yet who connected it through a link.";
+        problem_client = "The app refuses this workspace’s OAuth client. An admin has to check it.";
+        problem_unavailable = "The app didn’t renew the access at the last attempts. We try again automatically.";
+        problem_not_allowed = "This workflow isn’t on the connection’s list of workflows.";
+        problem_gone = "The connection that answers for it can’t be used.";
+        problem_not_production = "It isn’t for production.";
+        problem_not_test = "It isn’t for tests.";
     }
     /// The audit log.
     activity {
@@ -636,6 +697,8 @@ super::texts! {
         wrong_name = "Enter a name of up to 100 characters.";
         wrong_person = "Enter a name of up to 128 characters.";
         out_of_date = "Somebody else changed this at the same moment. Look at it again, then retry.";
+        done_before_title = "This was done before";
+        done_before = "Your browser has sent this form twice. It was handled once, and what its answer showed is not shown again. If you don't have it any more, go back and make a new one.";
     }
     /// API keys.
     keys {
@@ -666,6 +729,14 @@ super::texts! {
         apps_hint = "Ids with spaces between them, such as: slack notion";
         connections = "Only these connections";
         connections_hint = "Ids with spaces between them. Each connection's page has its id.";
+        search_apps = "Search these apps";
+        search_connections = "Search these connections";
+        found = "Found: {count}";
+        none_found = "Nothing matches.";
+        more_connections = "There are more connections than are listed. Enter the ids of others below.";
+        others = "Others, by id";
+        other_apps = "Other apps";
+        other_connections = "Other connections";
         environment = "Environment";
         any = "Any";
         production = "Production";
@@ -778,6 +849,7 @@ super::texts! {
         of_link = "Connect link";
         this_browser = "This browser";
         pending = "Sign-in links not used yet";
+        none = "Nobody is signed in.";
         none_pending = "There are none.";
         delete = "Delete";
     }
@@ -895,6 +967,21 @@ super::texts! {
         problem_unreadable = "The stored secret can't be read any more. Enter it again.";
         problem_key = "The private key can't be used to sign. Enter it again.";
         problem_addresses = "The secret was entered for other addresses of the app. Enter it again.";
+        events = "Events of the app";
+        events_about = "The app can tell when access was revoked, and of what happens in it. Connections then checks at once, and passes other events on to your webhooks.";
+        events_url = "Address for events";
+        events_url_later = "You get the address after saving the secret.";
+        events_docs = "How the app sends events";
+        events_unsigned = "The app doesn’t sign its events, so they can’t be verified and are not accepted.";
+        events_by_client_secret = "The client secret verifies them. There is nothing to enter.";
+        event_secret = "Signing secret";
+        event_secret_hint = "As the app shows it. One a line, up to 20: each is valid. It is never shown again.";
+        event_secret_set = "A signing secret is stored encrypted. A new one takes its place.";
+        event_secret_not_set = "Nothing is accepted until the signing secret is entered.";
+        event_secret_missing = "Enter the signing secret as the app shows it.";
+        event_secret_or_none = "Enter a secret or remove the stored one, not both.";
+        without_event_secret = "Remove the stored signing secret: nothing more is accepted";
+        save_event_secret = "Save the signing secret";
         no_client_needed = "{app} needs no OAuth client";
         no_client_needed_about = "What it asks for is entered when somebody connects it. Everybody can do that right away.";
     }
@@ -1109,7 +1196,36 @@ super::texts! {
     /// Sign-in.
     sign_in {
         title = "Sign in";
+        about = "Here you see the accounts that workflows may use in your name.";
+        title_as = "Sign in as {name}";
+        by_link = "This link signs this browser in to the connections of the workspace {workspace}. It works once.";
+        not_you = "Not you? Close this page: what you connect here would belong to that person.";
+        title_to = "Sign in to {workspace}";
+        at_provider = "You sign in at {provider} and come back here.";
+        replaces = "You are signed in as {name}. If you continue, this browser is signed out as {name}.";
+        go_on_to_sign_in = "Continue to sign in";
+        sent_here = "Did somebody else send you here? Then close this page.";
+        workspace_id = "Workspace id";
+        workspace_hint = "It begins with ws_. Whoever runs the workspace knows it.";
+        go_on = "Continue";
+        link_instead = "If you got a sign-in link, open that in this browser instead. You then get to the page that you asked for.";
+        link_needed = "You need a sign-in link. Ask whoever runs the workspace for one, and open it in this browser. You then get to the page that you asked for.";
+        operators_title = "If you run the workspace";
+        operators_about = "Make a sign-in link with an API key that has the scope {scope}: {call} with the body {body}. The answer’s {url} is the link. Give it to that person only.";
+        ended_title = "Your session ended";
+        ended_kept = "Nothing was changed. Sign in, and the form comes back with what you typed. Passwords and keys are not kept: enter those again.";
+        ended_too_long = "Nothing was changed. What you typed is too long to be kept here. Go back and copy it before you sign in.";
+        ended_nothing = "Nothing was changed. Sign in, then do it again.";
         signed_out = "Signed out";
         signed_out_about = "You are signed out in this browser.";
+        failed_title = "You are not signed in";
+        begin_again = "Begin again";
+        failed_not_pending = "This sign-in was not begun in this browser, took longer than ten minutes, or was completed before. Begin again.";
+        failed_other_session = "Somebody has signed in to this browser or signed out since this sign-in began. Begin again.";
+        failed_wrong_issuer = "The answer came from another identity provider than the one that was asked.";
+        failed_denied = "The identity provider did not let you in. Ask whoever runs it.";
+        failed_provider = "The identity provider did not answer as it should. Try again in a minute.";
+        failed_not_verified = "What the identity provider says of you could not be verified. Ask whoever runs the workspace to check its settings.";
+        failed_domain = "Your e-mail address is not verified at the identity provider, or is of a domain that this workspace does not let in.";
     }
 }
