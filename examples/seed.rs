@@ -118,6 +118,7 @@ impl Seed {
             client_id: format!("seeded-{}", self.text(8)?),
             sealed_secret: None,
             sealed_event_secret: None,
+            event_secret_received_at: None,
             scopes: None,
             redirect_id: id.clone(),
             authorization_server: None,

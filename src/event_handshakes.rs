@@ -117,7 +117,7 @@ fn read_token<P: Ports>(context: &Context<P>, client: &Client, token: &str) -> O
     (context.now() < expires_at).then(|| Actor::parse(actor))?
 }
 
-/// The secret that came last, and when. Not after an hour, and not if event_secret was put since.
+/// The secret that came last, and when. Not after an hour, and not if `event_secret` was put since.
 pub fn find_received<P: Ports>(context: &Context<P>, client: &Client) -> Option<(Secret, Timestamp)> {
     let at = client.event_secret_received_at.filter(|at| context.now() < at.plus(LIFETIME))?;
     let secrets = client.event_secrets(&context.config.key_ring, false).ok()?;

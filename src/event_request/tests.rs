@@ -290,7 +290,7 @@ fn a_public_key_that_is_none_is_refused_when_it_is_entered() {
     // https://github.com/sendgrid/sendgrid-nodejs/blob/main/packages/eventwebhook/src/eventwebhook.spec.js
     let key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEDr2LjtURuePQzplybdC+u4CwrqDqBaWjcMMsTbhdbcwHBcepxo7yAQGhHPTnlvFYPAZFceEu/1FwCM/QmGUhA==";
     assert_eq!(problem("sendgrid", key), None);
-    for wrong in ["", "MFkw", &key[..key.len() - 4], "AAAA", &key.replacen('M', "N", 1)] {
+    for wrong in ["", "MFkw", key.strip_suffix("hA==").unwrap(), "AAAA", &key.replacen('M', "N", 1)] {
         assert!(problem("sendgrid", wrong).is_some(), "{wrong}");
     }
     assert_eq!(problem("discord", &"0a".repeat(32)), None);

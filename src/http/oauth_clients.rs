@@ -204,7 +204,7 @@ pub(super) async fn open_handshake<P: Ports>(
     let (app, _, client) = load_current_client(context, call).await?;
     event_handshakes::require_handshake(&app)?;
     let opened = event_handshakes::open(context, &client, &call.key_actor()?)?;
-    Ok(Json::ok(OpenedHandshakeResponse::of(context, &client, opened)))
+    Ok(Json::ok(OpenedHandshakeResponse::of(context, &client, &opened)))
 }
 
 /// What came to such an address.

@@ -564,7 +564,7 @@ fn the_published_example_of_sendgrid_is_accepted_and_no_forgery() {
     assert_refused(&fixture, &good, "another key");
     put_catalogue_client(&fixture, "sendgrid", &json!({ "event_secret": [OTHER_KEY, KEY] }));
     assert_eq!(send(&fixture, &good).status, 200);
-    for wrong in [json!("MFkw"), json!(KEY[1..]), json!([KEY, ""])] {
+    for wrong in [json!("MFkw"), json!(KEY.strip_prefix("M").unwrap()), json!([KEY, ""])] {
         let client = "/v1/apps/sendgrid/client";
         let body = json!({ "event_secret": wrong });
         assert_eq!(call(&fixture, &first_key(&fixture), Method::Put, client, &body).0, 422, "{wrong}");

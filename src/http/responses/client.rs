@@ -94,7 +94,7 @@ pub(crate) struct OpenedHandshakeResponse {
 }
 
 impl OpenedHandshakeResponse {
-    pub(crate) fn of<P: Ports>(context: &Context<P>, client: &Client, opened: OpenedHandshake) -> Self {
+    pub(crate) fn of<P: Ports>(context: &Context<P>, client: &Client, opened: &OpenedHandshake) -> Self {
         let path = format!("{}?{PARAMETER}={}", events_path(&client.id), opened.token.expose());
         Self { events_url: context.config.public_url.at(&path), expires_at: opened.expires_at }
     }
