@@ -1,4 +1,4 @@
-// Owns that the commands of docs/integrate.md and docs/proxy.md are true: they run in one shell, in their order, against the
+// Owns that the commands of docs/integrate.md, proxy.md, webhooks.md and app-events.md are true: they run in one shell, in their order, against the
 // real build over HTTP, and each answer that a page shows is what they print. A person uses the links in between.
 
 import assert from "node:assert/strict";
@@ -43,3 +43,14 @@ test("every command of docs/proxy.md works, and prints what the page shows", () 
     await (await Person.createSignedIn(installation)).connect();
     assert.equal(await runCommands("docs/proxy.md", { URL: url, KEY: installation.key }), 5);
   }));
+
+for (const [page, answers] of [
+  ["docs/webhooks.md", 5],
+  ["docs/app-events.md", 6],
+]) {
+  test(`every command of ${page} works, and prints what the page shows`, () =>
+    withInstallation(async (installation, url) => {
+      Object.assign(installation, await createWorkspace(installation, "Acme Corp", acmeDefinition(installation.oauth)));
+      assert.equal(await runCommands(page, { URL: url, KEY: installation.key }), answers);
+    }));
+}

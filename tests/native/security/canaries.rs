@@ -241,6 +241,45 @@ fn put_clients(search: &CanarySearch<'_>) {
     assert_eq!(put.0, 200, "{}", put.1);
 }
 
+/// What events of apps are verified with, entered and sent by the app, and events with secrets in every place.
+fn receive_events(search: &CanarySearch<'_>, first: &str) {
+    let put = |app: &str, body: Value| {
+        let (status, client) = search.call(Method::Put, &format!("/v1/apps/{app}/client"), &body);
+        (status, client["id"].as_str().unwrap_or_default().to_owned())
+    };
+    let own = entered_secret("events");
+    let several = json!({ "client_id": "slack", "event_secret": [own, format!("{own}\nsecond")] });
+    assert_eq!(put("slack", several).0, 422);
+    let (_, slack) = put("slack", json!({ "client_id": "slack", "event_secret": own }));
+    let (_, mailchimp) = put("mailchimp", json!({ "client_id": "mailchimp", "event_secret": own }));
+    let (_, notion) = put("notion", json!({ "client_id": "notion" }));
+    let (status, opened) =
+        search.call_uncollected(Method::Post, "/v1/apps/notion/client/handshake", &Value::Null, first);
+    assert_eq!(status, 200, "{opened}");
+    let opened: Value = serde_json::from_str(&opened).unwrap();
+    let token = opened["events_url"].as_str().unwrap().split_once("handshake=").unwrap().1.to_owned();
+    search.plant("the token of an address for a secret", &token);
+    let verification = json!({ "verification_token": entered_secret("sent") }).to_string();
+    let headers =
+        [("x-slack-signature", own.as_str()), ("authorization", own.as_str()), ("content-type", "application/json")];
+    for (path, body) in [
+        (format!("/hooks/{slack}?secret={own}"), own.as_str()),
+        (format!("/hooks/{mailchimp}?secret={own}"), "type=subscribe"),
+        (format!("/hooks/{mailchimp}?secret={own}x"), "type=subscribe"),
+        (format!("/hooks/{notion}"), &verification),
+        (format!("/hooks/{notion}?handshake={token}"), &verification),
+        (format!("/hooks/{notion}?handshake={token}"), &verification.replace("sent", "late")),
+        (format!("/hooks/{own}"), own.as_str()),
+    ] {
+        let sent = send(&search.fixture.world, &request(Method::Post, &path, &headers, body));
+        search.collect_response("the answer to an event", &sent);
+    }
+    let (_, shown) = search.call_uncollected(Method::Get, "/v1/apps/notion/client/handshake", &Value::Null, first);
+    assert!(shown.contains(&entered_secret("sent")), "it was taken: {shown}");
+    let verified = json!({ "headers": { "x-slack-signature": own }, "body_base64": "" });
+    assert_eq!(search.call(Method::Post, "/v1/apps/slack/events/verify", &verified).0, 200);
+}
+
 /// Consent by a link and by a person, with everything that a flow contains.
 fn complete_consents<'a>(search: &CanarySearch<'a>, ann: &mut CookieBrowser<'a>, link: &str, waiting: &str) {
     let mut guest = CookieBrowser::new(search.fixture);
@@ -431,6 +470,7 @@ fn a_secret_is_found_only_where_it_is_returned() {
     let first = fixture.key_text.expose().to_owned();
     let (mut ann, link, waiting) = make_keys_and_links(&search, &first);
     put_clients(&search);
+    receive_events(&search, &first);
     complete_consents(&search, &mut ann, &link, &waiting);
     search.collect_storage("while flows are open");
     let ids = connect_by_api(&search);
