@@ -22,6 +22,7 @@ pub mod random;
 pub mod egress;
 pub mod ids;
 pub mod environment;
+mod fill;
 
 // Definitions: what an app is, and where its secrets may go.
 pub mod app;

@@ -9,6 +9,9 @@ use maud::{Markup, PreEscaped, html};
 
 pub use en::{ENGLISH, Texts};
 
+pub use crate::fill::fill_plain;
+use crate::fill::fill_with;
+
 /// Makes the type of a catalogue, and the English one: `group { name = "Text with {value}."; }`.
 macro_rules! texts {
     ($($(#[$about:meta])* $group:ident { $($name:ident = $text:literal;)* })*) => {
@@ -50,25 +53,6 @@ pub(super) fn fill(text: &str, values: &[(&str, Markup)]) -> Markup {
         |piece| html! { (piece) }.0,
         |name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.0.as_str()),
     ))
-}
-
-/// The same for a text that is not HTML yet: a title, a label.
-pub fn fill_plain(text: &str, values: &[(&str, &str)]) -> String {
-    fill_with(text, str::to_owned, |name| values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
-}
-
-/// Writes each piece of a text, and between them the values that it names.
-fn fill_with<'a>(text: &str, piece: impl Fn(&str) -> String, value: impl Fn(&str) -> Option<&'a str>) -> String {
-    let mut filled = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        let Some((name, after)) = after.split_once('}') else { break };
-        filled.push_str(&piece(before));
-        filled.push_str(value(name).unwrap_or_default());
-        rest = after;
-    }
-    filled.push_str(&piece(rest));
-    filled
 }
 
 /// The text for one, or for another number, with `{count}` in place.
