@@ -7,6 +7,7 @@
 use serde_json::json;
 
 use crate::context::Context;
+use crate::email_address::EmailAddress;
 use crate::error::Result;
 use crate::id_token::{Expected, IdTokenError, SignedToken, VerifiedIdentity};
 use crate::identity;
@@ -45,6 +46,7 @@ pub async fn sign_in<P: Ports>(context: &Context<P>, token: &str) -> Result<Opti
         return Ok(None);
     }
     let team = access.issuer.trim_start_matches("https://");
+    let address = identity.email.as_deref().and_then(EmailAddress::parse);
     let user = User { id: vouched_id(ACCESS_ID_PREFIX, team, &identity.subject), name: identity.name };
     let role = identity::decide_role(context, workspace, &user, &access.admin_groups, &identity.groups).await?;
     let sign_in = ProviderSignIn {
@@ -54,6 +56,7 @@ pub async fn sign_in<P: Ports>(context: &Context<P>, token: &str) -> Result<Opti
         decides_role: !access.admin_groups.is_empty(),
         once: None,
         before: None,
+        address,
     };
     sessions::sign_in_by_provider(context, sign_in).await
 }

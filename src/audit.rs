@@ -101,11 +101,13 @@ pub enum EventType {
     WebhookDeleted,
     /// A webhook was switched off, because it failed.
     WebhookDisabled,
+    /// A person gets other e-mails, or none.
+    EmailPreferenceChanged,
 }
 
 impl EventType {
     /// All types.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::Connected,
         Self::Reconnected,
         Self::AccountSwitched,
@@ -151,6 +153,7 @@ impl EventType {
         Self::WebhookRotated,
         Self::WebhookDeleted,
         Self::WebhookDisabled,
+        Self::EmailPreferenceChanged,
     ];
 
     /// The stored text.
@@ -201,6 +204,7 @@ impl EventType {
             Self::WebhookRotated => frozen::event::WEBHOOK_ROTATED,
             Self::WebhookDeleted => frozen::event::WEBHOOK_DELETED,
             Self::WebhookDisabled => frozen::event::WEBHOOK_DISABLED,
+            Self::EmailPreferenceChanged => frozen::event::EMAIL_PREFERENCE_CHANGED,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::definition_moves;
 use crate::disconnect_all;
+use crate::emails::{self, sending::LEAST_BUDGET as LEAST_EMAIL_BUDGET};
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::{Health, Ports, RefreshOutcome, RefreshReason, RefreshRunner};
@@ -25,7 +26,7 @@ use crate::store::attention_sweeps::{self, AttentionSweep};
 use crate::store::definition_moves::DefinitionMove;
 use crate::store::disconnect_jobs::DisconnectJob;
 use crate::store::erasing::WRITES_PER_CONNECTION;
-use crate::store::maintenance::{self, RunLimits, WebhookLease};
+use crate::store::maintenance::{self, RunLimits, ToldLease};
 use crate::store::refreshes;
 use crate::time::Timestamp;
 use crate::webhooks;
@@ -45,6 +46,8 @@ const MAX_ENDED: i64 = 1000;
 const MAX_WEBHOOKS: i64 = 50;
 /// Subrequests that sending to one webhook takes: its deliveries are taken and written with those of the others.
 const SUBREQUESTS_PER_WEBHOOK: i64 = 3;
+/// Workspaces whose events a run passes on to people, at most.
+const MAX_EMAIL_WORKSPACES: i64 = 50;
 /// Seconds after which a run sends no further event: a receiver that hangs takes ten more.
 const SEND_WITHIN: i64 = 20;
 
@@ -76,6 +79,8 @@ pub struct RunSummary {
     pub moved: u64,
     /// Events that webhooks have taken.
     pub delivered: u64,
+    /// E-mails that the service has taken.
+    pub emailed: u64,
 }
 
 /// One run. `scheduled_at` selects what is due; everything else goes by the clock.
@@ -116,9 +121,11 @@ async fn run<P: Ports>(context: &Context<P>, scheduled_at: Timestamp, now: Times
         lease_until: now.plus(LEASE),
     };
     let mut left = maintenance::load_unfinished_work(context.db(), now, share).await?;
-    // What webhooks wait for has a share of its own, if there is anything.
+    let sends_email = emails::is_available(context);
+    let has_due_emails = left.has_due_emails && sends_email;
+    // What webhooks and people wait for has a share of its own, if there is anything.
     let whole_budget = budget;
-    let budget = if left.has_due_webhooks { (budget * 3 / 4).max(1) } else { budget };
+    let budget = if left.has_due_webhooks || has_due_emails { (budget * 3 / 4).max(1) } else { budget };
     let definition = left.definition_move.take();
     let (jobs, sweeps) = (left.jobs.clone(), std::mem::take(&mut left.sweeps));
     // While the queue is full, denied connections wait for their end: nothing is served of them.
@@ -142,17 +149,24 @@ async fn run<P: Ports>(context: &Context<P>, scheduled_at: Timestamp, now: Times
     summary.moved = moved;
     (summary.erased, summary.revoked, summary.copies_removed) =
         (work.done.erased, work.done.revoked, work.done.cache_entries_deleted);
-    let webhook_budget = whole_budget - spent - used;
-    let lease = WebhookLease {
+    let sending_budget = whole_budget - spent - used;
+    let email_budget = if has_due_emails { (sending_budget / 2).max(LEAST_EMAIL_BUDGET) } else { 0 };
+    let webhook_budget = sending_budget - email_budget;
+    let lease = ToldLease {
         from: context.now(),
         until: context.now().plus(LEASE),
-        limit: (webhook_budget / SUBREQUESTS_PER_WEBHOOK).clamp(0, MAX_WEBHOOKS),
+        webhooks: (webhook_budget / SUBREQUESTS_PER_WEBHOOK).clamp(0, MAX_WEBHOOKS),
+        emails: sends_email.then(|| (email_budget / LEAST_EMAIL_BUDGET).clamp(0, MAX_EMAIL_WORKSPACES)),
     };
-    let (purged, webhooks) = maintenance::purge(context.db(), now, purged_events(&context.config), lease).await?;
-    summary.purged = purged;
+    let purged = maintenance::purge(context.db(), now, purged_events(&context.config), lease).await?;
+    summary.purged = purged.rows;
     summary.resealed = run_reseal(context).await;
     let until = context.now().plus(SEND_WITHIN);
-    summary.delivered = webhooks::sending::send_taken(context, &webhooks, webhook_budget, until).await;
+    summary.delivered = webhooks::sending::send_taken(context, &purged.webhooks, webhook_budget, until).await;
+    if has_due_emails {
+        let until = context.now().plus(SEND_WITHIN);
+        summary.emailed = emails::sending::run_due(context, &purged.emails, email_budget, until).await;
+    }
     Ok(summary)
 }
 

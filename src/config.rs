@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 
 use crate::audit::AuditReads;
 use crate::egress::{EgressPolicy, EgressUrl, parse_url};
+use crate::email_address::EmailAddress;
 use crate::error::{Error, Result};
 use crate::gather::Gather as _;
 use crate::ids::{ClientId, Shard, WorkspaceId};
@@ -77,6 +78,8 @@ pub struct EnvVariables {
     pub access_admin_groups: Option<String>,
     /// `CLOSED_DATABASES`
     pub closed_databases: Option<String>,
+    /// `EMAIL_FROM`
+    pub email_from: Option<String>,
 }
 
 /// The parsed configuration.
@@ -106,6 +109,8 @@ pub struct Config {
     pub access: Option<AccessSettings>,
     /// The databases that take no new workspaces.
     pub closed_databases: Vec<Shard>,
+    /// The sender of e-mail, if it is set.
+    pub email_from: Option<EmailAddress>,
 }
 
 /// Cloudflare Access in front of the pages: who vouches for people, and of which workspace they are.
@@ -214,6 +219,7 @@ impl Config {
             )?,
             checks_beside_erasing: (!is_paid).then_some(FREE_CHECKS_BESIDE_ERASING),
             closed_databases: parse_bindings(variables.closed_databases.as_deref().unwrap_or_default())?,
+            email_from: parse_sender(variables.email_from.as_deref().unwrap_or_default())?,
             public_url,
             key_ring: Rc::new(key_ring),
         })
@@ -279,6 +285,18 @@ fn parse_bindings(text: &str) -> Result<Vec<Shard>> {
     let wrong = || Error::misconfigured("CLOSED_DATABASES must name bindings of databases, such as DB,DB_1.");
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     names.map(|name| Shard::of_binding(name).ok_or_else(wrong)).collect()
+}
+
+fn parse_sender(text: &str) -> Result<Option<EmailAddress>> {
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    let wrong = || {
+        Error::misconfigured(
+            "EMAIL_FROM must be the address that e-mail is sent from, without a name, such as connections@example.com.",
+        )
+    };
+    EmailAddress::parse(text).map(Some).ok_or_else(wrong)
 }
 
 fn hash_admin_key(text: &str) -> Result<[u8; 32]> {

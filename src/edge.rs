@@ -5,6 +5,7 @@
 
 mod convert;
 mod d1;
+mod email;
 mod fetch;
 mod glue;
 mod kv;
@@ -35,6 +36,7 @@ use crate::resolve::deferred;
 use crate::time::Timestamp;
 
 use d1::D1;
+use email::EmailBinding;
 use fetch::FetchClient;
 use kv::Kv;
 use limiter::RateLimiterBindings;
@@ -54,6 +56,7 @@ struct WorkerBindings {
     limiter: RateLimiterBindings,
     queue: QueueBinding,
     metrics: AnalyticsEngine,
+    email: EmailBinding,
 }
 
 /// The ports over Workers.
@@ -82,6 +85,7 @@ impl Ports for WorkerPorts {
     type RateLimiter = RateLimiterBindings;
     type RunQueue = QueueBinding;
     type Metrics = AnalyticsEngine;
+    type Mailer = EmailBinding;
 
     fn database(&self, shard: Shard) -> Option<Rc<Self::Database>> {
         self.environment.databases.get(usize::from(shard.number())).cloned()
@@ -119,6 +123,9 @@ impl Ports for WorkerPorts {
     fn metrics(&self) -> &AnalyticsEngine {
         &self.environment.metrics
     }
+    fn mailer(&self) -> &EmailBinding {
+        &self.environment.email
+    }
     fn isolate_cache(&self) -> &IsolateCache {
         &self.isolate_cache
     }
@@ -139,8 +146,8 @@ fn load_environment(env: &Env) -> Result<Rc<WorkerBindings>> {
     let config = Rc::new(Config::parse(&read_variables(env))?);
     let databases = bind_databases(env, &config)?;
     let (cache, limiter, queue) = (Kv::bind(env), RateLimiterBindings::bind(env), QueueBinding::bind(env));
-    let metrics = AnalyticsEngine::bind(env);
-    let environment = Rc::new(WorkerBindings { config, databases, cache, limiter, queue, metrics });
+    let (metrics, email) = (AnalyticsEngine::bind(env), EmailBinding::bind(env));
+    let environment = Rc::new(WorkerBindings { config, databases, cache, limiter, queue, metrics, email });
     ENVIRONMENT.set(Some(environment.clone()));
     Ok(environment)
 }
@@ -198,6 +205,7 @@ fn read_variables(env: &Env) -> EnvVariables {
         access_domains: text("ACCESS_DOMAINS"),
         access_admin_groups: text("ACCESS_ADMIN_GROUPS"),
         closed_databases: text("CLOSED_DATABASES"),
+        email_from: text("EMAIL_FROM"),
     }
 }
 

@@ -54,6 +54,8 @@ pub const PENDING_SIGN_IN: SealedField = sealed("cookie", "sign_in");
 pub const EVENT_HANDSHAKE: SealedField = sealed("address", "event_handshake");
 /// What a browser keeps of a form that was sent after its session had ended.
 pub const KEPT_FORM: SealedField = sealed("cookie", "form");
+/// Whose e-mail the address ends that stands in each e-mail.
+pub const EMAIL_RECIPIENT: SealedField = sealed("address", "email_recipient");
 /// `encryption_key_checks.sealed_constant`
 pub const KEY_CHECK: SealedField = sealed("key_checks", "sealed");
 /// The cache's entry of a connection.
@@ -249,6 +251,8 @@ pub mod event {
     pub const WEBHOOK_DELETED: &str = "webhook_deleted";
     /// A webhook was switched off, because it failed.
     pub const WEBHOOK_DISABLED: &str = "webhook_disabled";
+    /// A person gets other e-mails, or none.
+    pub const EMAIL_PREFERENCE_CHANGED: &str = "email_preference_changed";
 }
 
 #[cfg(test)]
@@ -329,6 +333,7 @@ mod tests {
             event::WEBHOOK_ROTATED,
             event::WEBHOOK_DELETED,
             event::WEBHOOK_DISABLED,
+            event::EMAIL_PREFERENCE_CHANGED,
         ];
         assert_eq!(
             events,
@@ -375,6 +380,7 @@ mod tests {
                 "webhook_rotated",
                 "webhook_deleted",
                 "webhook_disabled",
+                "email_preference_changed",
             ]
         );
     }

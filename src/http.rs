@@ -18,6 +18,7 @@ mod consent_page;
 mod credentials;
 mod defaults;
 mod disconnecting;
+mod emails;
 mod etags;
 mod events;
 mod flows;
@@ -609,7 +610,8 @@ async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call
             | RequiredAuth::Operator
             | RequiredAuth::KeyInHandler(_)
             | RequiredAuth::Browser
-            | RequiredAuth::App,
+            | RequiredAuth::App
+            | RequiredAuth::Holder,
             ..,
         ) => {
             return Ok(LoadedResource::None);
@@ -621,7 +623,7 @@ async fn authorize_call<P: Ports>(context: &Context<P>, route: &RouteEntry, call
 
 async fn authenticate_call<P: Ports>(context: &Context<P>, auth: RequiredAuth, call: &mut Call<'_>) -> Result<()> {
     match auth {
-        RequiredAuth::Public | RequiredAuth::KeyInHandler(_) => Ok(()),
+        RequiredAuth::Public | RequiredAuth::KeyInHandler(_) | RequiredAuth::Holder => Ok(()),
         RequiredAuth::App => limits::count_app_event(context, call.request).await,
         RequiredAuth::Operator => match call.request.bearer_token() {
             Some(text) if context.config.is_admin_key(text) => Ok(()),

@@ -21,6 +21,7 @@ use crate::config::is_domain;
 use crate::context::Context;
 use crate::destinations::{Destinations, RequestSecret, SecretKind};
 use crate::egress::EgressUrl;
+use crate::email_address::EmailAddress;
 use crate::error::{Error, FieldError, Result};
 use crate::frozen;
 use crate::id_token::{Expected, SignedToken, VerifiedIdentity};
@@ -474,6 +475,8 @@ async fn finish_at<P: Ports>(
     if !is_domain_allowed(&provider.allowed_domains, &identity) {
         return refused(SignInFailure::DomainNotAllowed);
     }
+    // One that the provider has not verified may be anybody's.
+    let address = identity.email.as_deref().filter(|_| identity.is_email_verified).and_then(EmailAddress::parse);
     let user = User { id: vouched_id(OIDC_ID_PREFIX, &provider.issuer, &identity.subject), name: identity.name };
     let role = decide_role(context, &provider.workspace, &user, &provider.admin_groups, &identity.groups).await?;
     let sign_in = ProviderSignIn {
@@ -483,6 +486,7 @@ async fn finish_at<P: Ports>(
         decides_role: !provider.admin_groups.is_empty(),
         once: Some((hash_secret(&pending.state), Timestamp::from_unix(pending.until))),
         before,
+        address,
     };
     match sessions::sign_in_by_provider(context, sign_in).await? {
         Some(opened) => Ok(SignedIn { opened, return_to: pending.return_to }),

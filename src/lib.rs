@@ -23,6 +23,7 @@ pub mod egress;
 pub mod ids;
 pub mod environment;
 mod fill;
+pub mod email_address;
 
 // Definitions: what an app is, and where its secrets may go.
 pub mod app;
@@ -52,6 +53,7 @@ mod schedule;
 pub mod audit;
 pub mod identity_provider;
 pub mod webhook;
+pub mod email;
 pub mod retention;
 
 // Store: SQL, next to the row types.
@@ -78,6 +80,7 @@ mod public_keys;
 
 // Use cases: what people, programs and the scheduled run ask for.
 pub mod webhooks;
+pub mod emails;
 pub mod defaults;
 mod on_demand_check;
 pub mod resolve;

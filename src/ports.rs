@@ -5,6 +5,7 @@
 //! native tests over memory, with faults and counters.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -51,6 +52,8 @@ pub trait Ports {
     type RunQueue: RunQueue;
     /// Where data points are written.
     type Metrics: Metrics;
+    /// What sends e-mail.
+    type Mailer: Mailer;
 
     /// The database of a shard, if it is bound.
     fn database(&self, shard: Shard) -> Option<Rc<Self::Database>>;
@@ -76,6 +79,8 @@ pub trait Ports {
     fn run_queue(&self) -> &Self::RunQueue;
     /// Where data points are written.
     fn metrics(&self) -> &Self::Metrics;
+    /// What sends e-mail.
+    fn mailer(&self) -> &Self::Mailer;
     /// What this instance of the program remembers.
     fn isolate_cache(&self) -> &IsolateCache;
 }
@@ -745,6 +750,47 @@ pub trait Metrics {
     fn milliseconds(&self) -> i64;
     /// Writes a point.
     fn write(&self, point: &MetricsPoint);
+}
+
+/// An e-mail to one address. Its text names people, accounts and workflows, and its links end what somebody gets: it is not
+/// printed.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Email {
+    /// The sender's address.
+    pub from: String,
+    /// The address.
+    pub to: String,
+    /// One line.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+    /// The same as HTML.
+    pub html: String,
+    /// Further headers. The service takes some, and refuses an e-mail with others.
+    pub headers: BTreeMap<&'static str, String>,
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+/// Why an e-mail was not sent, as far as that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailError {
+    /// The service has refused it, with this code: it was not sent.
+    Refused(String),
+    /// No answer came, or one that nobody knows: it may have been sent.
+    Unknown,
+}
+
+/// What sends e-mail. Optional.
+pub trait Mailer {
+    /// Whether there is one.
+    fn is_bound(&self) -> bool;
+    /// Hands an e-mail over to the service. Whether it arrives, nobody can say.
+    async fn send(&self, email: &Email) -> Result<(), MailError>;
 }
 
 /// A limit on how often something may happen in a minute. wrangler.toml has the same numbers.

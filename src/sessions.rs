@@ -8,6 +8,7 @@ use crate::caller::{CreatorKey, hash_secret};
 use crate::connect::complete::CHOICE_TTL;
 use crate::connect::start::FLOW_TTL;
 use crate::context::Context;
+use crate::email_address::EmailAddress;
 use crate::error::Result;
 use crate::ids::{Shard, WorkspaceId, random_token};
 use crate::isolate_cache::KnownSession;
@@ -166,6 +167,8 @@ pub struct ProviderSignIn<'a> {
     pub once: Option<(String, Timestamp)>,
     /// The hash of the session that ends.
     pub before: Option<&'a str>,
+    /// Their address, if the provider has verified it.
+    pub address: Option<EmailAddress>,
 }
 
 /// Opens the session of a person whom an identity provider vouches for. None: this sign-in was used before, the workspace was
@@ -174,7 +177,7 @@ pub async fn sign_in_by_provider<P: Ports>(
     context: &Context<P>,
     sign_in: ProviderSignIn<'_>,
 ) -> Result<Option<OpenedSession>> {
-    let ProviderSignIn { workspace, user, role, decides_role, once, before } = sign_in;
+    let ProviderSignIn { workspace, user, role, decides_role, once, before, address } = sign_in;
     let id = user.id.clone();
     let new = NewSession { workspace, kind: SessionKind::User(user), role, made_by: None };
     let opened = new.build_session(context, USER_SESSION_TTL)?;
@@ -192,7 +195,9 @@ pub async fn sign_in_by_provider<P: Ports>(
     // All or nothing: where the session opens, so does its line.
     first.push(session_event(context, &opened.session, EventType::SignedIn, &actor)?);
     let once = once.as_ref().map(|(hash, until)| (hash.as_str(), *until));
-    let is_open = sessions::sign_in_by_provider(context.db(), &opened.session, once, before, if_changed, first).await?;
+    let is_open =
+        sessions::sign_in_by_provider(context.db(), &opened.session, once, before, if_changed, first, address.as_ref())
+            .await?;
     Ok(is_open.then_some(opened))
 }
 

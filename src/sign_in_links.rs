@@ -7,6 +7,7 @@ use crate::audit::{Actor, EventType};
 use crate::authorize::{Caller, unauthorized};
 use crate::caller::hash_secret;
 use crate::context::Context;
+use crate::email_address::EmailAddress;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::{WorkspaceId, random_token};
 use crate::ports::{Ports, Statement};
@@ -37,6 +38,8 @@ pub struct NewSignInLink {
     pub has_role_of_person: bool,
     /// The page of ours that it leads to; checked. None leads to the list of connections.
     pub return_to: Option<String>,
+    /// The person's address, if whoever makes the link vouches for one.
+    pub address: Option<EmailAddress>,
 }
 
 /// Creates a sign-in link with the authority of a key or an admin; answers it and its URL, which is shown once.
@@ -66,7 +69,7 @@ pub async fn create_sign_in_link<P: Ports>(
     let event = link_event(context, &link, EventType::SignInLinkCreated, &creator.actor())?;
     let guarded = quotas::guard_database(context, &link.workspace, &quota);
     let db = AuditedDatabase::new(guarded, event, ChangedBy::First);
-    let inserted = sessions::insert_sign_in_link(&db, &link, new.has_role_of_person).await;
+    let inserted = sessions::insert_sign_in_link(&db, &link, new.has_role_of_person, new.address.as_ref()).await;
     if !quotas::map_insert_error(context, &link.workspace, &quota, inserted).await? {
         return Err(unauthorized());
     }

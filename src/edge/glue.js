@@ -234,6 +234,18 @@ async function readCached(namespace, keys, cacheTtl) {
   return JSON.stringify(names.map((name) => found.get(name) ?? null));
 }
 
+/** Sends an e-mail, as JSON. */
+export const sendEmail = (binding, email, milliseconds, settle, number) =>
+  followWithin(milliseconds, sendOne(binding, email), settle, number);
+
+async function sendOne(binding, email) {
+  await binding.send(JSON.parse(email));
+  return true;
+}
+
+/** The code of an error, without its text: that may name an address. */
+export const errorCode = (error) => String(error?.code ?? "").slice(0, 60);
+
 /** Sends messages to a queue: their bodies, as a JSON list. */
 export const send = (queue, bodies, milliseconds, settle, number) =>
   followWithin(milliseconds, sendAll(queue, bodies), settle, number);

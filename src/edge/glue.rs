@@ -67,6 +67,14 @@ extern "C" {
         number: u32,
     );
 
+    /// Settles with true when the e-mail is taken, or with undefined where it takes too long.
+    #[wasm_bindgen(js_name = sendEmail)]
+    pub(super) fn send_email(binding: &JsValue, email: &str, milliseconds: u32, settle: &Function, number: u32);
+
+    /// The code of an error, such as `E_SENDER_NOT_VERIFIED`. Empty: it has none.
+    #[wasm_bindgen(js_name = errorCode)]
+    pub(super) fn error_code(error: &JsValue) -> String;
+
     /// Settles with true when the queue has them, or with undefined where it takes too long.
     pub(super) fn send(queue: &JsValue, bodies: &str, milliseconds: u32, settle: &Function, number: u32);
 

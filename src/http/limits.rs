@@ -59,8 +59,14 @@ fn presented_credential<'a>(route: &RouteEntry, call: &Call<'a>) -> Option<&'a s
         RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_) => {
             call.request.bearer_token().filter(|_| call.presented_key.is_some())
         }
-        RequiredAuth::Browser if route.path.ends_with("/{token}") => call.request.path.rsplit('/').next(),
-        RequiredAuth::Public | RequiredAuth::Browser | RequiredAuth::User(_) | RequiredAuth::App => None,
+        RequiredAuth::Browser | RequiredAuth::Holder if route.path.ends_with("/{token}") => {
+            call.request.path.rsplit('/').next()
+        }
+        RequiredAuth::Public
+        | RequiredAuth::Browser
+        | RequiredAuth::Holder
+        | RequiredAuth::User(_)
+        | RequiredAuth::App => None,
     }
 }
 
@@ -91,7 +97,8 @@ pub(super) fn refuse_blocked<P: Ports>(context: &Context<P>, route: &RouteEntry,
         return Err(rate_limited_error(RateLimit::FailedAuthentication, seconds));
     }
     // A link's token is in the path, and is not a key.
-    let key = call.presented_key.as_ref().filter(|_| route.auth != RequiredAuth::Browser);
+    let key =
+        call.presented_key.as_ref().filter(|_| !matches!(route.auth, RequiredAuth::Browser | RequiredAuth::Holder));
     match key.and_then(|key| blocked(&key.rate_limit_key())) {
         Some(seconds) => Err(rate_limited_error(RateLimit::Calls, seconds)),
         None => Ok(()),
@@ -188,6 +195,7 @@ fn is_costly(handler: Handler) -> bool {
             | Handler::SubmitWebhook
             | Handler::SubmitWebhookTest
             | Handler::SubmitRedelivery
+            | Handler::SubmitEmailTest
             | Handler::SubmitApp
             | Handler::SubmitAppChange
             | Handler::SubmitProvider

@@ -13,6 +13,7 @@ use crate::caller::CreatorKey;
 use crate::connect::link::{self, DEFAULT_TTL, MAX_TTL, NewLink};
 use crate::connection::{Connection, ConnectionSettings};
 use crate::context::Context;
+use crate::email_address::EmailAddress;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, LinkId};
@@ -232,7 +233,8 @@ struct SignInUserInput {
     /// A name to show.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     name: Option<String>,
-    /// Shown if there is no name.
+    /// Shown if there is no name. From when the link is used, e-mail for the person goes there, if the workspace is told by
+    /// e-mail.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     email: Option<String>,
 }
@@ -245,19 +247,21 @@ pub(super) async fn create_sign_in_link<P: Ports>(
     let caller = Caller::Key(call.caller_key()?);
     let input = body.read()?;
     let return_to = input.return_to.map(|text| parse_own_page_path(context, &text)).transpose()?;
+    let address = input.user.email.as_deref().and_then(EmailAddress::parse);
     // An e-mail address identifies a person as well as a name.
     let user = parse_user(UserInput { id: input.user.id, name: input.user.name.or(input.user.email) })?;
-    let (link, url) = create_link_of_person(context, &caller, user, input.role, return_to).await?;
+    let (link, url) = create_link_of_person(context, &caller, user, input.role, (return_to, address)).await?;
     Ok(Json::created(CreatedSignInLinkResponse { id: link.id(), url, role: link.role, expires_at: link.expires_at }))
 }
 
-/// Makes a sign-in link for a person, with the role that was asked for, or their own.
+/// Makes a sign-in link for a person, with the role that was asked for, or their own: where it leads, and the address that the
+/// caller vouches for.
 pub(super) async fn create_link_of_person<P: Ports>(
     context: &Context<P>,
     caller: &Caller<'_>,
     user: User,
     role: Option<Role>,
-    return_to: Option<String>,
+    (return_to, address): (Option<String>, Option<EmailAddress>),
 ) -> Result<(SignInLink, String)> {
     if user.is_of_identity_provider() {
         return Err(Error::invalid_field(
@@ -267,6 +271,6 @@ pub(super) async fn create_link_of_person<P: Ports>(
     }
     let has_role_of_person = role.is_none();
     let role = authorize::decide_sign_in_role(context, caller, &user, role).await?;
-    let new = NewSignInLink { user, role, has_role_of_person, return_to };
+    let new = NewSignInLink { user, role, has_role_of_person, return_to, address };
     sign_in_links::create_sign_in_link(context, caller, new).await
 }

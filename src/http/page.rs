@@ -14,6 +14,7 @@ mod connection_forms;
 mod connection_list;
 mod connection_settings;
 mod consent;
+mod emails;
 mod evidence;
 mod form;
 mod frame;
@@ -50,6 +51,7 @@ pub use connection_forms::{
 pub use connection_list::{ConnectionListView, connection_list};
 pub use connection_settings::SettingsView;
 pub use consent::{AuthMethodChoice, ConsentDetails};
+pub use emails::{PersonalEmailView, StopEmailView, personal_email, stop_email};
 pub use evidence::Evidence;
 pub use form::{FormError, FormField, HeldScope, INPUT_PREFIX, ScopeChoice, field_name};
 pub use history::{CheckResult, HistoryActor, HistoryEntry, HistoryWhat};
@@ -62,15 +64,15 @@ pub use recently_disconnected::RecentlyDisconnected;
 pub use settings::{
     ActivityFilters, ActivityRow, ActivityView, AppRow, AppState, AppsView, Choice, ClientDeletionView, ClientForm,
     ClientPageView, ClientSummary, CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, DefaultRow,
-    DefaultView, DefaultsView, DeliveryRow, DisconnectAllView, EventOption, EventsOnlyView, EventsView, FormErrors,
-    InviteForm, JobView, KeyForm, KeyRow, KeyView, KeysView, LimitChoice, LinkForm, LinkRow, LinksView, NewAppView,
-    NewInviteView, NewKeyView, NewLinkView, NewWebhookView, OwnedConnection, PendingSignIn, PeopleView, PersonRow,
-    PersonView, ProviderForm, ProviderView, ScopeOption, SessionRow, SessionsView, TestResult, WebhookForm, WebhookRow,
-    WebhookView, WebhooksView, WorkspaceView, activity, client_deletion, client_page, custom_app_deletion,
-    disconnect_all, disconnect_job, events_only_page, new_app, new_invite, new_key, new_link, new_webhook, person_href,
-    settings_apps, settings_custom_app, settings_custom_apps, settings_default, settings_defaults, settings_key,
-    settings_keys, settings_links, settings_people, settings_person, settings_sessions, settings_sign_in,
-    settings_webhook, settings_webhooks, settings_workspace,
+    DefaultView, DefaultsView, DeliveryRow, DisconnectAllView, EmailSettingsView, EmailTest, EventOption,
+    EventsOnlyView, EventsView, FormErrors, InviteForm, JobView, KeyForm, KeyRow, KeyView, KeysView, LimitChoice,
+    LinkForm, LinkRow, LinksView, NewAppView, NewInviteView, NewKeyView, NewLinkView, NewWebhookView, OwnedConnection,
+    PendingSignIn, PeopleView, PersonRow, PersonView, ProviderForm, ProviderView, ScopeOption, SessionRow,
+    SessionsView, TestResult, WebhookForm, WebhookRow, WebhookView, WebhooksView, WorkspaceView, activity,
+    client_deletion, client_page, custom_app_deletion, disconnect_all, disconnect_job, events_only_page, new_app,
+    new_invite, new_key, new_link, new_webhook, person_href, settings_apps, settings_custom_app, settings_custom_apps,
+    settings_default, settings_defaults, settings_email, settings_key, settings_keys, settings_links, settings_people,
+    settings_person, settings_sessions, settings_sign_in, settings_webhook, settings_webhooks, settings_workspace,
 };
 pub use setup::{SetupCall, SetupView, setup};
 pub use sign_in::{
@@ -101,6 +103,8 @@ pub struct PageContext {
     pub form_id: Option<String>,
     /// What the page of a link shows of the product that sent its person here.
     pub brand: Option<Brand>,
+    /// Whether this installation can send e-mail.
+    pub has_email: bool,
 }
 
 /// The frame while the configuration can't be used. Such a page shows no time.
@@ -113,7 +117,16 @@ impl Default for PageContext {
 impl PageContext {
     /// The frame for somebody who is not signed in.
     pub fn signed_out(now: Timestamp) -> Self {
-        Self { text: &ENGLISH, now, person: None, csrf: None, notice: None, form_id: None, brand: None }
+        Self {
+            text: &ENGLISH,
+            now,
+            person: None,
+            csrf: None,
+            notice: None,
+            form_id: None,
+            brand: None,
+            has_email: false,
+        }
     }
 
     /// Whether a form is shown again that was sent after its session had ended.

@@ -3,6 +3,7 @@
 use super::page::{Notice, NoticeCode, PageContext, SignedInPerson};
 use super::{Request, browser_session, kept_forms, notices};
 use crate::context::Context;
+use crate::emails;
 use crate::ports::Ports;
 use crate::store::sessions::Session;
 use crate::workspace::Role;
@@ -33,5 +34,5 @@ pub(super) fn page_context<P: Ports>(
 
 /// The frame of a page that is the same for everybody.
 pub(super) fn guest_page_context<P: Ports>(context: &Context<P>) -> PageContext {
-    PageContext::signed_out(context.now())
+    PageContext { has_email: emails::is_available(context), ..PageContext::signed_out(context.now()) }
 }

@@ -8,6 +8,7 @@ mod app;
 mod client;
 mod connection;
 mod defaults;
+mod emails;
 mod events;
 mod installation;
 mod replacements;
@@ -28,6 +29,7 @@ pub(super) use connection::{
     UpdatedConnectionResponse,
 };
 pub(super) use defaults::{ChangedDefaultResponse, DefaultResponse, EndedDefaultsResponse};
+pub(super) use emails::EmailSettingsResponse;
 pub(super) use events::VerifiedEventResponse;
 pub(super) use identity::IdentityProviderResponse;
 pub(super) use installation::{

@@ -9,17 +9,17 @@ use super::responses::{
     AcknowledgedResponse, ApiKeyResponse, AppDetailsResponse, ChangedDefaultResponse, CheckedConnectionResponse,
     ConnectionResponse, CreatedLinkResponse, CreatedSignInLinkResponse, CreatedWorkspaceResponse, DefaultResponse,
     DeletedKeyResponse, DeletedPersonResponse, DeletedWorkspaceResponse, DeliveryResponse, DisconnectedResponse,
-    HealthResponse, IdentityProviderResponse, JobResponse, LinkResponse, NewApiKeyResponse, NewWebhookResponse,
-    OAuthClientResponse, OpenedHandshakeResponse, PersonResponse, PlacedWorkspace, PreflightResponse,
-    ReceivedHandshakeResponse, ReplacementResponse, ResolvedCredentialResponse, SessionResponse, SignInLinkResponse,
-    StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, VerifiedEventResponse, WebhookResponse,
-    WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
+    EmailSettingsResponse, HealthResponse, IdentityProviderResponse, JobResponse, LinkResponse, NewApiKeyResponse,
+    NewWebhookResponse, OAuthClientResponse, OpenedHandshakeResponse, PersonResponse, PlacedWorkspace,
+    PreflightResponse, ReceivedHandshakeResponse, ReplacementResponse, ResolvedCredentialResponse, SessionResponse,
+    SignInLinkResponse, StatusResponse, UpdatedAppResponse, UpdatedConnectionResponse, VerifiedEventResponse,
+    WebhookResponse, WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
 };
 use super::{
     Call, Method, Response, apps, brand, catalogue_page, connection_forms, connection_page, connections,
-    connections_page, credentials, defaults, disconnecting, events, flows, hooks, identity, jobs, keys, links, oauth,
-    oauth_clients, operator, people, provider_sign_in, proxy, replacements, resolving, sessions, settings, setup,
-    sign_in, try_resolve, webhooks, workflow_pages, workflows,
+    connections_page, credentials, defaults, disconnecting, emails, events, flows, hooks, identity, jobs, keys, links,
+    oauth, oauth_clients, operator, people, provider_sign_in, proxy, replacements, resolving, sessions, settings,
+    setup, sign_in, try_resolve, webhooks, workflow_pages, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -51,6 +51,8 @@ pub enum RequiredAuth {
     User(RequiredRole),
     /// An app, by the signature of what it sends. The use case verifies it.
     App,
+    /// Whoever has the text in the path, which was sealed for one purpose. The use case opens it.
+    Holder,
 }
 
 /// One route.
@@ -73,7 +75,7 @@ pub struct RouteEntry {
 impl RouteEntry {
     /// Whether a browser is expected, so that errors are pages.
     pub fn is_page(&self) -> bool {
-        matches!(self.auth, RequiredAuth::Browser | RequiredAuth::User(_))
+        matches!(self.auth, RequiredAuth::Browser | RequiredAuth::User(_) | RequiredAuth::Holder)
     }
 
     /// Whether it shows a page to a signed-in person.
@@ -154,7 +156,7 @@ macro_rules! routes {
     };
 }
 
-use RequiredAuth::{App, Browser, Operator, Public, User};
+use RequiredAuth::{App, Browser, Holder, Operator, Public, User};
 use RequiredRole::{Admin, Member, OwnerOrAdmin};
 
 /// Checked by the handler.
@@ -184,6 +186,8 @@ routes! {
     Get    "/v1/workspace/identity"                       key_with_scope(KeyScope::All),             Read   Workspace    => GetIdentityProvider -> IdentityProviderResponse = identity::get_identity_provider;
     Put    "/v1/workspace/identity"                       key_with_scope(KeyScope::All),             Change Workspace    => PutIdentityProvider(identity::PutIdentityProviderInput) -> IdentityProviderResponse = identity::put_identity_provider;
     Delete "/v1/workspace/identity"                       key_with_scope(KeyScope::All),             Change Workspace    => DeleteIdentityProvider -> DeletedResponse<ClientId> = identity::delete_identity_provider;
+    Get    "/v1/workspace/email"                          key_with_scope(KeyScope::Webhooks),        Read   Workspace    => GetEmailSettings -> EmailSettingsResponse = emails::get_email_settings;
+    Put    "/v1/workspace/email"                          key_with_scope(KeyScope::Webhooks),        Change Workspace    => PutEmailSettings(emails::PutEmailSettingsInput) -> EmailSettingsResponse = emails::put_email_settings;
     Post   "/v1/keys"                                     key_with_scope(KeyScope::Keys),            Create Key          => CreateKey(keys::CreateKeyInput) -> NewApiKeyResponse = keys::create_key;
     Get    "/v1/keys"                                     key_with_scope(KeyScope::Keys),            List   Key          => ListKeys -> ListResponse<ApiKeyResponse> = keys::list_keys;
     Delete "/v1/keys/{key}"                               key_with_scope(KeyScope::Keys),            Change Key          => DeleteKey -> DeletedKeyResponse = keys::delete_key;
@@ -314,6 +318,12 @@ routes! {
     Post   "/connections/{connection}/revoke-now"         User(OwnerOrAdmin),        Change DisconnectedConnection => SubmitRevokeNow = disconnecting::submit_revoke_now;
     Get    "/apps/{app}/setup"                            User(Member),              Read   App          => ShowSetupPage = setup::show_setup_page;
 
+    // E-mail of a person
+    Get    "/email"                                       User(Member),              Read   Session      => ShowEmailPage = emails::show_email_page;
+    Post   "/email"                                       User(Member),              Change Session      => ChooseEmails = emails::choose_emails;
+    Get    "/email/stop/{token}"                          Browser,                     Read   Person       => ShowStopEmailPage = emails::show_stop_page;
+    Post   "/email/stop/{token}"                          Holder,                      Change Person       => StopEmails = emails::stop_emails;
+
     // The administration
     Get    "/activity"                                    User(Admin),               List   Event        => ShowActivityPage = settings::show_activity_page;
     Get    "/activity/export"                             User(Admin),               List   Event        => ExportActivity = settings::export_activity;
@@ -352,6 +362,9 @@ routes! {
     Post   "/settings/webhooks/{webhook}/deliveries/{event}/redeliver" User(Admin),  Use    Webhook      => SubmitRedelivery = settings::redeliver;
     Post   "/settings/webhooks/{webhook}/rotate"          User(Admin),               Change Webhook      => SubmitWebhookRotation = settings::rotate_webhook;
     Post   "/settings/webhooks/{webhook}/delete"          User(Admin),               Change Webhook      => SubmitWebhookDeletion = settings::delete_webhook;
+    Get    "/settings/email"                              User(Admin),               Read   Workspace    => ShowSettingsEmailPage = settings::show_settings_email_page;
+    Post   "/settings/email"                              User(Admin),               Change Workspace    => SubmitEmailSwitch = settings::switch_email;
+    Post   "/settings/email/test"                         User(Admin),               Use    Workspace    => SubmitEmailTest = settings::test_email;
     Get    "/settings/keys"                               User(Admin),               List   Key          => ShowSettingsKeysPage = settings::show_settings_keys_page;
     Post   "/settings/keys"                               User(Admin),               Create Key          => SubmitKey = settings::create_key;
     Get    "/settings/keys/{key}"                         User(Admin),               Read   Key          => ShowSettingsKeyPage = settings::show_settings_key_page;
@@ -548,7 +561,8 @@ mod tests {
                 Some("person") => &[Resource::Person],
                 Some("job") => &[Resource::Job],
                 Some("webhook") => &[Resource::Webhook],
-                Some("token") => &[Resource::Link, Resource::SignInLink],
+                // The last one: what an e-mail's address holds.
+                Some("token") => &[Resource::Link, Resource::SignInLink, Resource::Person],
                 Some("client" | "authorization") => &[Resource::Flow],
                 Some("reason" | "stylesheet") => &[Resource::Installation],
                 Some(other) => panic!("{}: which resource is {{{other}}}?", line.path),

@@ -7,6 +7,7 @@ mod activity;
 mod apps;
 mod custom_apps;
 mod defaults;
+mod emails;
 mod emergency;
 mod keys;
 mod links;
@@ -26,6 +27,7 @@ pub(super) use custom_apps::{
     show_new_app_page,
 };
 pub(super) use defaults::{change_default, show_default_page, show_defaults_page};
+pub(super) use emails::{show_settings_email_page, switch_email, test_email};
 pub(super) use emergency::{disconnect_all_of_app, show_disconnect_all_page, show_job_page};
 pub(super) use keys::{create_key, revoke_key, rotate_key, show_settings_key_page, show_settings_keys_page};
 pub(super) use links::{create_link, end_link, show_settings_links_page};

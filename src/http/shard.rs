@@ -30,6 +30,8 @@ pub(super) fn of_request<P: Ports>(
                 RequiredAuth::Browser => param.and_then(of_param).or_else(session),
                 RequiredAuth::User(_) => session(),
                 RequiredAuth::App => param.and_then(ClientId::parse).map(|id| id.shard()),
+                // What the text says is sealed: its use case finds the database.
+                RequiredAuth::Holder => None,
                 RequiredAuth::Public => param.and_then(Shard::of_token).or_else(session),
             }
         }

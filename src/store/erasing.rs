@@ -65,7 +65,7 @@ const PROGRESS: &str = "SELECT w.id, w.name, w.created_at, w.deleted_at, w.tombs
     FROM workspaces w WHERE w.deleted_at IS NOT NULL AND (?1 IS NULL OR w.id = ?1) ORDER BY w.deleted_at LIMIT ?2";
 
 /// The tables that are emptied first, in this order. A pending grant is revoked before its flow's row is deleted.
-const EMPTY_TABLES: [&str; 18] = [
+const EMPTY_TABLES: [&str; 19] = [
     "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE workspace_id = ?1 AND sealed_grant IS NULL LIMIT ?2)",
     "DELETE FROM connect_links WHERE id IN (SELECT id FROM connect_links WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE workspace_id = ?1 LIMIT ?2)",
@@ -84,6 +84,7 @@ const EMPTY_TABLES: [&str; 18] = [
     "DELETE FROM seen_app_events WHERE (oauth_client, event_hash) IN (SELECT oauth_client, event_hash FROM seen_app_events
       WHERE oauth_client IN (SELECT id FROM oauth_clients WHERE workspace_id = ?1) LIMIT ?2)",
     END_SUBSCRIPTIONS,
+    "DELETE FROM emails WHERE id IN (SELECT id FROM emails WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM told_states WHERE (subject, type) IN (SELECT subject, type FROM told_states WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM attention_sweeps WHERE workspace_id IN (SELECT workspace_id FROM attention_sweeps WHERE workspace_id = ?1 LIMIT ?2)",
@@ -130,6 +131,7 @@ const ERASE_WORKSPACE: [&str; 3] = [
       AND NOT EXISTS (SELECT 1 FROM disconnect_jobs j WHERE j.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM idempotent_requests i WHERE i.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.workspace_id = ?1)
+      AND NOT EXISTS (SELECT 1 FROM emails m WHERE m.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM told_states t WHERE t.workspace_id = ?1)
       AND NOT EXISTS (SELECT 1 FROM attention_sweeps a WHERE a.workspace_id = ?1)
@@ -139,7 +141,7 @@ const ERASE_WORKSPACE: [&str; 3] = [
 
 /// The tables with rows of a workspace: all of them are emptied when it is deleted. A test compares this list with the
 /// schema.
-pub const WORKSPACE_TABLES: [&str; 23] = [
+pub const WORKSPACE_TABLES: [&str; 24] = [
     "api_keys",
     "app_defaults",
     "apps",
@@ -148,6 +150,7 @@ pub const WORKSPACE_TABLES: [&str; 23] = [
     "connections",
     "denied_apps",
     "disconnect_jobs",
+    "emails",
     "events",
     "flows",
     "idempotent_requests",

@@ -10,7 +10,8 @@ use super::definition_moves::{self, DefinitionMove};
 use super::disconnect_jobs::{self, DisconnectJob};
 use super::erasing::{self, DisconnectedConnection, STATUS_ROWS_COUNTED};
 use super::keys;
-use super::{Columns, FromRow, StoreResult, outbox, read_count, read_first, run_statement, webhooks};
+use super::{Columns, FromRow, StoreResult, emails, outbox, read_count, read_first, run_statement, webhooks};
+use crate::email::EmailSubscription;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Rows, Statement};
 use crate::retention::{self, PURGED_ROWS};
@@ -19,7 +20,7 @@ use crate::time::Timestamp;
 use crate::webhook::Webhook;
 
 /// What is deleted of each kind: of before `?1`, which is so many seconds ago, at most `?2` rows.
-const PURGES: [(&str, i64); 13] = [
+const PURGES: [(&str, i64); 14] = [
     (
         "DELETE FROM flows WHERE id IN (SELECT id FROM flows WHERE expires_at < ?1 LIMIT ?2)",
         retention::EXPIRED_FLOW_AGE,
@@ -64,6 +65,7 @@ const PURGES: [(&str, i64); 13] = [
         "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE occurred_at < ?1 LIMIT ?2)",
         retention::OUTBOX_AGE,
     ),
+    ("DELETE FROM emails WHERE id IN (SELECT id FROM emails WHERE created_at < ?1 LIMIT ?2)", retention::OUTBOX_AGE),
     (
         "UPDATE subscriptions SET sealed_previous_secret = NULL, previous_secret_expires_at = NULL WHERE id IN
       (SELECT id FROM subscriptions WHERE sealed_previous_secret IS NOT NULL AND previous_secret_expires_at <= ?1 LIMIT ?2)",
@@ -96,7 +98,8 @@ const EXPIRED_FLOWS: &str =
     "SELECT * FROM flows WHERE expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2";
 const REVOKED_KEYS: &str =
     "SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 AND is_ending IS NULL LIMIT 1";
-const DUE_WEBHOOKS: &str = "SELECT 1 AS n FROM subscriptions WHERE due_at IS NOT NULL AND due_at <= ?1 LIMIT 1";
+const DUE_WEBHOOKS: &str =
+    "SELECT 1 AS n FROM subscriptions WHERE due_at IS NOT NULL AND due_at <= ?1 AND channel = 'webhook' LIMIT 1";
 const KEY_CHECKS: &str = "SELECT key_id, sealed_constant FROM encryption_key_checks";
 const INSERT_KEY_CHECK: &str = "INSERT INTO encryption_key_checks (key_id, sealed_constant, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (key_id) DO NOTHING";
 const RECORD_RUN_START: &str = "INSERT INTO scheduled_runs (name, started_at) VALUES ('tick', ?1)
@@ -143,13 +146,13 @@ const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
 /// Deletes what has expired, and of the audit log what is older than so many days, at most so many lines. Returns how many
 /// rows. Also wakes the next connections whose client was entered again, ends the next things that a revoked key made, and
-/// takes so many webhooks that have something to send, which may have come in this run.
+/// takes so many webhooks and workspaces that are told something, which may have come in this run.
 pub async fn purge(
     db: &impl Database,
     now: Timestamp,
     (days, events): (i64, i64),
-    webhooks: WebhookLease,
-) -> StoreResult<(u64, Vec<Webhook>)> {
+    lease: ToldLease,
+) -> StoreResult<Purged> {
     let purge = |(sql, age): &(&'static str, i64)| sql!(*sql, now.plus(-age), PURGED_ROWS);
     let mut statements: Vec<_> = PURGES.iter().map(purge).collect();
     statements.push(sql!(PURGE_EVENTS, now.plus(-days * retention::DAY), events));
@@ -158,21 +161,39 @@ pub async fn purge(
     let purges = statements.len();
     statements.extend(clients::wake_connections(None, now));
     statements.extend(keys::end_made(None, now));
-    statements.push(webhooks::lease_due(webhooks.from, webhooks.until, webhooks.limit));
+    statements.push(emails::end_claims(lease.from, PURGED_ROWS));
+    statements.push(webhooks::lease_due(lease.from, lease.until, lease.webhooks));
+    let until = lease.emails.map(|_| lease.until);
+    statements.push(emails::lease_due(lease.from, until, lease.emails.unwrap_or(PURGED_ROWS)));
     let answers = db.batch(statements).await?;
-    let purged = answers.iter().take(purges).map(|rows| rows.changes).sum();
-    Ok((purged, answers.last().map(erasing::read_valid_rows).unwrap_or_default()))
+    let rows = answers.iter().take(purges).map(|rows| rows.changes).sum();
+    let [.., webhooks, emails] = answers.as_slice() else { return Ok(Purged { rows, ..Purged::default() }) };
+    let emails = lease.emails.map(|_| erasing::read_valid_rows(emails)).unwrap_or_default();
+    Ok(Purged { rows, webhooks: erasing::read_valid_rows(webhooks), emails })
 }
 
-/// Which webhooks a run takes: those that are due at a time, until when, and how many.
+/// What a run has deleted, and taken.
+#[derive(Debug, Default)]
+pub struct Purged {
+    /// Rows that were deleted.
+    pub rows: u64,
+    /// Webhooks that are told something. Leased.
+    pub webhooks: Vec<Webhook>,
+    /// Workspaces that are told something by e-mail. Leased.
+    pub emails: Vec<EmailSubscription>,
+}
+
+/// What a run takes to tell it: what is due at a time, until when, and how many.
 #[derive(Debug, Clone, Copy)]
-pub struct WebhookLease {
+pub struct ToldLease {
     /// Now.
     pub from: Timestamp,
     /// The end of the lease.
     pub until: Timestamp,
-    /// How many.
-    pub limit: i64,
+    /// How many webhooks.
+    pub webhooks: i64,
+    /// How many workspaces that are told by e-mail. None: no e-mail can be sent.
+    pub emails: Option<i64>,
 }
 
 /// Stored check values by key id.
@@ -240,6 +261,8 @@ pub struct UnfinishedWork {
     pub sweeps: Vec<AttentionSweep>,
     /// Whether any webhook has something to send.
     pub has_due_webhooks: bool,
+    /// Whether anything is to be told by e-mail.
+    pub has_due_emails: bool,
 }
 
 /// How much of each kind a run takes, and until when its leases are valid.
@@ -279,6 +302,7 @@ pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: Run
             drop_held,
             sql!(DUE_WEBHOOKS, now),
             attention_sweeps::lease_due(now, share.lease_until, MOST_SWEEPS),
+            emails::has_due(now),
         ])
         .await?;
     let [
@@ -297,6 +321,7 @@ pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: Run
         _,
         webhooks,
         sweeps,
+        emails,
     ] = answers.as_slice()
     else {
         return Ok(UnfinishedWork::default());
@@ -313,6 +338,7 @@ pub async fn load_unfinished_work(db: &impl Database, now: Timestamp, share: Run
         jobs: disconnect_jobs::read_unfinished(jobs),
         sweeps: erasing::read_valid_rows(sweeps),
         has_due_webhooks: !webhooks.rows.is_empty(),
+        has_due_emails: read_count(emails)? > 0,
     })
 }
 

@@ -240,6 +240,7 @@ pub mod defaults;
 pub mod definition_moves;
 pub mod disconnect_jobs;
 pub mod disconnected;
+pub mod emails;
 pub mod erasing;
 pub mod events;
 pub mod idempotency;

@@ -163,11 +163,14 @@ pub async fn lease_due(
     webhooks: &[(&WebhookId, i64)],
     lease: &DeliveryLease,
 ) -> StoreResult<Vec<LeasedDelivery>> {
-    let take = |(webhook, limit): &(&WebhookId, i64)| {
-        let taken = sql!(LEASE, *webhook, lease.from, lease.until, lease.id.as_str(), *limit);
-        [taken, select_leased(webhook, lease)]
-    };
+    let take = |(webhook, limit): &(&WebhookId, i64)| take(webhook, *limit, lease);
     read_leased(&db.batch(webhooks.iter().flat_map(take).collect()).await?)
+}
+
+/// The statements that take due deliveries, and read them.
+pub(super) fn take(of: &WebhookId, limit: i64, lease: &DeliveryLease) -> [Statement; 2] {
+    let taken = sql!(LEASE, of, lease.from, lease.until, lease.id.as_str(), limit);
+    [taken, select_leased(of, lease)]
 }
 
 /// Takes one delivery, if it is due and nobody sends it.

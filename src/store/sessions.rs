@@ -8,6 +8,7 @@ use super::{
     read_first, run_statement,
 };
 use crate::caller::CreatorKey;
+use crate::email_address::EmailAddress;
 use crate::ids::{ApiKeyId, LinkId, SessionId, SignInLinkId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::retention::SESSIONS_PER_USER;
@@ -60,9 +61,9 @@ const END_FLOWS: &str = end_flows!("?2", "session_hash = ?1 AND status <> 'await
 /// `?11`: the role is the person's. It may have been taken away since it was read.
 const INSERT_SIGN_IN: &str =
     "INSERT INTO sign_in_links (token_hash, workspace_id, user_id, user_name, expires_at, role, return_to, created_by_key,
-      key_expires_at, created_at)
+      key_expires_at, created_at, user_email)
     SELECT ?1, ?2, ?3, ?4, ?5, CASE WHEN ?11 AND NOT EXISTS (SELECT 1 FROM people WHERE workspace_id = ?2 AND user_id = ?3
-      AND role = 'admin') THEN 'member' ELSE ?6 END, ?7, ?8, ?9, ?10
+      AND role = 'admin') THEN 'member' ELSE ?6 END, ?7, ?8, ?9, ?10, ?12
     WHERE ?8 IS NULL OR EXISTS (SELECT 1 FROM api_keys WHERE id = ?8 AND revoked_at IS NULL)";
 /// A sign-in at an identity provider counts as a link that was used at once: a second use of it is a second row with the
 /// same key.
@@ -318,11 +319,12 @@ impl FromRow for SignInLink {
 }
 
 /// Stores a sign-in link. Returns whether the key that creates it is still valid. `has_role_of_person`: a role that the
-/// person has no longer is not given.
+/// person has no longer is not given. The person has the address from when they use the link.
 pub async fn insert_sign_in_link(
     db: &impl Database,
     sign_in: &SignInLink,
     has_role_of_person: bool,
+    address: Option<&EmailAddress>,
 ) -> StoreResult<bool> {
     let statement = sql!(
         INSERT_SIGN_IN,
@@ -336,7 +338,8 @@ pub async fn insert_sign_in_link(
         sign_in.made_by.as_ref().map(|maker| &maker.key),
         sign_in.made_by.as_ref().and_then(|maker| maker.expires_at),
         sign_in.created_at,
-        has_role_of_person
+        has_role_of_person,
+        address.map(EmailAddress::as_str)
     );
     Ok(run_statement(db, statement).await?.changes > 0)
 }
@@ -358,6 +361,7 @@ pub async fn sign_in(
 ) -> StoreResult<bool> {
     let must = vec![sql!(USE_SIGN_IN, token_hash, now)];
     let mut then: Vec<_> = first.into_iter().chain(insert_statements(session)).collect();
+    then.push(super::emails::set_address_of_link(token_hash));
     if let Some(before) = before {
         then.extend([sql!(END_FLOWS, before, now), sql!(DELETE, before)]);
     }
@@ -365,7 +369,8 @@ pub async fn sign_in(
 }
 
 /// Opens the session of a person whom an identity provider vouches for. `once` is the hash of what works once, and its end;
-/// `if_changed` must change a row, and `first` goes before the session. Returns whether it did: not if it was used before, or the workspace was deleted.
+/// `if_changed` must change a row, and `first` goes before the session, and the address, if it
+/// is known, is the person's from now on. Returns whether it did: not if it was used before, or the workspace was deleted.
 pub async fn sign_in_by_provider(
     db: &impl Database,
     session: &Session,
@@ -373,6 +378,7 @@ pub async fn sign_in_by_provider(
     before: Option<&str>,
     if_changed: Option<Statement>,
     first: Vec<Statement>,
+    address: Option<&EmailAddress>,
 ) -> StoreResult<bool> {
     let user = session.user();
     let must = once.map(|(hash, expires_at)| {
@@ -388,6 +394,8 @@ pub async fn sign_in_by_provider(
         )
     });
     let mut then: Vec<_> = first.into_iter().chain(insert_statements(session)).collect();
+    let known = user.zip(address);
+    then.extend(known.map(|(user, address)| super::emails::set_address(&session.workspace, &user.id, address)));
     if let Some(before) = before {
         then.extend([sql!(END_FLOWS, before, session.created_at), sql!(DELETE, before)]);
     }

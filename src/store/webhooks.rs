@@ -27,7 +27,11 @@ const ROTATE: &str =
 const DUE_OF_WORKSPACE: &str =
     "SELECT * FROM subscriptions WHERE workspace_id = ?1 AND channel = 'webhook' AND due_at <= ?2
     AND disabled_at IS NULL LIMIT ?3";
-const HAS_ANY: &str = "SELECT 1 AS n FROM subscriptions WHERE workspace_id = ?1 LIMIT 1";
+const HAS_ANY: &str = "SELECT 1 AS n FROM subscriptions WHERE workspace_id = ?1 AND channel = 'webhook' LIMIT 1";
+/// Whoever has switched one off themselves knows.
+const COUNT_SWITCHED_OFF: &str =
+    "SELECT count(*) AS n FROM subscriptions WHERE workspace_id = ?1 AND channel = 'webhook'
+    AND disabled_at IS NOT NULL AND disabled_reason <> 'caller'";
 const LEASE_DUE: &str = "UPDATE subscriptions SET due_at = ?2 WHERE id IN
     (SELECT id FROM subscriptions WHERE due_at IS NOT NULL AND due_at <= ?1 AND channel = 'webhook' ORDER BY due_at LIMIT ?3) RETURNING *";
 const WORKS: &str =
@@ -86,6 +90,11 @@ pub async fn get(db: &impl Database, workspace: &WorkspaceId, id: &WebhookId) ->
 pub async fn list(db: &impl Database, workspace: &WorkspaceId, after: &str, limit: i64) -> StoreResult<Page<Webhook>> {
     let rows = query_all(db, sql!(LIST, workspace, after, limit + 1)).await?;
     Ok(cut_page(rows, limit, |one: &Webhook| one.id.as_str().to_owned()))
+}
+
+/// The statement that counts the webhooks of a workspace that were switched off because they failed.
+pub fn count_switched_off(workspace: &WorkspaceId) -> Statement {
+    sql!(COUNT_SWITCHED_OFF, workspace)
 }
 
 /// The statement that stores the settings of a webhook. `restarts`: it was switched off, and is not any more.

@@ -72,7 +72,8 @@ fn required_scope(line: &RouteEntry) -> Option<KeyScope> {
         | RequiredAuth::Operator
         | RequiredAuth::Browser
         | RequiredAuth::User(_)
-        | RequiredAuth::App => None,
+        | RequiredAuth::App
+        | RequiredAuth::Holder => None,
     }
 }
 

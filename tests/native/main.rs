@@ -23,6 +23,7 @@ mod destinations;
 mod disconnect;
 mod disconnect_all;
 mod edge_memory;
+mod emails;
 mod erasing;
 mod etags;
 mod faults;

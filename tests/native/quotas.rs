@@ -178,7 +178,8 @@ fn connections_that_waited_for_a_client_are_woken_once_and_in_steps() {
     let purge = || {
         fixture.world.run(async {
             let context = fixture.world.context();
-            let lease = maintenance::WebhookLease { from: context.now(), until: context.now(), limit: 0 };
+            let (from, until) = (context.now(), context.now());
+            let lease = maintenance::ToldLease { from, until, webhooks: 0, emails: None };
             maintenance::purge(context.db(), context.now(), (90, 500), lease).await.unwrap();
         });
     };

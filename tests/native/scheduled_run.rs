@@ -245,7 +245,7 @@ fn expired_rows_are_deleted() {
             expires_at: now.plus(600),
             used_at: None,
         };
-        assert!(store::sessions::insert_sign_in_link(context.db(), &sign_in, false).await.unwrap());
+        assert!(store::sessions::insert_sign_in_link(context.db(), &sign_in, false, None).await.unwrap());
     });
     fixture.world.advance_clock(3600);
     fixture.run_scheduled();

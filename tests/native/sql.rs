@@ -429,7 +429,7 @@ fn statements_without_a_test_of_their_own_are_valid() {
             expires_at: now.plus(60),
             used_at: None,
         };
-        assert!(store::sessions::insert_sign_in_link(db, &sign_in, false).await.unwrap());
+        assert!(store::sessions::insert_sign_in_link(db, &sign_in, false, None).await.unwrap());
         assert_eq!(store::sessions::get_sign_in_link(db, "t", now).await.unwrap(), Some(sign_in));
         assert!(store::sessions::sign_in(db, "t", &session, Some("before"), vec![], now).await.unwrap());
         assert_eq!(store::sessions::get_sign_in_link(db, "t", now).await.unwrap(), None);

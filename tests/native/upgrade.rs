@@ -116,6 +116,7 @@ fn every_old_table_has_rows_and_none_is_lost_or_duplicated() {
         "deliveries",
         "denied_apps",
         "disconnect_jobs",
+        "emails",
         "idempotent_requests",
         "identity_providers",
         "replacements",

@@ -273,7 +273,7 @@ fn every_route_refuses_resources_of_a_deleted_workspace() {
                     vec![("authorization", format!("Bearer {key}"))]
                 }
                 RequiredAuth::Browser | RequiredAuth::User(_) => vec![("cookie", cookie.clone())],
-                RequiredAuth::App => vec![],
+                RequiredAuth::App | RequiredAuth::Holder => vec![],
             };
             let response = handle_request(&fixture, &request(line.method, &address, &headers, ""));
             // Neither shows anything of a workspace: how a flow ended, and the question which workspace it is.

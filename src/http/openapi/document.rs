@@ -211,7 +211,7 @@ pub(super) fn operation_id(line: &RouteEntry) -> String {
 /// Who may call, and the scope that a key needs.
 fn security(auth: RequiredAuth) -> (Value, Option<KeyScope>) {
     match auth {
-        RequiredAuth::Public | RequiredAuth::App => (json!([]), None),
+        RequiredAuth::Public | RequiredAuth::App | RequiredAuth::Holder => (json!([]), None),
         RequiredAuth::Operator => (json!([{ "operatorKey": [] }]), None),
         RequiredAuth::Key(scope) => (json!([{ "workspaceKey": [] }]), scope),
         RequiredAuth::KeyInHandler(scope) => (json!([{ "workspaceKey": [] }]), Some(scope)),
@@ -344,7 +344,7 @@ fn usual_refusals(line: &RouteEntry, has_body: bool, has_query: bool) -> Vec<u16
         RequiredAuth::App => vec![429, 500],
         RequiredAuth::Operator => vec![401, 429, 500],
         RequiredAuth::Key(_) | RequiredAuth::KeyInHandler(_) => vec![401, 403, 429, 500],
-        RequiredAuth::Browser => vec![500],
+        RequiredAuth::Browser | RequiredAuth::Holder => vec![500],
         RequiredAuth::User(_) => vec![401, 500],
     };
     if line.is_page() {
@@ -413,7 +413,7 @@ fn parameters(schemas: &mut Schemas) -> Value {
     path("authorization", "The flow's id.", schemas.request::<FlowId>());
     path(
         "token",
-        "The link's secret. At `/sign-in/`: or the id of a workspace, whose people sign in at its identity provider.",
+        "The link's secret. At `/sign-in/`: or the id of a workspace, whose people sign in at its identity provider. At `/email/stop/`: what stands in the e-mail.",
         json!({ "type": "string" }),
     );
     path(

@@ -334,6 +334,13 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .about("Sessions that were opened through it go on until they expire, or somebody ends them.")
             .answers(200, "Nobody can sign in there any more.")
             .refuses(404, ""),
+        Handler::GetEmailSettings => operation(WORKSPACE, "Show whether the workspace is told by e-mail")
+            .answers(200, "Whether it is, and how that goes."),
+        Handler::PutEmailSettings => operation(WORKSPACE, "Turn e-mail on or off")
+            .about("On: owners of connections and admins get e-mail, if their address came with a sign-in. Nothing is sent of what happened before.")
+            .answers(200, "Whether it is on, and how that goes.")
+            .refuses(403, "`insufficient_key_scope`: the key lacks the scope, or has allow-lists: such a key cannot change the workspace.")
+            .refuses(409, "`conflict`: this installation cannot send e-mail."),
         Handler::CreateKey => operation(WORKSPACE, "Create a key")
             .about("A key can create another key only with its own scopes, and only one that expires no later. A key with allow-lists cannot create keys.")
             .answers(201, "The key. Its text is shown only here.")
@@ -963,6 +970,30 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
         Handler::SubmitWebhookRotation => webhook_form("Form: give a webhook a new secret", &["overlap"])
             .answers(200, "The new secret, shown once."),
         Handler::SubmitWebhookDeletion => webhook_form("Form: delete a webhook", &[]).answers(303, "To the webhooks."),
+        Handler::ShowEmailPage => operation(PAGE, "Page: what the person gets by e-mail")
+            .answers(200, "The choice.")
+            .refuses(404, "`not_found`: the person was removed."),
+        Handler::ChooseEmails => operation(PAGE, "Form: choose what the person gets by e-mail")
+            .form(form::fields(&["emails"]))
+            .answers(303, "To the page.")
+            .refuses(422, "`invalid_request`: `emails`."),
+        Handler::ShowStopEmailPage => operation(PAGE, "Page: end the e-mail of whoever got this address")
+            .answers(200, "A button. Ends nothing.")
+            .refuses(410, "")
+            .refuses(429, ""),
+        Handler::StopEmails => operation(PAGE, "Form: end the e-mail of whoever got this address")
+            .about("Mail programs send it, too, as RFC 8058 describes it. It needs no session: the address is sealed for its recipient.")
+            .answers(200, "The person gets no more e-mail of the workspace.")
+            .refuses(410, "")
+            .refuses(429, ""),
+        Handler::ShowSettingsEmailPage => admin_page("Page: e-mail", "Whether it is on, and how that goes."),
+        Handler::SubmitEmailSwitch => admin_form("Form: turn e-mail on or off", &["enabled"])
+            .answers(303, "To the page.")
+            .refuses(409, "The page again. `conflict`: this installation cannot send e-mail."),
+        Handler::SubmitEmailTest => admin_form("Form: send a test e-mail", &[])
+            .answers(200, "What came of it.")
+            .refuses(409, "The page again. `conflict`: this installation cannot send e-mail, or the admin's address is not known.")
+            .refuses(429, ""),
         Handler::ShowSettingsKeysPage => admin_page("Page: API keys", "50 keys, and the form for a new one.")
             .query("cursor", "From the link to the next page.", text())
             .refuses(422, "A page. `invalid_request`: `cursor`."),

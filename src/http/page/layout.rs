@@ -132,6 +132,7 @@ fn session_menu(shell: &PageContext) -> Markup {
                         (fill(text.signed_in_as, &[("name", user_text(&person.name))]))
                         @if person.is_admin { " " span.badge { (text.admin) } }
                     }
+                    @if shell.has_email { a href="/email" { (shell.text.emails.personal_title) } }
                     form method="post" action="/sign-out" {
                         (csrf_field(shell))
                         button type="submit" { (text.sign_out) }

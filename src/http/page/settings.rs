@@ -6,6 +6,7 @@ mod activity;
 mod apps;
 mod custom_apps;
 mod defaults;
+mod emails;
 mod emergency;
 mod fields;
 mod keys;
@@ -27,6 +28,7 @@ pub use custom_apps::{
     settings_custom_app, settings_custom_apps,
 };
 pub use defaults::{DefaultRow, DefaultView, DefaultsView, settings_default, settings_defaults};
+pub use emails::{EmailSettingsView, EmailTest, settings_email};
 pub use emergency::{DisconnectAllView, JobView, disconnect_all, disconnect_job};
 pub use fields::{Choice, FormErrors};
 pub use keys::{
@@ -75,6 +77,8 @@ pub(super) enum SettingsPage {
     Defaults,
     /// Webhooks.
     Webhooks,
+    /// E-mail.
+    Email,
 }
 
 /// A page of the administration. `body` contains its only `h1`.
@@ -101,6 +105,7 @@ fn side_navigation(shell: &PageContext, current: SettingsPage) -> Markup {
         (SettingsPage::Workspace, "/settings/workspace", "gear", text.nav_workspace),
         (SettingsPage::Defaults, "/settings/defaults", "list", text.nav_defaults),
         (SettingsPage::Webhooks, "/settings/webhooks", "bell", text.nav_webhooks),
+        (SettingsPage::Email, "/settings/email", "inbox", text.nav_email),
     ];
     html! {
         nav aria-label=(text.navigation) {

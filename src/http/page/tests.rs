@@ -6,6 +6,7 @@ use super::*;
 use crate::app::CredentialKind;
 use crate::app_list::AppReadiness;
 use crate::connect::callback::CallbackRefusal;
+use crate::email::EmailPreference;
 use crate::http::kept_forms::EndedForm;
 
 /// Each tries to leave another place: an element, an attribute, the reading direction.
@@ -659,7 +660,10 @@ fn settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     };
     let mut pages = more_settings_pages(shell, words);
     pages.extend([
-        settings_apps(shell, &AppsView { apps: states.map(app).into(), search: Some(text.clone()) }),
+        settings_apps(
+            shell,
+            &AppsView { apps: states.map(app).into(), search: Some(text.clone()), switched_off_webhooks: 2 },
+        ),
         settings_apps(shell, &AppsView::default()),
         client_page(shell, &client_page_view(words)),
         events_only_page(
@@ -825,6 +829,38 @@ fn more_settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
             shell,
             &WebhookView { is_enabled: false, sent: None, deliveries: vec![], ..webhook_view(words) },
         ),
+        settings_email(shell, &email_settings_view(words)),
+        settings_email(
+            shell,
+            &EmailSettingsView { test: Some(EmailTest::Refused(text.clone())), ..email_settings_view(words) },
+        ),
+        settings_email(
+            shell,
+            &EmailSettingsView { own_address: None, test: Some(EmailTest::NoAnswer), ..email_settings_view(words) },
+        ),
+        settings_email(shell, &EmailSettingsView::default()),
+    ]
+}
+
+fn email_settings_view(words: &str) -> EmailSettingsView {
+    EmailSettingsView {
+        is_available: true,
+        is_on: true,
+        from: Some(words.to_owned()),
+        own_address: Some(words.to_owned()),
+        last_sent_at: Some(noon()),
+        last_failure: Some((noon(), words.to_owned())),
+        errors: refused(words, &[]),
+        test: Some(EmailTest::Sent(words.to_owned())),
+    }
+}
+
+fn email_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
+    let view = PersonalEmailView { is_on: true, address: Some(words.to_owned()), preference: EmailPreference::Urgent };
+    vec![
+        personal_email(shell, &view),
+        personal_email(shell, &PersonalEmailView { is_on: false, address: None, ..view.clone() }),
+        stop_email(shell, &StopEmailView { workspace: words.to_owned(), action: "/email/stop/x".to_owned() }),
     ]
 }
 
@@ -950,6 +986,7 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     let mut pages = sign_in_pages(&shell, words);
     pages.extend(connection_form_pages(&shell, words));
     pages.extend(settings_pages(&shell, words));
+    pages.extend(email_pages(&PageContext { has_email: true, ..shell.clone() }, words));
     pages.extend([
         connection_list(&shell, &connection_list_view(words)),
         connection_list(&shell, &ConnectionListView { connections: Vec::new(), ..connection_list_view(words) }),

@@ -85,7 +85,7 @@ pub(in crate::http) async fn invite_person<P: Ports>(context: &Context<P>, call:
         Ok(user) if user.is_of_identity_provider() => {
             Err(Error::invalid_field("user.id", shell.text.people.provider_person))
         }
-        Ok(user) => create_link_of_person(context, &admin(call)?, user, Role::parse(&form.role), None).await,
+        Ok(user) => create_link_of_person(context, &admin(call)?, user, Role::parse(&form.role), (None, None)).await,
         Err(error) => Err(error),
     };
     match made {

@@ -1,10 +1,14 @@
 //! The small in-memory ports: subrequest counter, clock, randomness, log, pending writes.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use connections::ids::ConnectionId;
-use connections::ports::{Clock, Log, LogLine, Metrics, MetricsPoint, PendingWrites, QueueError, QueuedRun, RunQueue};
+use connections::ports::{
+    Clock, Email, Log, LogLine, MailError, Mailer, Metrics, MetricsPoint, PendingWrites, QueueError, QueuedRun,
+    RunQueue,
+};
 use connections::random::{NoRandomness, Random};
 use connections::time::Timestamp;
 
@@ -177,5 +181,60 @@ impl Metrics for MetricsPort {
     fn write(&self, point: &MetricsPoint) {
         assert!(self.metrics.bound.get(), "nothing is written without the binding");
         self.metrics.points.borrow_mut().push(point.clone());
+    }
+}
+
+/// What the service does with an e-mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MailFault {
+    /// It refuses it with a code.
+    Refuses(&'static str),
+    /// It does not answer, and has not sent it.
+    IsSilent,
+    /// It does not answer, and has sent it.
+    LosesAnswer,
+}
+
+/// The service that sends e-mail. A test binds it.
+#[derive(Default)]
+pub(crate) struct TestMail {
+    /// Whether there is one.
+    pub(crate) bound: Cell<bool>,
+    /// What it does with e-mails to an address; with all, under the empty text.
+    pub(crate) faults: RefCell<BTreeMap<String, MailFault>>,
+    /// What arrived.
+    pub(crate) sent: RefCell<Vec<Email>>,
+}
+
+/// A handle on the service.
+pub(crate) struct MailPort {
+    pub(crate) mail: Rc<TestMail>,
+    pub(crate) runtime: Runtime,
+    pub(crate) budget: Rc<SubrequestBudget>,
+}
+
+impl Mailer for MailPort {
+    fn is_bound(&self) -> bool {
+        self.mail.bound.get()
+    }
+
+    async fn send(&self, email: &Email) -> Result<(), MailError> {
+        assert!(self.mail.bound.get(), "nothing is sent without the binding");
+        if !self.budget.spend() {
+            return Err(MailError::Unknown);
+        }
+        Runtime::sleep(&self.runtime, 100).await;
+        let fault = |to: &str| self.mail.faults.borrow().get(to).cloned();
+        match fault(&email.to).or_else(|| fault("")) {
+            Some(MailFault::Refuses(code)) => return Err(MailError::Refused(code.into())),
+            Some(MailFault::IsSilent) => return Err(MailError::Unknown),
+            Some(MailFault::LosesAnswer) => {
+                self.mail.sent.borrow_mut().push(email.clone());
+                return Err(MailError::Unknown);
+            }
+            None => {}
+        }
+        self.mail.sent.borrow_mut().push(email.clone());
+        Ok(())
     }
 }

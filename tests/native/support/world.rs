@@ -27,8 +27,8 @@ use super::recorder::{InvocationGuard, InvocationRecorder, Recorder};
 use super::runtime::{NO_OWNER, Runtime, Task, TaskOwner};
 use super::signer::SignerPort;
 use super::small_ports::{
-    KeptWrites, LogLines, LogPort, MetricsPort, PendingWritesPort, QueuePort, SeededRandom, SubrequestBudget,
-    TestMetrics, TestQueue,
+    KeptWrites, LogLines, LogPort, MailPort, MetricsPort, PendingWritesPort, QueuePort, SeededRandom, SubrequestBudget,
+    TestMail, TestMetrics, TestQueue,
 };
 use super::timeout::Timeout;
 
@@ -147,6 +147,7 @@ pub(crate) struct TestPorts {
     limiter: RateLimiterPort,
     queue: QueuePort,
     metrics: MetricsPort,
+    mailer: MailPort,
     isolate_cache: Rc<IsolateCache>,
     pub(crate) budget: Rc<SubrequestBudget>,
 }
@@ -164,6 +165,7 @@ impl Ports for TestPorts {
     type RateLimiter = RateLimiterPort;
     type RunQueue = QueuePort;
     type Metrics = MetricsPort;
+    type Mailer = MailPort;
 
     fn database(&self, shard: Shard) -> Option<Rc<Self::Database>> {
         self.databases.get(usize::from(shard.number())).cloned()
@@ -200,6 +202,9 @@ impl Ports for TestPorts {
     }
     fn metrics(&self) -> &MetricsPort {
         &self.metrics
+    }
+    fn mailer(&self) -> &MailPort {
+        &self.mailer
     }
     fn isolate_cache(&self) -> &IsolateCache {
         &self.isolate_cache
@@ -248,6 +253,8 @@ pub(crate) struct World {
     pub(crate) queue: Rc<TestQueue>,
     /// The data points of metrics. A test binds the data set.
     pub(crate) metrics: Rc<TestMetrics>,
+    /// The service that sends e-mail. A test binds it.
+    pub(crate) mail: Rc<TestMail>,
     objects: Rc<RefresherObjects>,
     pub(crate) recorder: Rc<Recorder>,
     /// The owner of this Worker's tasks.
@@ -283,6 +290,7 @@ impl World {
             rate_counts: Rc::default(),
             queue: Rc::default(),
             metrics: Rc::default(),
+            mail: Rc::default(),
             random: Rc::new(SeededRandom::new(seed.unwrap_or(1))),
             objects: Rc::default(),
             recorder,
@@ -406,6 +414,7 @@ impl World {
             limiter,
             queue: QueuePort { queue: Rc::clone(&self.queue), budget: Rc::clone(&meter) },
             metrics: MetricsPort { metrics: Rc::clone(&self.metrics), runtime: self.runtime.clone() },
+            mailer: MailPort { mail: Rc::clone(&self.mail), runtime: self.runtime.clone(), budget: Rc::clone(&meter) },
             isolate_cache: self
                 .isolate_cache
                 .as_ref()
@@ -434,6 +443,7 @@ impl World {
             access_admin_groups: self.access.borrow().as_ref().map(|access| access[3].clone()),
             access_domains: self.access_domains.borrow().clone(),
             closed_databases: self.closed_databases.borrow().clone(),
+            email_from: self.mail.bound.get().then(|| "connections@example.com".to_owned()),
             ..EnvVariables::default()
         })
         .unwrap()

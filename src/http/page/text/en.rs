@@ -686,6 +686,7 @@ super::texts! {
         nav_workspace = "Workspace";
         nav_defaults = "Defaults";
         nav_webhooks = "Webhooks";
+        nav_email = "E-mail";
         save = "Save";
         optional = "(optional)";
         search = "Search";
@@ -1110,6 +1111,9 @@ super::texts! {
         off_failing = "Switched off, because every attempt of five days has failed. Mend the receiver, then switch it on.";
         off_gone = "Switched off, because the receiver answered that it is gone (410).";
         off_unreadable = "Switched off, because its secret can't be read any more. Create a new secret, then switch it on.";
+        switched_off_one = "1 webhook was switched off, because its receiver failed. It is told of nothing until you switch it on.";
+        switched_off_some = "{count} webhooks were switched off, because their receivers failed. They are told of nothing until you switch them on.";
+        show = "Open the webhooks";
         created_title = "Secret of the webhook";
         once = "Copy the secret now.";
         secret = "Signing secret";
@@ -1140,6 +1144,51 @@ super::texts! {
         rotate_about = "For a while each message is signed with both secrets, so that your program can change at any time.";
         delete = "Delete the webhook";
         delete_about = "Nothing more is sent to it. What waits to be sent is dropped.";
+    }
+    /// E-mail: the settings of the workspace, and what each person gets.
+    emails {
+        title = "E-mail";
+        about = "Owners of connections and admins are told by e-mail: at once when workflows can’t run, and once a day of everything else.";
+        unavailable = "Not set up";
+        unavailable_about = "This installation can’t send e-mail yet. Whoever operates it binds Cloudflare Email Service and sets EMAIL_FROM: docs/email.md says how.";
+        on = "On";
+        off = "Off";
+        failing = "Failing";
+        state = "State";
+        from = "Sender";
+        last_sent = "Last sent";
+        last_failure = "Last failure";
+        switch_on = "Turn on";
+        switch_off = "Turn off";
+        test = "Send a test";
+        test_about = "Sends an e-mail to {address} now, and shows what the service answered.";
+        test_needs_address = "A test goes to your own address, and we don’t know it.";
+        test_sent = "Sent to {address}. If it doesn’t arrive, look among unwanted e-mail.";
+        test_refused = "The service refuses it: {code}.";
+        test_unanswered = "The service did not answer. The test may arrive all the same.";
+        help_sender = "The sender’s domain isn’t set up for sending at Cloudflare. Whoever operates this installation does that (docs/email.md).";
+        help_suppressed = "This address has bounced before, or somebody there marked an e-mail as spam. Remove it from the suppression list at Cloudflare.";
+        help_not_allowed = "The binding allows other recipients only. Whoever operates this installation can change that.";
+        help_limit = "Cloudflare’s limit for this account is reached. E-mails that wait are sent later.";
+        own = "Your own e-mail";
+        own_address = "Your e-mail goes to {address}.";
+        no_address = "We don’t know your e-mail address. It comes with a sign-in: from your identity provider, or with the link that signs you in.";
+        choose = "Choose what you get";
+        personal_title = "Your e-mail";
+        personal_off = "E-mail is turned off in this workspace, so you get none. An admin can turn it on.";
+        choice = "What you get";
+        choice_all = "Everything";
+        choice_all_about = "At once when your workflows can’t run, and a summary a day when something else has happened.";
+        choice_urgent = "Only what is urgent";
+        choice_urgent_about = "When your workflows can’t run.";
+        choice_none = "Nothing";
+        choice_none_about = "You look here yourself.";
+        never = "No e-mail has a key, a token or a password in it. None tells us whether you opened it.";
+        stop = "Stop e-mails";
+        stop_title = "Stop e-mails from {workspace}?";
+        stop_about = "You are told of nothing by e-mail any more, also when workflows can’t run. You can change that after you sign in.";
+        stopped = "You get no more e-mails";
+        stopped_about = "We send you nothing more from the workspace {workspace}.";
     }
     /// The panic button.
     emergency {

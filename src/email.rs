@@ -1,0 +1,219 @@
+//! E-mail: what is told to people, what each of them wants to get, and how far an e-mail is.
+//!
+//! Owns which events are told, which of them at once, and their words. Refuses to send anything: `emails` does.
+
+pub mod message;
+pub mod words;
+
+use serde::{Deserialize, Serialize};
+
+use crate::email_address::EmailAddress;
+use crate::ids::{WebhookId, WorkspaceId};
+use crate::time::Timestamp;
+use crate::webhook::{OutboxEvent, WebhookEventType};
+use crate::workspace::Role;
+
+/// The type of the event that a webhook was switched off, because its receiver failed. No webhook is told of it.
+pub const WEBHOOK_DISABLED: &str = "webhook.disabled";
+/// What an e-mail that nobody knows the fate of has as its error.
+pub const NO_ANSWER: &str = "no_answer";
+
+/// The types of events that are told: those of webhooks without the events of apps, which are for programs, and what concerns
+/// webhooks.
+pub fn told_types() -> Vec<&'static str> {
+    let of_webhooks = WebhookEventType::ALL.into_iter().filter(|one| *one != WebhookEventType::AppEvent);
+    of_webhooks.map(WebhookEventType::as_str).chain([WEBHOOK_DISABLED]).collect()
+}
+
+/// Whether an event is told at once: workflows stop, or a program hears of nothing any more. Everything else waits for the
+/// digest of the day.
+pub fn is_urgent(event: &OutboxEvent) -> bool {
+    event.event_type == WebhookEventType::ConnectionNeedsReconnect.as_str()
+        || event.event_type == WebhookEventType::ClientMisconfigured.as_str()
+        || event.event_type == WEBHOOK_DISABLED
+}
+
+/// What a person wants to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EmailPreference {
+    /// What is urgent, and a digest a day.
+    #[default]
+    All,
+    /// What is urgent.
+    Urgent,
+    /// Nothing.
+    None,
+}
+
+impl EmailPreference {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::All, Self::Urgent, Self::None];
+
+    /// The text in forms and in the database, which has NULL for the first.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Urgent => "urgent",
+            Self::None => "none",
+        }
+    }
+
+    /// Reads the text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+}
+
+/// Whether an e-mail is sent at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmailKind {
+    /// At once.
+    Urgent,
+    /// Once a day: what else has happened.
+    Digest,
+}
+
+impl EmailKind {
+    /// The stored text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::Digest => "digest",
+        }
+    }
+
+    /// Reads the stored text. One of a later version is no digest that could be changed.
+    pub fn parse(text: &str) -> Self {
+        if text == Self::Digest.as_str() { Self::Digest } else { Self::Urgent }
+    }
+}
+
+/// How far an e-mail is, where that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmailStatus {
+    /// It is sent later.
+    Waiting,
+    /// The service has taken it.
+    Sent,
+    /// The service refuses it, and it is not tried any more.
+    Failed,
+    /// There was nothing left to tell, or nobody to tell it.
+    Dropped,
+    /// It may have been sent. It is not sent again.
+    Unknown,
+}
+
+impl EmailStatus {
+    /// The stored text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// That a workspace is told by e-mail, and how that goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmailSubscription {
+    /// Its id.
+    pub id: WebhookId,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// When the service last took an e-mail.
+    pub last_sent_at: Option<Timestamp>,
+    /// When an e-mail last failed, and the code.
+    pub last_failure: Option<(Timestamp, String)>,
+}
+
+/// What is known of how to reach a person.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PersonEmail {
+    /// The address that somebody has vouched for.
+    pub address: Option<EmailAddress>,
+    /// What they want to get.
+    pub preference: EmailPreference,
+}
+
+/// An event, and how things are now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldEvent {
+    /// The event.
+    pub event: OutboxEvent,
+    /// Whether its connection needs a reconnect now.
+    pub is_broken: bool,
+    /// Whether there is such a connection no more.
+    pub is_gone: bool,
+}
+
+/// An e-mail that somebody has taken to send it.
+#[derive(Debug, Clone)]
+pub struct ClaimedEmail {
+    /// Its id.
+    pub id: String,
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The name of the workspace. None: it was deleted.
+    pub workspace_name: Option<String>,
+    /// Whom it is for.
+    pub user: String,
+    /// How to reach them.
+    pub person: PersonEmail,
+    /// Their role. None: they were removed.
+    pub role: Option<Role>,
+    /// Whether the workspace is told by e-mail.
+    pub is_on: bool,
+    /// Whether it is a digest.
+    pub kind: EmailKind,
+    /// What it tells.
+    pub events: Vec<ToldEvent>,
+    /// How many events there are, also those that it does not list.
+    pub event_count: i64,
+    /// Attempts, this one included.
+    pub attempts: i64,
+}
+
+impl ClaimedEmail {
+    /// What it may tell this person now. Rights, wishes and connections may have changed since it was written.
+    pub fn told(&self) -> Vec<&ToldEvent> {
+        let (Some(role), true) = (self.role, self.is_on) else { return vec![] };
+        let repair = WebhookEventType::ConnectionNeedsReconnect.as_str();
+        let is_told = |one: &&ToldEvent| {
+            let event = &one.event;
+            let may_know = role == Role::Admin || event.user.as_deref() == Some(self.user.as_str());
+            let is_wanted = match self.person.preference {
+                EmailPreference::All => true,
+                EmailPreference::Urgent => is_urgent(event),
+                EmailPreference::None => false,
+            };
+            // What works again is told as that.
+            may_know && is_wanted && (event.event_type != repair || one.is_broken)
+        };
+        self.events.iter().filter(is_told).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EmailPreference, WEBHOOK_DISABLED, told_types};
+    use crate::webhook::WebhookEventType;
+
+    #[test]
+    fn events_of_apps_are_told_to_nobody() {
+        let told = told_types();
+        assert!(told.contains(&WEBHOOK_DISABLED) && !told.contains(&WebhookEventType::AppEvent.as_str()));
+        assert_eq!(WebhookEventType::parse(WEBHOOK_DISABLED), None, "no webhook can ask for it");
+    }
+
+    #[test]
+    fn preferences_have_the_same_text_in_forms_and_in_json() {
+        for one in EmailPreference::ALL {
+            assert_eq!(serde_json::to_value(one).unwrap(), one.as_str());
+            assert_eq!(EmailPreference::parse(one.as_str()), Some(one));
+        }
+    }
+}
