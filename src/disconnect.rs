@@ -80,7 +80,6 @@ pub async fn disconnect_for_now<P: Ports>(
         end_connection(context, workspace, id, actor, &Condition::default(), Some(until)).await?;
     let copies = removal.attempt(context).await;
     let mut statements = line.left_to_write();
-    statements.push(events::set_detail(workspace, id, &line.id, line.at, PENDING));
     statements.extend(removal.delete_statement(copies));
     statements.extend(ended_events(context, workspace, &replaced.defaults, actor)?);
     if let Some(answering) = answering {
@@ -93,7 +92,8 @@ pub async fn disconnect_for_now<P: Ports>(
     Ok(until)
 }
 
-/// The word of the audit log for a grant that is not revoked yet.
+/// The word of the audit log for a grant that is not revoked yet. A line with it is told to no webhook and nobody by e-mail: the
+/// line about the end is.
 const PENDING: &str = "pending";
 
 /// Does not wait for the end of the time in which a disconnect could be undone.
@@ -106,7 +106,7 @@ pub async fn revoke_now<P: Ports>(
     id: &ConnectionId,
     actor: &Actor,
 ) -> Result<DisconnectResult> {
-    let mut line = DisconnectLine::new(context, workspace, id, actor)?;
+    let mut line = DisconnectLine::new(context, workspace, id, actor, None)?;
     // A cache that did not confirm the removal of the entry at the disconnect has it in its notes: it is tried once more.
     let removal = CacheRemoval::of_connection(context, id)?;
     let db = AuditedDatabase::new(context.db(), line.statement.clone(), ChangedBy::First);
@@ -131,6 +131,7 @@ impl DisconnectLine {
         workspace: &WorkspaceId,
         connection: &ConnectionId,
         actor: &Actor,
+        detail: Option<&str>,
     ) -> Result<Self> {
         let (id, at) = (EventId::random(context.ports.random(), workspace.shard())?, context.now());
         let new = NewEvent {
@@ -139,7 +140,7 @@ impl DisconnectLine {
             event: EventType::Disconnected,
             subject: EventSubject { connection: Some(connection), ..EventSubject::default() },
             actor,
-            detail: None,
+            detail,
             origin: &context.origin,
         };
         Ok(Self { id, at, statement: events::insert(workspace, &new), is_written: false })
@@ -173,7 +174,7 @@ async fn end_connection<P: Ports>(
     let of_replacements = [replacements::fail_if_answering(id), replacements::end_of_connection(workspace, id)];
     let then: Vec<_> =
         note.into_iter().chain(of_replacements).chain(defaults::end_of_connection(workspace, id)).collect();
-    let mut line = DisconnectLine::new(context, workspace, id, actor)?;
+    let mut line = DisconnectLine::new(context, workspace, id, actor, undo_until.map(|_| PENDING))?;
     let unaudited = condition.db(context);
     let db = AuditedDatabase::new(&unaudited, line.statement.clone(), ChangedBy::First);
     let at = line.at;

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use connections::app::AppId;
+use connections::disconnect;
 use connections::http::{self, Method};
 use connections::ids::ConnectionId;
-use connections::ports::{AppResponse, OutboundRequest, RefreshReason};
+use connections::ports::{AppResponse, Clock, OutboundRequest, RefreshReason};
 use connections::resolve::{ResolveRequest, deferred};
+use connections::undo;
 use connections::webhook::{AppEventPayload, WebhookEventType, retry};
 use connections::webhooks::{app_events, sending};
 use ring::hmac;
@@ -20,6 +22,7 @@ use crate::contract::assert_described;
 use crate::http::{call, first_key, make_key, request};
 use crate::support::acme::CANARY;
 use crate::support::database::Fault;
+use crate::support::fixture::test_actor;
 use crate::support::{Fixture, Reply};
 
 const HOOK: &str = "https://hooks.example/in";
@@ -123,6 +126,30 @@ fn make_webhook(fixture: &Fixture, url: &str) -> (String, String) {
     (made["id"].as_str().unwrap().to_owned(), made["secret"].as_str().unwrap().to_owned())
 }
 
+/// A workspace with one webhook for all types, and its receiver.
+struct Told {
+    fixture: Fixture,
+    receivers: Receivers,
+    webhook: String,
+    secret: String,
+}
+
+fn told() -> Told {
+    let fixture = Fixture::new();
+    let receivers = Receivers::listen(&fixture);
+    let (webhook, secret) = make_webhook(&fixture, HOOK);
+    Told { fixture, receivers, webhook, secret }
+}
+
+/// The same with a connection, of which the receiver was told.
+fn told_of_connection() -> (Told, ConnectionId) {
+    let told = told();
+    let id = told.fixture.connect("ann");
+    run_for(&told.fixture, 300);
+    told.receivers.take();
+    (told, id)
+}
+
 fn send_due(fixture: &Fixture) {
     fixture.world.run(async { sending::send_due(&fixture.world.context(), &fixture.workspace).await });
 }
@@ -155,9 +182,7 @@ fn run_for(fixture: &Fixture, seconds: i64) {
 
 #[test]
 fn a_change_is_told_behind_its_answer_with_what_it_concerns() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    let (webhook, secret) = make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, webhook, secret } = told();
     assert!(secret.starts_with("whsec_") && STANDARD.decode(secret.get(6..).unwrap()).unwrap().len() == 32);
     let id = fixture.connect("ann");
     fixture
@@ -256,12 +281,7 @@ fn a_refresh_writes_no_row_more_with_webhooks() {
 
 #[test]
 fn what_is_repaired_before_the_next_run_makes_no_noise() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    make_webhook(&fixture, HOOK);
-    let id = fixture.connect("ann");
-    run_for(&fixture, 300);
-    receivers.take();
+    let (Told { fixture, receivers, .. }, id) = told_of_connection();
     break_connection(&fixture, &id);
     fixture.run_scheduled();
     assert_eq!(receivers.types(), [""; 0], "held");
@@ -292,10 +312,8 @@ fn what_is_repaired_before_the_next_run_makes_no_noise() {
 
 #[test]
 fn a_receiver_that_fails_is_tried_for_three_days_with_the_same_id() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
+    let Told { fixture, receivers, webhook, secret } = told();
     receivers.answer("hooks.example", 500, &[]);
-    let (webhook, secret) = make_webhook(&fixture, HOOK);
     fixture.connect("ann");
     send_due(&fixture);
     run_for(&fixture, 4 * 86_400);
@@ -365,9 +383,7 @@ fn a_receiver_that_hangs_holds_up_nobody_else_and_gets_the_same_id_again() {
 
 #[test]
 fn redirects_are_not_followed_and_a_wait_is_respected() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    let (webhook, _) = make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, webhook, .. } = told();
     receivers.answer("hooks.example", 302, &[("location", "https://hooks-evil.example/")]);
     fixture.connect("ann");
     send_due(&fixture);
@@ -386,9 +402,7 @@ fn redirects_are_not_followed_and_a_wait_is_respected() {
 
 #[test]
 fn a_receiver_that_wants_no_more_is_switched_off_at_once() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    let (webhook, _) = make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, webhook, .. } = told();
     receivers.answer("hooks.example", 410, &[]);
     fixture.connect("ann");
     send_due(&fixture);
@@ -407,9 +421,7 @@ fn a_receiver_that_wants_no_more_is_switched_off_at_once() {
 
 #[test]
 fn a_webhook_that_fails_for_five_days_is_switched_off_and_its_owner_told() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    let (webhook, _) = make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, webhook, .. } = told();
     receivers.answer("hooks.example", 500, &[]);
     let path = format!("/v1/webhooks/{webhook}");
     for day in 0..6 {
@@ -420,6 +432,8 @@ fn a_webhook_that_fails_for_five_days_is_switched_off_and_its_owner_told() {
     let shown = get(&fixture, &path);
     assert_eq!((&shown["enabled"], &shown["disabled_reason"]), (&json!(false), &json!("failing")));
     assert_eq!(get(&fixture, "/v1/events?type=webhook_disabled")["data"].as_array().unwrap().len(), 1);
+    let is_shown = |page: &str| crate::settings::admin(&fixture).get(page).body.contains("1 webhook was switched off");
+    assert!(is_shown("/settings/apps") && is_shown("/settings/webhooks"));
     receivers.take();
     run_for(&fixture, 86_400);
     assert_eq!(receivers.take().len(), 0);
@@ -429,15 +443,14 @@ fn a_webhook_that_fails_for_five_days_is_switched_off_and_its_owner_told() {
     assert_eq!((status, &on["enabled"], &on["failing_since"]), (200, &json!(true), &Value::Null));
     run_for(&fixture, 600);
     assert!(!receivers.take().is_empty());
+    assert!(!is_shown("/settings/apps") && !is_shown("/settings/webhooks"));
 }
 
 #[test]
 fn faults_of_the_database_at_any_step_lose_nothing_and_send_nothing_under_another_id() {
     for fault in [Fault::BeforeCommit, Fault::AfterCommit, Fault::NoAnswer] {
         for step in 0..6 {
-            let fixture = Fixture::new();
-            let receivers = Receivers::listen(&fixture);
-            make_webhook(&fixture, HOOK);
+            let Told { fixture, receivers, .. } = told();
             fixture.connect("ann");
             fixture.connect("bob");
             let batches = Cell::new(0);
@@ -461,12 +474,7 @@ fn faults_of_the_database_at_any_step_lose_nothing_and_send_nothing_under_anothe
 
 #[test]
 fn the_event_of_a_change_that_is_not_applied_is_not_told() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    make_webhook(&fixture, HOOK);
-    let id = fixture.connect("ann");
-    send_due(&fixture);
-    receivers.take();
+    let (Told { fixture, receivers, .. }, id) = told_of_connection();
     fixture.world.db.down.set(true);
     fixture.disconnect(&id).unwrap_err();
     fixture.world.db.down.set(false);
@@ -479,9 +487,7 @@ fn the_event_of_a_change_that_is_not_applied_is_not_told() {
 
 #[test]
 fn two_that_send_at_the_same_moment_send_each_event_once() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, .. } = told();
     for account in ["ann", "bob", "cid"] {
         fixture.connect(account);
     }
@@ -502,9 +508,7 @@ fn two_that_send_at_the_same_moment_send_each_event_once() {
 
 #[test]
 fn both_secrets_sign_until_the_overlap_ends() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    let (webhook, old) = make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, webhook, secret: old } = told();
     let rotate = |overlap: Value| {
         let path = format!("/v1/webhooks/{webhook}/rotate");
         call(&fixture, &first_key(&fixture), Method::Post, &path, &json!({ "overlap_seconds": overlap }))
@@ -557,12 +561,7 @@ fn only_the_own_workspace_is_told_and_nobody_after_its_deletion() {
 
 #[test]
 fn a_refused_client_is_told_with_how_many_connections_it_has() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    make_webhook(&fixture, HOOK);
-    let id = fixture.connect("ann");
-    run_for(&fixture, 300);
-    receivers.take();
+    let (Told { fixture, receivers, .. }, id) = told_of_connection();
     for _ in 0..5 {
         fixture.world.acme.script_next("/token", Reply::status(401, r#"{"error":"invalid_client"}"#));
         fixture.world.advance_clock(3_600);
@@ -622,9 +621,7 @@ fn addresses_and_types_that_cannot_be_used_are_refused_by_name() {
 
 #[test]
 fn a_stored_address_is_checked_again_before_anything_is_sent() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    let (webhook, _) = make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, webhook, .. } = told();
     for url in ["https://169.254.169.254/", "https://c.example.com/"] {
         fixture.world.db.tamper(&format!("UPDATE subscriptions SET url = '{url}'"));
         let path = format!("/v1/webhooks/{webhook}/test");
@@ -636,8 +633,7 @@ fn a_stored_address_is_checked_again_before_anything_is_sent() {
 
 #[test]
 fn a_change_is_made_only_to_what_its_caller_has_seen() {
-    let fixture = Fixture::new();
-    let (webhook, _) = make_webhook(&fixture, HOOK);
+    let Told { fixture, webhook, .. } = told();
     let path = format!("/v1/webhooks/{webhook}");
     let send = |method: Method, tag: &str, body: &Value| {
         let mut request = request(method, &path, body.to_string().into_bytes());
@@ -713,9 +709,7 @@ fn the_event_of_an_app_is_sealed_until_it_is_delivered() {
 
 #[test]
 fn what_was_told_is_kept_for_a_week() {
-    let fixture = Fixture::new();
-    Receivers::listen(&fixture);
-    make_webhook(&fixture, HOOK);
+    let Told { fixture, .. } = told();
     fixture.connect("ann");
     run_for(&fixture, 600);
     assert_eq!((count(&fixture, "outbox"), count(&fixture, "deliveries")), (1, 1));
@@ -726,9 +720,7 @@ fn what_was_told_is_kept_for_a_week() {
 
 #[test]
 fn what_ends_soon_is_told_once_for_each_date() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, .. } = told();
     let id = fixture.connect("ann");
     fixture.world.acme.granted_scopes.replace(Some("read".into()));
     let partial = fixture.connect("bob");
@@ -785,9 +777,7 @@ fn what_ends_soon_is_told_once_for_each_date() {
 
 #[test]
 fn the_end_of_a_refresh_token_is_told_only_if_no_refresh_moves_it() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, .. } = told();
     let id = fixture.connect("ann");
     let day = 86_400;
     let move_end = || {
@@ -816,9 +806,7 @@ fn the_end_of_a_refresh_token_is_told_only_if_no_refresh_moves_it() {
 
 #[test]
 fn a_search_goes_on_where_it_stopped_and_reads_a_page_at_a_time() {
-    let fixture = Fixture::new();
-    let receivers = Receivers::listen(&fixture);
-    make_webhook(&fixture, HOOK);
+    let Told { fixture, receivers, .. } = told();
     fixture.connect("ann");
     fixture.world.db.tamper(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 450)
@@ -844,8 +832,7 @@ fn a_search_goes_on_where_it_stopped_and_reads_a_page_at_a_time() {
 
 #[test]
 fn a_key_with_allow_lists_has_no_webhooks() {
-    let fixture = Fixture::new();
-    let (webhook, _) = make_webhook(&fixture, HOOK);
+    let Told { fixture, webhook, .. } = told();
     let limited = make_key(&fixture, |key| key.apps = Some(vec![AppId::parse("acme").unwrap()]));
     for (method, path) in [
         (Method::Get, "/v1/webhooks".to_owned()),
@@ -862,4 +849,211 @@ fn a_key_with_allow_lists_has_no_webhooks() {
     let other = fixture.other_workspace();
     let (status, _) = call(&other, &first_key(&other), Method::Get, &format!("/v1/webhooks/{webhook}"), &Value::Null);
     assert_eq!(status, 404);
+}
+
+// ---- a disconnect that can be undone ----
+
+fn disconnect_for_now(fixture: &Fixture, id: &ConnectionId) {
+    let (context, actor) = (fixture.world.context(), test_actor());
+    let disconnected = disconnect::disconnect_for_now(&context, &fixture.workspace, id, &actor);
+    fixture.world.run(disconnected).unwrap();
+}
+
+/// The ids of the lines about a disconnect, oldest first.
+fn disconnect_lines(fixture: &Fixture, id: &ConnectionId) -> Vec<String> {
+    let lines = get(fixture, &format!("/v1/events?type=disconnected&connection={id}"));
+    lines["data"].as_array().unwrap().iter().rev().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_disconnect_that_is_undone_is_not_told() {
+    let (Told { fixture, receivers, .. }, id) = told_of_connection();
+    disconnect_for_now(&fixture, &id);
+    fixture.world.advance_clock(200);
+    fixture.run_scheduled();
+    let context = fixture.world.context();
+    fixture.world.run(undo::undo_disconnect(&context, &fixture.workspace, &id, &test_actor())).unwrap();
+    run_for(&fixture, 1_800);
+    assert_eq!(receivers.types(), [""; 0]);
+    // The next one is told, although its connection was disconnected before.
+    fixture.disconnect(&id).unwrap();
+    run_for(&fixture, 1_800);
+    assert_eq!(receivers.types(), ["connection.deleted"]);
+}
+
+#[test]
+fn a_disconnect_on_the_page_is_told_once_when_it_is_final() {
+    let (Told { fixture, receivers, .. }, id) = told_of_connection();
+    let use_it = ResolveRequest { workflow: Some("billing".into()), ..ResolveRequest::default() };
+    fixture.resolve_and_finish(&id, use_it).unwrap();
+    disconnect_for_now(&fixture, &id);
+    fixture.world.advance_clock(290);
+    fixture.run_scheduled();
+    assert_eq!(receivers.types(), [""; 0], "it may still be undone");
+    run_for(&fixture, 1_800);
+    let got = receivers.take();
+    assert_eq!(got.iter().map(|one| one.event().1).collect::<Vec<_>>(), ["connection.deleted"]);
+    let lines = disconnect_lines(&fixture, &id);
+    assert_eq!((lines.len(), &got[0].event().0), (2, &lines[1]), "by the line about the end");
+    assert_eq!(got[0].json()["data"]["workflows"]["ids"], json!(["billing"]));
+}
+
+#[test]
+fn a_disconnect_that_waits_no_longer_is_told_once() {
+    let (Told { fixture, receivers, .. }, id) = told_of_connection();
+    disconnect_for_now(&fixture, &id);
+    let context = fixture.world.context();
+    fixture.world.run(disconnect::revoke_now(&context, &fixture.workspace, &id, &test_actor())).unwrap();
+    run_for(&fixture, 1_800);
+    assert_eq!(receivers.types(), ["connection.deleted"]);
+}
+
+#[test]
+fn each_of_many_disconnects_is_told_once_also_by_the_panic_button() {
+    for panic in [false, true] {
+        let Told { fixture, receivers, .. } = told();
+        let ids: Vec<_> = ["ann", "bob", "cid", "dan", "eve"].map(|account| fixture.connect(account)).into();
+        run_for(&fixture, 600);
+        receivers.take();
+        for id in &ids[..3] {
+            disconnect_for_now(&fixture, id);
+        }
+        if panic {
+            let body = json!({ "confirm": "acme", "reason": "x" });
+            let path = "/v1/apps/acme/disconnect-all";
+            assert_eq!(call(&fixture, &first_key(&fixture), Method::Post, path, &body).0, 201);
+        }
+        run_for(&fixture, 3_600);
+        let got = receivers.take();
+        let told: Vec<_> = got.iter().map(|one| one.json()["data"]["connection"]["id"].clone()).collect();
+        let distinct: BTreeSet<_> = told.iter().map(Value::to_string).collect();
+        let wanted = if panic { 5 } else { 3 };
+        assert_eq!((told.len(), distinct.len()), (wanted, wanted), "panic button: {panic}");
+        assert!(got.iter().all(|one| one.event().1 == "connection.deleted"));
+    }
+}
+
+#[test]
+fn a_disconnect_is_told_once_whatever_fails_at_it() {
+    for fault in [Fault::BeforeCommit, Fault::AfterCommit, Fault::NoAnswer] {
+        for step in 0..4 {
+            let (Told { fixture, receivers, .. }, id) = told_of_connection();
+            let batches = Cell::new(0);
+            *fixture.world.db.fault_plan.borrow_mut() = Some(Box::new(move |_| {
+                batches.set(batches.get() + 1);
+                (batches.get() == step + 1).then_some(fault)
+            }));
+            let (context, actor) = (fixture.world.context(), test_actor());
+            let disconnected = disconnect::disconnect_for_now(&context, &fixture.workspace, &id, &actor);
+            let ended = fixture.world.run(disconnected);
+            fixture.world.db.fault_plan.take();
+            fixture.run_scheduled();
+            assert_eq!(receivers.types(), [""; 0], "{fault:?} at step {step}");
+            if ended.is_err() && fixture.find_connection(&id).is_some() {
+                continue;
+            }
+            run_for(&fixture, 1_800);
+            assert_eq!(receivers.types(), ["connection.deleted"], "{fault:?} at step {step}");
+        }
+    }
+}
+
+// ---- crashes and hostile receivers ----
+
+#[test]
+fn a_sender_that_ends_after_it_has_sent_sends_again_under_the_same_id() {
+    let Told { fixture, receivers, .. } = told();
+    fixture.connect("ann");
+    let (context, workspace, runtime) =
+        (fixture.world.context(), fixture.workspace.clone(), fixture.world.runtime.clone());
+    let got = Rc::clone(&receivers.got);
+    // The receiver has the event, and the sender does not live to see its answer.
+    fixture.world.run(async move {
+        let sending = std::pin::pin!(sending::send_due(&context, &workspace));
+        let received = std::pin::pin!(async {
+            while got.borrow().is_empty() {
+                Clock::sleep(&runtime, 10).await;
+            }
+        });
+        futures_util::future::select(sending, received).await;
+    });
+    assert_eq!(receivers.got.borrow().len(), 1);
+    assert_eq!(count(&fixture, "deliveries WHERE status = 'pending' AND attempts = 1"), 1, "what it began is counted");
+    send_due(&fixture);
+    assert_eq!(receivers.got.borrow().len(), 1, "nobody else sends it while it may still be under way");
+    run_for(&fixture, 900);
+    let got = receivers.take();
+    assert_eq!(got.len(), 2);
+    assert_eq!((got[0].event(), &got[0].body), (got[1].event(), &got[1].body));
+    assert_eq!(count(&fixture, "deliveries WHERE status = 'delivered' AND attempts = 2"), 1);
+}
+
+#[test]
+fn faults_of_the_database_in_a_run_lose_nothing_and_send_nothing_under_another_id() {
+    for fault in [Fault::BeforeCommit, Fault::AfterCommit, Fault::NoAnswer] {
+        for step in 0..14 {
+            let Told { fixture, receivers, .. } = told();
+            fixture.connect("ann");
+            fixture.connect("bob");
+            fixture.world.advance_clock(60);
+            let batches = Cell::new(0);
+            *fixture.world.db.fault_plan.borrow_mut() = Some(Box::new(move |_| {
+                batches.set(batches.get() + 1);
+                (batches.get() == step + 1).then_some(fault)
+            }));
+            let (context, now) = (fixture.world.context(), fixture.world.now());
+            fixture.world.run(async { drop(connections::check::run_scheduled(&context, now).await) });
+            fixture.world.db.fault_plan.take();
+            run_for(&fixture, 1_200);
+            let got = receivers.take();
+            let distinct: BTreeSet<_> = got.iter().map(|one| (one.event(), one.body.clone())).collect();
+            assert_eq!(distinct.len(), 2, "{fault:?} at step {step}");
+            assert!(got.len() <= 4, "{fault:?} at step {step}: {}", got.len());
+            assert_eq!(count(&fixture, "deliveries WHERE status = 'delivered'"), 2, "{fault:?} at step {step}");
+        }
+    }
+}
+
+#[test]
+fn only_a_success_counts_as_one_and_nothing_else_of_an_answer_is_kept() {
+    let Told { fixture, receivers, webhook, .. } = told();
+    let path = format!("/v1/webhooks/{webhook}/test");
+    for (status, wanted) in [
+        (200, ("delivered", Value::Null)),
+        (204, ("delivered", Value::Null)),
+        (299, ("delivered", Value::Null)),
+        (300, ("pending", json!("redirect"))),
+        (304, ("pending", json!("redirect"))),
+        (308, ("pending", json!("redirect"))),
+        (400, ("pending", json!("status"))),
+        (404, ("pending", json!("status"))),
+        (503, ("pending", json!("status"))),
+        (999, ("pending", json!("status"))),
+        (0, ("pending", json!("status"))),
+    ] {
+        let lies = [("location", "https://169.254.169.254/"), ("retry-after", "-1"), ("set-cookie", "answer-canary=1")];
+        receivers.answer("hooks.example", status, &lies);
+        let (_, sent) = call(&fixture, &first_key(&fixture), Method::Post, &path, &Value::Null);
+        assert_eq!((sent["status"].as_str().unwrap(), sent["last_error"].clone()), wanted, "{status}");
+        assert_eq!(sent["last_status_code"], json!(status), "{status}");
+        let on = json!({ "enabled": true });
+        assert_eq!(call(&fixture, &first_key(&fixture), Method::Patch, &format!("/v1/webhooks/{webhook}"), &on).0, 200);
+    }
+    assert!(receivers.take().iter().all(|one| one.host == "hooks.example"), "no redirect is followed");
+    let stored = fixture.world.db.dump_tables();
+    assert!(
+        !stored.contains("answer-canary") && !stored.contains("169.254") && !stored.contains("secret of the receiver")
+    );
+}
+
+#[test]
+fn a_workspace_that_is_told_by_email_alone_looks_for_webhooks_once() {
+    let fixture = Fixture::new().in_one_isolate();
+    fixture.world.mail.bound.set(true);
+    let enabled = json!({ "enabled": true });
+    assert_eq!(call(&fixture, &first_key(&fixture), Method::Put, "/v1/workspace/email", &enabled).0, 200);
+    send_due(&fixture);
+    fixture.world.db.reset_counts();
+    send_due(&fixture);
+    assert_eq!(fixture.world.db.statements.get(), 0);
 }
