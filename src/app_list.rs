@@ -16,7 +16,7 @@ use crate::ids::WorkspaceId;
 use crate::ports::{Database, DatabaseError, Ports, Rows, Statement};
 use crate::registry;
 use crate::store::clients::{self, WorkspaceClients};
-use crate::store::{Page, apps, cut_page};
+use crate::store::{Page, apps, cut_page, read_count, webhooks};
 
 /// An app of a list.
 #[derive(Debug, Clone)]
@@ -39,6 +39,14 @@ pub struct AppList {
 /// All apps that a workspace knows.
 pub async fn load_app_list<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<AppList> {
     read_app_list(context, &context.db().batch(app_list_statements(workspace).into()).await?)
+}
+
+/// The same, and how many webhooks were switched off because they failed: what admins see first.
+pub async fn load_overview<P: Ports>(context: &Context<P>, workspace: &WorkspaceId) -> Result<(AppList, i64)> {
+    let statements = app_list_statements(workspace).into_iter().chain([webhooks::count_switched_off(workspace)]);
+    let answers = context.db().batch(statements.collect()).await?;
+    let switched_off = answers.last().map_or(Ok(0), read_count)?;
+    Ok((read_app_list(context, &answers)?, switched_off))
 }
 
 /// The statements whose answers are read by [`read_app_list`], for one that asks for more in the same round trip.

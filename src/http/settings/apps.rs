@@ -77,7 +77,8 @@ pub(in crate::http) async fn show_settings_apps_page<P: Ports>(
     let shell = shell(context, call);
     let search = input::query_param(call.request, "q");
     let words: Vec<_> = search.iter().flat_map(|text| text.split_whitespace()).map(str::to_lowercase).collect();
-    let AppList { apps, clients } = app_list::load_app_list(context, &call.session()?.workspace).await?;
+    let (AppList { apps, clients }, switched_off_webhooks) =
+        app_list::load_overview(context, &call.session()?.workspace).await?;
     let is_found = |one: &&ListedApp| {
         let text = format!("{} {} {}", one.name(), one.id(), one.auth_method_names().join(" ")).to_lowercase();
         words.iter().all(|word| text.contains(word))
@@ -94,7 +95,7 @@ pub(in crate::http) async fn show_settings_apps_page<P: Ports>(
         })
         .collect();
     rows.sort_by_key(|one| one.name.to_lowercase());
-    Ok(Response::html(200, page::settings_apps(&shell, &AppsView { apps: rows, search })))
+    Ok(Response::html(200, page::settings_apps(&shell, &AppsView { apps: rows, search, switched_off_webhooks })))
 }
 
 /// The app in the path, and its way to connect that needs a client.

@@ -3,8 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use connections::http::{Method, Response};
+use connections::ports::{AppResponse, Email, OutboundRequest};
+use connections::webhook::WebhookEventType;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -204,7 +207,7 @@ fn make_keys_and_links<'a>(search: &CanarySearch<'a>, first: &str) -> (CookieBro
     let sign_in = search.make_with_secret(
         "a sign-in link",
         "/v1/sign-in-links",
-        &json!({ "user": { "id": "ann" } }),
+        &json!({ "user": { "id": "ann", "email": "ann@people.example" }, "role": "admin" }),
         first,
         "/url",
     );
@@ -278,6 +281,57 @@ fn receive_events(search: &CanarySearch<'_>, first: &str) {
     assert!(shown.contains(&entered_secret("sent")), "it was taken: {shown}");
     let verified = json!({ "headers": { "x-slack-signature": own }, "body_base64": "" });
     assert_eq!(search.call(Method::Post, "/v1/apps/slack/events/verify", &verified).0, 200);
+}
+
+/// Deliveries and answers of the receiver of a webhook.
+type Deliveries = Rc<RefCell<Vec<String>>>;
+
+/// The workspace is told by e-mail and by a webhook, whose secret is changed; its receiver repeats what it gets.
+fn tell_by_webhook_and_email(search: &CanarySearch<'_>, ann: &mut CookieBrowser<'_>, first: &str) -> Deliveries {
+    let world = &search.fixture.world;
+    world.mail.bound.set(true);
+    assert_eq!(search.call(Method::Put, "/v1/workspace/email", &json!({ "enabled": true })).0, 200);
+    let deliveries = Deliveries::default();
+    let received = Rc::clone(&deliveries);
+    *world.acme.interceptor.borrow_mut() = Some(Box::new(move |request: &OutboundRequest| {
+        (request.url.host() == "hooks.example").then(|| {
+            let text = format!("{} {:?} {:?}", request.url.as_str(), request.headers, request.body);
+            received.borrow_mut().push(text.clone());
+            let status = if received.borrow().len() % 2 == 0 { 500 } else { 200 };
+            AppResponse { status, headers: vec![("x-echo".into(), text.clone())], body: text.into_bytes() }
+        })
+    }));
+    let types: Vec<_> = WebhookEventType::ALL.map(WebhookEventType::as_str).into();
+    let body = json!({ "url": "https://hooks.example/in", "types": types });
+    let made = search.call_uncollected(Method::Post, "/v1/webhooks", &body, first);
+    assert_eq!(made.0, 201, "{}", made.1);
+    let made: Value = serde_json::from_str(&made.1).unwrap();
+    let plant = |name: &str, made: &Value| {
+        let secret = made["secret"].as_str().unwrap();
+        search.plant(name, secret);
+        search.plant(&format!("{name} without its prefix"), secret.trim_start_matches("whsec_"));
+    };
+    plant("a webhook's secret", &made);
+    let path = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+    let rotated = search.call_uncollected(Method::Post, &format!("{path}/rotate"), &json!({}), first);
+    assert_eq!(rotated.0, 200, "{}", rotated.1);
+    plant("a webhook's second secret", &serde_json::from_str(&rotated.1).unwrap());
+    for _ in 0..2 {
+        search.call(Method::Post, &format!("{path}/test"), &Value::Null);
+    }
+    search.call(Method::Patch, &path, &json!({ "url": "https://127.0.0.1/" }));
+    for path in [path.clone(), format!("{path}/deliveries"), "/v1/webhooks".to_owned()] {
+        assert_eq!(search.call(Method::Get, &path, &Value::Null).0, 200, "{path}");
+    }
+    let id = path.rsplit('/').next().unwrap();
+    for page in
+        ["/settings/webhooks".to_owned(), format!("/settings/webhooks/{id}"), "/settings/email".into(), "/email".into()]
+    {
+        let shown = ann.get(&page);
+        assert_eq!(shown.status, 200, "{page}");
+        search.collect_response(&page, &shown);
+    }
+    deliveries
 }
 
 /// Consent by a link and by a person, with everything that a flow contains.
@@ -471,6 +525,7 @@ fn a_secret_is_found_only_where_it_is_returned() {
     let (mut ann, link, waiting) = make_keys_and_links(&search, &first);
     put_clients(&search);
     receive_events(&search, &first);
+    let deliveries = tell_by_webhook_and_email(&search, &mut ann, &first);
     complete_consents(&search, &mut ann, &link, &waiting);
     search.collect_storage("while flows are open");
     let ids = connect_by_api(&search);
@@ -479,9 +534,19 @@ fn a_secret_is_found_only_where_it_is_returned() {
     pass_requests(&search, &all, &first);
     search.collect_storage("while all works");
     fail_and_disconnect(&search, &mut ann, &all, &first);
+    search.collect_storage("while revocations wait");
+    for _ in 0..4 {
+        fixture.world.advance_clock(50_000);
+        fixture.run_scheduled();
+    }
+    let emails = fixture.world.mail.sent.take();
+    assert!(deliveries.borrow().len() > 5 && !emails.is_empty(), "there is something to search");
+    search.collected_texts.borrow_mut().extend(deliveries.take().into_iter().map(|one| ("a delivery".to_owned(), one)));
+    let text_of = |one: &Email| format!("{} {} {} {} {:?}", one.to, one.subject, one.text, one.html, one.headers);
+    search.collected_texts.borrow_mut().extend(emails.iter().map(|one| ("an e-mail".to_owned(), text_of(one))));
 
     search.collect_storage("at the end");
-    for table in ["connections", "oauth_clients", "flows", "revocations"] {
+    for table in ["connections", "oauth_clients", "flows", "revocations", "subscriptions"] {
         assert!(search.has_sealed_values(table), "{table} has sealed values to look at");
     }
     assert!(fixture.world.cache.dump_entries().contains("cx1."), "so has the cache");

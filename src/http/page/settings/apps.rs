@@ -12,6 +12,7 @@ use super::super::frame::{
 };
 use super::super::text::{count, fill, fill_plain};
 use super::fields::{FormErrors, TextField, TextKind, form_errors, text_field, tick};
+use super::webhooks::switched_off_notice;
 use super::{SettingsPage, settings_page};
 use crate::http::page::{PageContext, SetupView, StatusLabel, Tone};
 use crate::time::Timestamp;
@@ -55,6 +56,8 @@ pub struct AppsView {
     pub apps: Vec<AppRow>,
     /// The search.
     pub search: Option<String>,
+    /// Webhooks that were switched off because they failed: this is the first page of the administration.
+    pub switched_off_webhooks: i64,
 }
 
 /// What is entered of a client. Secrets never come back.
@@ -203,6 +206,7 @@ pub fn settings_apps(shell: &PageContext, view: &AppsView) -> Markup {
     ];
     let body = html! {
         (head(&html! { (text.title) }, &html! {}))
+        (switched_off_notice(shell, view.switched_off_webhooks, true))
         p { (text.about) }
         form.line method="get" action="/settings/apps" role="search" aria-label=(text.search) {
             label for="q" { (text.search) }

@@ -6,7 +6,7 @@ use super::super::frame::{
     back_link, code_text, copyable_block, csrf_field, head, icon, relative_time, relative_time_or_never, status_badge,
     tone_class, tone_icon, user_text,
 };
-use super::super::text::fill;
+use super::super::text::{count, fill};
 use super::fields::{
     Choice, FormErrors, TextField, form_errors, guard_fields, select_field, shown_once, text_field, tick,
 };
@@ -113,11 +113,30 @@ pub struct WebhookView {
     pub next_page_href: Option<String>,
 }
 
+/// Says that webhooks were switched off because they failed. With a link, where they are not on the page.
+pub(super) fn switched_off_notice(shell: &PageContext, number: i64, with_link: bool) -> Markup {
+    let text = &shell.text.webhooks;
+    html! {
+        @if number > 0 {
+            div.notice.bad {
+                (icon("alert"))
+                div {
+                    p { (count(number, text.switched_off_one, text.switched_off_some)) }
+                    @if with_link { p { a href="/settings/webhooks" { (text.show) } } }
+                }
+            }
+        }
+    }
+}
+
 /// The webhooks.
 pub fn settings_webhooks(shell: &PageContext, view: &WebhooksView) -> Markup {
     let text = &shell.text.webhooks;
+    let switched_off = view.webhooks.iter().filter(|one| one.status.tone == Tone::Bad).count();
+    let switched_off = i64::try_from(switched_off).unwrap_or(0);
     let body = html! {
         (head(&html! { (text.title) }, &html! {}))
+        (switched_off_notice(shell, switched_off, false))
         p { (text.about) }
         (form_errors(shell, &view.errors, &[("url", text.url), ("types", text.types)]))
         details.fold open[view.webhooks.is_empty() || !view.errors.is_empty() || shell.shows_form_again()] {
