@@ -2,57 +2,39 @@
 // and reaches by keyboard. Only a real browser has focus, descriptions, tab order and overflow.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
-import { startBrowserProxy } from "../support/browser-proxy.mjs";
+import { test } from "node:test";
+import { excessWidth, lastPart, useBrowser } from "../support/browser.mjs";
 import { startLifecycleFixture } from "../support/lifecycles.mjs";
 
 const PHONE = { width: 360, height: 740 };
 const READ = "https://www.googleapis.com/auth/gmail.readonly";
 
-let proxy, fixture, browser;
-
-before(async () => {
-  proxy = await startBrowserProxy();
-  proxy.forwardTo({ fetch: (...request) => fixture.installation.server.fetch(...request) });
-  fixture = await startLifecycleFixture({ vars: { PUBLIC_URL: proxy.url } });
-  for (const file of ["stripe", "telegram", "slack", "gmail"]) await fixture.registerApp(file);
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+let fixture;
+const site = useBrowser({
+  start: startLifecycleFixture,
+  prepare: async (opened) => {
+    ({ fixture } = opened);
+    for (const file of ["stripe", "telegram", "slack", "gmail"]) await fixture.registerApp(file);
+  },
 });
 
-after(async () => {
-  await browser?.close();
-  await fixture?.close();
-  await proxy?.close();
-});
-
-/** A new phone profile. `done()` fails if the browser reported an error or a page was wider than the screen. */
-async function newPerson() {
-  const context = await browser.newContext({ viewport: PHONE });
-  const page = await context.newPage();
-  const complaints = [];
-  page.on("console", (message) => message.type() === "error" && !/status of 4(10|22)/.test(message.text()) && complaints.push(message.text()));
+/** A profile on a phone. `done()` fails if the browser complained or a page was wider than the screen. */
+async function onPhone({ context, page, complaints, open }) {
   page.on("domcontentloaded", async () => {
-    const width = await page.evaluate(() => document.documentElement.scrollWidth).catch(() => 0);
-    if (width > PHONE.width) complaints.push(`${new URL(page.url()).pathname} is ${width} wide`);
+    const excess = await excessWidth(page).catch(() => 0);
+    if (excess > 0) complaints.push(`${new URL(page.url()).pathname} is ${excess} too wide`);
   });
-  return { page, done: async () => (await context.close(), assert.deepEqual(complaints, [])) };
+  return { page, open, done: async () => (await context.close(), assert.deepEqual(complaints, [])) };
 }
 
-async function signIn(page, id) {
-  const { url } = await fixture.requestOk("POST", "/v1/sign-in-links", { user: { id, name: `Person ${id}` } });
-  await page.goto(url);
-  await page.getByRole("button", { name: /sign in/i }).click();
-  await page.getByRole("heading", { name: "Connections", level: 1 }).waitFor();
-}
+const newGuest = async () => onPhone(await site.newVisitor({ viewport: PHONE }));
+const newPerson = async (id) => onPhone(await site.newPerson({ id, viewport: PHONE }));
 
 const focused = (page) => page.evaluate(() => document.activeElement.getAttribute("name"));
-const connectionIdFrom = (page) => /con_[\w-]+/.exec(page.url())[0];
 
 test("a malformed key is explained at its field and not sent back, and a valid key is checked and stored", async () => {
-  const { page, done } = await newPerson();
-  await signIn(page, "ada");
-  await page.goto(`${proxy.url}/oauth/start/sim-stripe`);
+  const { page, open, done } = await newPerson("ada");
+  await open("/oauth/start/sim-stripe");
   const key = page.getByRole("textbox", { name: "Restricted key" });
   const wrong = `sk_live_${"c".repeat(24)}`;
   const asked = fixture.apps.stripe.requests.length;
@@ -82,7 +64,7 @@ test("a malformed key is explained at its field and not sent back, and a valid k
 });
 
 test("a person with a connect link enters a bot token without signing in, and the link is used", async () => {
-  const { page, done } = await newPerson();
+  const { page, done } = await newGuest();
   const { url } = await fixture.requestOk("POST", "/v1/links", { app: "sim-telegram", user: { id: "guest", name: "Guest" } });
   await page.goto(url);
   await page.getByText("Only continue if you trust them.").waitFor();
@@ -100,9 +82,8 @@ test("a person with a connect link enters a bot token without signing in, and th
 });
 
 test("an app with several auth methods links from each one to the others", async () => {
-  const { page, done } = await newPerson();
-  await signIn(page, "eve");
-  await page.goto(`${proxy.url}/oauth/start/sim-slack?auth_method=bot_token`);
+  const { page, open, done } = await newPerson("eve");
+  await open("/oauth/start/sim-slack?auth_method=bot_token");
   const ways = page.getByRole("region", { name: "Other ways to connect" }).getByRole("link");
   const names = await ways.allInnerTexts();
   assert.ok(names.length >= 2, names.join());
@@ -114,9 +95,8 @@ test("an app with several auth methods links from each one to the others", async
 });
 
 test("an app without a client explains how to register one, with the redirect URI", async () => {
-  const { page, done } = await newPerson();
-  await signIn(page, "ada");
-  await page.goto(`${proxy.url}/apps/sim-gmail/setup`);
+  const { page, open, done } = await newPerson("ada");
+  await open("/apps/sim-gmail/setup");
   await page.getByRole("heading", { name: "Set up Gmail" }).waitFor();
   const shown = await page.getByRole("region", { name: /^the redirect uri/i }).innerText();
   const client = { client_id: "gmail-client", client_secret: "gmail-secret-0123456789" };
@@ -127,34 +107,32 @@ test("an app without a client explains how to register one, with the redirect UR
 });
 
 test("ticked permissions are requested, withheld ones are named, and one click requests them again", async () => {
-  const { page, done } = await newPerson();
-  await signIn(page, "ada");
+  const { page, open, done } = await newPerson("ada");
   fixture.apps.google.person = { account: "ada", untick: [READ], deny: false };
-  await page.goto(`${proxy.url}/oauth/start/sim-gmail`);
+  await open("/oauth/start/sim-gmail");
   await page.getByText(/More permissions/).click();
   await page.locator(`input[value="${READ}"]`).check();
   await page.getByRole("button", { name: "Continue to Gmail" }).click();
   await page.getByText("Connected as ada@example.test.").waitFor();
   await page.getByRole("heading", { name: "Missing permissions" }).waitFor();
-  const id = connectionIdFrom(page);
+  const id = lastPart(page);
   assert.deepEqual((await fixture.getConnection(id)).scopes.missing, [READ]);
 
   fixture.apps.google.person = { account: "ada", untick: [], deny: false };
   await page.getByRole("link", { name: "Ask for the missing permissions" }).click();
   await page.getByRole("button", { name: "Continue to Gmail" }).click();
   await page.getByText("Connected as ada@example.test.").waitFor();
-  assert.equal(connectionIdFrom(page), id);
+  assert.equal(lastPart(page), id);
   assert.deepEqual((await fixture.getConnection(id)).scopes.missing, []);
   assert.equal(await page.getByText("Missing permissions").count(), 0);
   await done();
 });
 
 test("a person who denies access at the app can try again, and no connection is created", async () => {
-  const { page, done } = await newPerson();
-  await signIn(page, "denier");
+  const { page, open, done } = await newPerson("denier");
   fixture.apps.google.person = { account: "mallory", untick: [], deny: true };
   const before = (await fixture.listConnections("sim-gmail")).length;
-  await page.goto(`${proxy.url}/oauth/start/sim-gmail`);
+  await open("/oauth/start/sim-gmail");
   await page.getByRole("button", { name: "Continue to Gmail" }).click();
   await page.getByRole("link", { name: /try again/i }).click();
   await page.getByRole("button", { name: "Continue to Gmail" }).waitFor();

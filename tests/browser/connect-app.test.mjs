@@ -2,44 +2,18 @@
 // the catalogue, the choice of a way to connect, the question about another account, a link for somebody else.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
-import { startBrowserProxy } from "../support/browser-proxy.mjs";
-import { startInstallation } from "../support/installation.mjs";
+import { test } from "node:test";
+import { excessWidth, useBrowser } from "../support/browser.mjs";
 
 const NARROW = { width: 320, height: 720 };
 
-let proxy, installation, browser;
+const site = useBrowser();
 
-before(async () => {
-  proxy = await startBrowserProxy();
-  installation = await startInstallation({ vars: { PUBLIC_URL: proxy.url } });
-  proxy.forwardTo(installation.server);
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
-});
-
-after(async () => {
-  await browser?.close();
-  await installation?.close();
-  await proxy?.close();
-});
-
-async function newPerson({ role = "member", id = role, ...options } = {}) {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
-  const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id, name: `Person ${id}` }, role });
-  await page.goto(url);
-  await page.getByRole("button", { name: /sign in/i }).click();
-  await page.getByRole("heading", { name: "Connections", level: 1 }).waitFor();
-  return { context, page };
-}
-
-const widthOf = (page) => page.evaluate(() => document.documentElement.scrollWidth);
 const shownTiles = (page) => page.locator("#apps a.tile:visible");
 
 test("the catalogue narrows as one types, and says how many are found", async () => {
-  const { context, page } = await newPerson();
-  await page.goto(`${proxy.url}/connect`);
+  const { context, page, open } = await site.newPerson();
+  await open("/connect");
   const all = await shownTiles(page).count();
   assert.ok(all > 20, `${all}`);
   await page.getByRole("searchbox", { name: "Search apps" }).pressSequentially("google files");
@@ -58,8 +32,8 @@ test("the catalogue narrows as one types, and says how many are found", async ()
 });
 
 test("without scripts the search is a form, and a person connects by keyboard", async () => {
-  const { context, page } = await newPerson({ id: "plain", javaScriptEnabled: false });
-  await page.goto(`${proxy.url}/connect`);
+  const { context, page, open } = await site.newPerson({ id: "plain", javaScriptEnabled: false });
+  await open("/connect");
   await page.getByRole("searchbox", { name: "Search apps" }).fill("acme");
   await page.keyboard.press("Enter");
   await page.waitForURL(/q=acme/);
@@ -74,18 +48,18 @@ test("without scripts the search is a form, and a person connects by keyboard", 
 });
 
 test("what is not set up is asked of an admin, whom one click leads to the set-up", async () => {
-  const member = await newPerson({ id: "asker" });
-  await member.page.goto(`${proxy.url}/connect`);
+  const member = await site.newPerson({ id: "asker" });
+  await member.open("/connect");
   await member.page.getByRole("link", { name: /^Gmail/ }).click();
   await member.page.getByRole("heading", { level: 1, name: "How do you want to connect Gmail?" }).waitFor();
   const request = await member.page.getByRole("region", { name: /Send this to an admin/ }).innerText();
   const [address] = /http\S+/.exec(request);
   assert.equal(await member.page.locator("form:not([action='/sign-out'])").count(), 0, "nothing can be entered yet");
 
-  const admin = await newPerson({ role: "admin" });
+  const admin = await site.newPerson({ id: "admin", role: "admin" });
   await admin.page.goto(address);
   await admin.page.getByRole("textbox", { name: /Client id/ }).waitFor();
-  await admin.page.goto(`${proxy.url}/oauth/start/gmail`);
+  await admin.open("/oauth/start/gmail");
   await admin.page.getByRole("link", { name: /^Set up/ }).first().click();
   assert.equal(admin.page.url(), address);
   await member.context.close();
@@ -93,8 +67,8 @@ test("what is not set up is asked of an admin, whom one click leads to the set-u
 });
 
 test("a link for somebody else can be used after a sign-out, in one step", async () => {
-  const { context, page } = await newPerson({ id: "host" });
-  const link = await installation.requestOk("POST", "/v1/links", { app: "acme", user: { id: "gwen", name: "Guest Gwen" } });
+  const { context, page } = await site.newPerson({ id: "host" });
+  const link = await site.installation.requestOk("POST", "/v1/links", { app: "acme", user: { id: "gwen", name: "Guest Gwen" } });
   await page.goto(link.url);
   await page.getByRole("heading", { level: 1, name: "This link is for Guest Gwen" }).waitFor();
   await page.getByRole("button", { name: "Sign out and continue" }).click();
@@ -104,10 +78,10 @@ test("a link for somebody else can be used after a sign-out, in one step", async
 });
 
 test("no page of the way is wider than a small phone, in the dark, too", async () => {
-  const { context, page } = await newPerson({ id: "phone", viewport: NARROW, colorScheme: "dark" });
+  const { context, page, open } = await site.newPerson({ id: "phone", viewport: NARROW, colorScheme: "dark" });
   for (const path of ["/connect", "/connect?q=zzz", "/oauth/start/acme", "/oauth/start/gmail", "/oauth/start/telegram", "/apps/gmail/setup", "/oauth/ended/unknown"]) {
-    await page.goto(`${proxy.url}${path}`);
-    assert.equal(await widthOf(page), NARROW.width, path);
+    await open(path);
+    assert.equal(await excessWidth(page), 0, path);
     assert.equal(await page.locator("h1").count(), 1, path);
   }
   await context.close();

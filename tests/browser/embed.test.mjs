@@ -2,58 +2,39 @@
 // decides which window has an opener, and to whom a message goes.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer } from "node:http";
-import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
-import { startBrowserProxy } from "../support/browser-proxy.mjs";
-import { startInstallation } from "../support/installation.mjs";
+import { test } from "node:test";
+import { allow, deny, startOtherSite, useBrowser } from "../support/browser.mjs";
 
 const [, SNIPPET] = /```js\n([\s\S]*?)```/.exec(readFileSync(new URL("../../docs/embed.md", import.meta.url), "utf8"));
 
-let proxy, installation, browser;
-
-before(async () => {
-  proxy = await startBrowserProxy();
-  installation = await startInstallation({ vars: { PUBLIC_URL: proxy.url } });
-  proxy.forwardTo(installation.server);
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
-});
-
-after(async () => {
-  await browser?.close();
-  await installation?.close();
-  await proxy?.close();
-});
+const site = useBrowser();
 
 /** A product at an origin of its own: its page, and the two addresses of its server. `asked` counts how often it looks. */
 async function startProduct({ linkFor } = {}) {
-  const product = { asked: 0, made: undefined, close: () => server.close() };
+  const product = { asked: 0, made: undefined };
   const page = `<!doctype html><title>Product</title><button>Connect</button><script>
     ${SNIPPET}
     const messages = [];
     addEventListener("message", ({ origin, data }) => messages.push({ origin, data }));
     document.querySelector("button").onclick = async () => { window.result = await connect(); };
   </script>`;
-  const server = createServer(async ({ method, url }, response) => {
+  const answer = async ({ method, url }, response) => {
     const json = (body) => response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(body));
     if (url === "/my/links" && method === "POST") {
-      product.made = await installation.requestOk("POST", "/v1/links", { app: "acme", popup: { origin: linkFor ?? product.origin } });
+      product.made = await site.installation.requestOk("POST", "/v1/links", { app: "acme", popup: { origin: linkFor ?? product.origin } });
       return json({ id: product.made.id, url: product.made.url });
     }
     if (url.startsWith("/my/links/")) {
       product.asked += 1;
-      return json(await installation.requestOk("GET", `/v1/links/${url.split("/").pop()}`));
+      return json(await site.installation.requestOk("GET", `/v1/links/${url.split("/").pop()}`));
     }
     response.writeHead(200, { "content-type": "text/html" }).end(page);
-  }).listen(0, "localhost");
-  await once(server, "listening");
-  product.origin = `http://localhost:${server.address().port}`;
-  return product;
+  };
+  return Object.assign(product, await startOtherSite(answer));
 }
 
-const allowOrigins = (...origins) => installation.requestOk("PATCH", "/v1/workspace", { allowed_origins: origins });
+const allowOrigins = (...origins) => site.installation.requestOk("PATCH", "/v1/workspace", { allowed_origins: origins });
 
 /** The product's page and the window that its button opens. */
 async function openWindow(context, product) {
@@ -66,18 +47,11 @@ async function openWindow(context, product) {
   return { page, popup };
 }
 
-/** From the app's own page to the end. The window may close while this waits. */
-async function allow(popup, login) {
-  await popup.locator("input[name=login]").fill(login);
-  await popup.locator("button[type=submit], button").first().click();
-  await popup.locator("button[value=allow]").click().catch((error) => assert.match(String(error), /closed/));
-}
-
 test("the product's page gets the message, reads the link, and the window closes", async () => {
   const product = await startProduct();
   try {
     await allowOrigins(product.origin);
-    const context = await browser.newContext();
+    const context = await site.browser.newContext();
     // Without a timer only the message makes the page look.
     await context.addInitScript(() => (window.setInterval = () => 0));
     const { page, popup } = await openWindow(context, product);
@@ -89,7 +63,7 @@ test("the product's page gets the message, reads the link, and the window closes
     assert.deepEqual([link.id, link.status, link.last_attempt.status, product.asked], [product.made.id, "used", "connected", 1]);
     assert.match(link.connection, /^con_/);
     const data = { type: "connections:link", link: link.id, status: "connected", connection: link.connection };
-    assert.deepEqual(await page.evaluate(() => messages), [{ origin: proxy.url, data }]);
+    assert.deepEqual(await page.evaluate(() => messages), [{ origin: site.url, data }]);
     await context.close();
   } finally {
     product.close();
@@ -100,8 +74,8 @@ test("where the app cuts the window off, the product's page finds out by looking
   const product = await startProduct();
   try {
     await allowOrigins(product.origin);
-    const context = await browser.newContext();
-    await context.route(`${installation.oauth.issuer}/**`, async (route) => {
+    const context = await site.browser.newContext();
+    await context.route(`${site.installation.oauth.issuer}/**`, async (route) => {
       const response = await route.fetch({ maxRedirects: 0 });
       await route.fulfill({ response, headers: { ...response.headers(), "cross-origin-opener-policy": "same-origin" } });
     });
@@ -123,11 +97,11 @@ test("a page of another origin that opens the window learns nothing", async () =
   const other = await startProduct({ linkFor: product.origin });
   try {
     await allowOrigins(product.origin);
-    const context = await browser.newContext();
+    const context = await site.browser.newContext();
     await context.addInitScript(() => (window.setInterval = () => 0));
     const { page, popup } = await openWindow(context, other);
     await allow(popup, "linus");
-    for (let tries = 0; (await installation.requestOk("GET", `/v1/links/${other.made.id}`)).status !== "used" && tries < 100; tries += 1) {
+    for (let tries = 0; (await site.installation.requestOk("GET", `/v1/links/${other.made.id}`)).status !== "used" && tries < 100; tries += 1) {
       await page.waitForTimeout(100);
     }
     await page.waitForTimeout(500);
@@ -143,11 +117,9 @@ test("a denial ends the wait, and nothing is connected", async () => {
   const product = await startProduct();
   try {
     await allowOrigins(product.origin);
-    const context = await browser.newContext();
+    const context = await site.browser.newContext();
     const { page, popup } = await openWindow(context, product);
-    await popup.locator("input[name=login]").fill("denier");
-    await popup.locator("button[type=submit], button").first().click();
-    await popup.locator("button[value=deny]").click().catch((error) => assert.match(String(error), /closed/));
+    await deny(popup, "denier");
     await page.waitForFunction(() => window.result, undefined, { timeout: 20000 });
     const link = await page.evaluate(() => window.result);
     assert.deepEqual([link.status, link.last_attempt.status, link.connection], ["open", "denied", null]);
@@ -161,8 +133,8 @@ test("the connect page can't be framed", async () => {
   const product = await startProduct();
   try {
     await allowOrigins(product.origin);
-    const { url } = await installation.requestOk("POST", "/v1/links", { app: "acme", popup: { origin: product.origin } });
-    const page = await browser.newPage();
+    const { url } = await site.installation.requestOk("POST", "/v1/links", { app: "acme", popup: { origin: product.origin } });
+    const page = await site.browser.newPage();
     await page.route(`${product.origin}/frame`, (route) => route.fulfill({ contentType: "text/html", body: `<iframe src="${url}"></iframe>` }));
     await page.goto(`${product.origin}/frame`);
     const frame = page.frames().find((one) => one !== page.mainFrame());

@@ -1,50 +1,12 @@
 // Owns the administration in Chromium: what an admin does there, with and without scripts, by keyboard, on a phone.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
-import { startBrowserProxy } from "../support/browser-proxy.mjs";
-import { startInstallation } from "../support/installation.mjs";
+import { test } from "node:test";
+import { allow, excessWidth, lastPart, useBrowser } from "../support/browser.mjs";
 
-let proxy, installation, browser;
+const site = useBrowser();
 
-before(async () => {
-  proxy = await startBrowserProxy();
-  installation = await startInstallation({ vars: { PUBLIC_URL: proxy.url } });
-  proxy.forwardTo(installation.server);
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
-});
-
-after(async () => {
-  await browser?.close();
-  await installation?.close();
-  await proxy?.close();
-});
-
-/** A browser profile of an admin, and what its console complained of. */
-async function newAdmin(options = {}) {
-  const context = await browser.newContext(options);
-  const page = await context.newPage();
-  const complaints = [];
-  // The local app has no icon. What is missing here counts by its address.
-  page.on("console", (message) => message.type() === "error" && !/404/.test(message.text()) && complaints.push(message.text()));
-  page.on("response", (response) => response.status() === 404 && response.url().startsWith(`${proxy.url}/`) && complaints.push(response.url()));
-  const user = { id: "root@example.test", name: "Root" };
-  const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user, role: "admin" });
-  await page.goto(url);
-  await page.getByRole("button", { name: /sign in/i }).click();
-  await page.getByRole("heading", { name: "Connections", level: 1 }).waitFor();
-  return { context, page, complaints };
-}
-
-const open = (page, path) => page.goto(`${proxy.url}${path}`);
-
-/** From the app's own page to where the app redirects. */
-async function allow(page, login) {
-  await page.locator("input[name=login]").fill(login);
-  await page.locator("button[type=submit], button").first().click();
-  await page.locator("button[value=allow]").click();
-}
+const newAdmin = (options) => site.newPerson({ id: "root@example.test", name: "Root", role: "admin", ...options });
 
 for (const javaScriptEnabled of [true, false]) {
   const how = javaScriptEnabled ? "with scripts" : "without scripts";
@@ -59,7 +21,7 @@ for (const javaScriptEnabled of [true, false]) {
     await page.getByRole("heading", { name: "API key created" }).waitFor();
     const key = await page.locator("#key-text").innerText();
     assert.match(key, /^cx_/);
-    assert.equal((await installation.requestApi("GET", "/v1/connections", undefined, key)).status, 200);
+    assert.equal((await site.installation.requestApi("GET", "/v1/connections", undefined, key)).status, 200);
     await page.getByRole("link", { name: "I have stored the key" }).click();
     assert.ok(!(await page.content()).includes(key));
     await page.getByRole("link", { name: `Engine ${how}` }).click();
@@ -67,42 +29,42 @@ for (const javaScriptEnabled of [true, false]) {
     await page.getByRole("button", { name: "Create a new secret" }).click();
     const newest = await page.locator("#key-text").innerText();
     assert.deepEqual(
-      await Promise.all([key, newest].map(async (one) => (await installation.requestApi("GET", "/v1/connections", undefined, one)).status)),
+      await Promise.all([key, newest].map(async (one) => (await site.installation.requestApi("GET", "/v1/connections", undefined, one)).status)),
       [401, 200],
     );
     await page.getByRole("link", { name: "I have stored the key" }).click();
     await page.getByRole("link", { name: `Engine ${how}` }).click();
     await page.getByRole("button", { name: "Revoke the key" }).click();
     await page.getByText("is revoked.").waitFor();
-    assert.equal((await installation.requestApi("GET", "/v1/connections", undefined, newest)).status, 401);
+    assert.equal((await site.installation.requestApi("GET", "/v1/connections", undefined, newest)).status, 401);
     assert.deepEqual(complaints, []);
   });
 
   test(`an admin invites somebody, who signs in as an admin and is removed again, ${how}`, async () => {
-    const { page } = await newAdmin({ javaScriptEnabled });
-    await open(page, "/settings/people");
+    const { page, open } = await newAdmin({ javaScriptEnabled });
+    await open("/settings/people");
     await page.getByText("Invite somebody").click();
     await page.getByLabel("E-mail address or user id").fill("grace@example.test");
     await page.getByLabel("Name").fill("Grace");
     await page.getByLabel("Role").selectOption("admin");
     await page.getByRole("button", { name: "Create the sign-in link" }).click();
     const url = await page.locator("#link-text").innerText();
-    const grace = await (await browser.newContext({ javaScriptEnabled })).newPage();
+    const { page: grace, open: openAsGrace } = await site.newVisitor({ javaScriptEnabled });
     await grace.goto(url);
     await grace.getByRole("button", { name: /sign in/i }).click();
     await grace.getByRole("link", { name: "Settings" }).waitFor();
-    await open(page, "/settings/people");
+    await open("/settings/people");
     await page.getByRole("link", { name: "Grace" }).click();
     await page.getByRole("button", { name: "Remove from the workspace" }).click();
     await page.getByText("Grace is removed from the workspace.").waitFor();
-    await open(grace, "/settings/people");
+    await openAsGrace("/settings/people");
     assert.equal(await grace.getByRole("heading", { name: "People" }).count(), 0);
   });
 }
 
 test("an admin tests the client, connects, tries a resolve and finds all of it in the activity", async () => {
-  const { page, complaints } = await newAdmin();
-  await open(page, "/settings/apps");
+  const { page, complaints, open } = await newAdmin();
+  await open("/settings/apps");
   await page.getByRole("searchbox", { name: "Search apps" }).fill("acme");
   await page.getByRole("link", { name: /Acme/ }).click();
   await page.getByRole("button", { name: "Test it" }).click();
@@ -111,15 +73,15 @@ test("an admin tests the client, connects, tries a resolve and finds all of it i
   await page.getByRole("button", { name: "Continue to Acme" }).click();
   await allow(page, "ada");
   await page.getByText("Connected as ada@example.test.").waitFor();
-  const id = new URL(page.url()).pathname.split("/").pop();
-  await open(page, `/connections/${id}/try`);
+  const id = lastPart(page);
+  await open(`/connections/${id}/try`);
   await page.getByRole("button", { name: "Run it" }).click();
   await page.getByRole("heading", { name: /Answer/ }).waitFor();
   const shown = await page.locator("#answer-text").innerText();
-  const whole = (await installation.resolve(id)).body;
+  const whole = (await site.installation.resolve(id)).body;
   assert.ok(!shown.includes(whole.credential.access_token), "never the whole token");
   assert.equal(JSON.parse(shown).freshness, "fresh");
-  await open(page, "/activity");
+  await open("/activity");
   await page.getByRole("rowheader", { name: "Connected" }).first().waitFor();
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "CSV" }).click()]);
   assert.match(download.suggestedFilename(), /^activity-\d{4}-\d\d-\d\d\.csv$/);
@@ -127,8 +89,8 @@ test("an admin tests the client, connects, tries a resolve and finds all of it i
 });
 
 test("a client that the app refuses is said in words, and a refused form keeps what was entered but for the secret", async () => {
-  const { page } = await newAdmin();
-  await open(page, "/settings/apps/slack");
+  const { page, open } = await newAdmin();
+  await open("/settings/apps/slack");
   await page.getByLabel("Client id").fill("12345.67890");
   await page.getByLabel("Secret ends on").fill("2001-01-01");
   await page.getByLabel("Client secret").fill("hunter2-hunter2");
@@ -140,14 +102,14 @@ test("a client that the app refuses is said in words, and a refused form keeps w
 });
 
 test("the administration fits a phone, and the keyboard reaches all of it", async () => {
-  const { page } = await newAdmin({ viewport: { width: 320, height: 640 } });
+  const { page, open } = await newAdmin({ viewport: { width: 320, height: 640 } });
   const paths = ["apps", "apps/slack", "custom-apps", "new-app", "keys", "links", "people", "sessions", "sign-in", "workspace", "defaults"];
   for (const path of [...paths.map((name) => `/settings/${name}`), "/activity", "/settings/apps/slack/disconnect-all"]) {
-    await open(page, path);
-    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0, path);
+    await open(path);
+    assert.equal(await excessWidth(page), 0, path);
     assert.equal(await page.locator("h1").count(), 1, path);
   }
-  await open(page, "/settings/keys");
+  await open("/settings/keys");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement?.id), "main");
@@ -160,14 +122,9 @@ test("the administration fits a phone, and the keyboard reaches all of it", asyn
 });
 
 test("a member finds no administration", async () => {
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  const { url } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "member" } });
-  await page.goto(url);
-  await page.getByRole("button", { name: /sign in/i }).click();
-  await page.getByRole("heading", { name: "Connections", level: 1 }).waitFor();
+  const { page, open } = await site.newPerson({ id: "member" });
   assert.equal(await page.getByRole("link", { name: "Settings" }).count(), 0);
-  const refused = await open(page, "/settings/keys");
+  const refused = await open("/settings/keys");
   assert.equal(refused.status(), 403);
   await page.getByRole("heading", { name: "Only an admin may do this" }).waitFor();
 });

@@ -1,8 +1,10 @@
 // Owns the address at which a real browser reaches the Worker and its static files. The port is known before the Worker starts, because
-// PUBLIC_URL must contain it. Requests and answers pass unchanged, with cookies and redirects.
+// PUBLIC_URL must contain it. Requests and answers pass unchanged, with cookies and redirects. Text is compressed on the way, as
+// Cloudflare does it, so that a browser counts the bytes that people load.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
+import { gzipSync } from "node:zlib";
 
 /**
  * Listens on a free port: `{ url, forwardTo(server), intercept(path), close() }`. Requests are answered after
@@ -19,7 +21,10 @@ export async function startBrowserProxy() {
         return response.writeHead(204).end();
       }
       const answer = await behind.fetch(`${url}${request.url}`, await toFetchOptions(request));
-      response.writeHead(answer.status, copyHeaders(answer)).end(Buffer.from(await answer.arrayBuffer()));
+      const body = Buffer.from(await answer.arrayBuffer());
+      const isText = /^(text\/|application\/(javascript|json)|image\/svg)/.test(answer.headers.get("content-type") ?? "");
+      if (!isText || body.length === 0) return response.writeHead(answer.status, copyHeaders(answer)).end(body);
+      response.writeHead(answer.status, { ...copyHeaders(answer), "content-encoding": "gzip" }).end(gzipSync(body));
     } catch (error) {
       response.writeHead(502).end(String(error));
     }
