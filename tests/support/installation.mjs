@@ -74,6 +74,7 @@ export async function startInstallation({
     server,
     worker,
     oauth,
+    publicUrl: settings.vars.PUBLIC_URL,
     adminKey,
     clientSecret,
     secrets: settings.secrets,

@@ -2,7 +2,6 @@
 // origin that a browser sends. Does not follow redirects, so that a test sees every step.
 
 import { completeAuthorization } from "./oauth-browser.mjs";
-import { PUBLIC_URL } from "./installation.mjs";
 
 export class Person {
   cookies = new Map();
@@ -27,7 +26,7 @@ export class Person {
     this.send(path, {
       method: "POST",
       body: new URLSearchParams(toPairs(fields)).toString(),
-      headers: { "content-type": "application/x-www-form-urlencoded", origin: PUBLIC_URL, ...headers },
+      headers: { "content-type": "application/x-www-form-urlencoded", origin: this.installation.publicUrl, ...headers },
     });
 
   /**
