@@ -2,6 +2,7 @@
 //!
 //! Owns what a name may look like. Refuses to know what is named: how long the name may be is an argument.
 
+use crate::app::strip_invisible;
 use crate::error::{Error, Result};
 
 /// Characters of the name of a workspace, an API key or a connection, at most.
@@ -9,17 +10,33 @@ pub const MAX_NAME_LENGTH: usize = 100;
 /// Characters of a caller's name for a workflow or a step, at most.
 pub const MAX_WORKFLOW_LENGTH: usize = 128;
 
-/// A name: 1 to `longest` characters, no control characters, no spaces around it.
+/// A name: 1 to `longest` characters, no control characters, no spaces around it. At least one of them can be seen, because a
+/// page has links and buttons that are named by it.
 ///
 /// # Errors
 /// The text is no name. The error names `field`.
 pub fn parse_name(field: &str, text: &str, longest: usize) -> Result<String> {
     let text = text.trim();
-    if text.is_empty() || text.chars().count() > longest || text.chars().any(char::is_control) {
+    if strip_invisible(text).is_empty() || text.chars().count() > longest || text.chars().any(char::is_control) {
         return Err(Error::invalid_field(
             field,
             format!("must have 1 to {longest} characters, none of them a control character."),
         ));
     }
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_can_be_seen() {
+        for (text, name) in [("a", Some("a")), (" a b ", Some("a b")), ("\u{200b}a", Some("\u{200b}a")), ("क्‍ष", Some("क्‍ष"))] {
+            assert_eq!(parse_name("name", text, 100).ok().as_deref(), name, "{text:?}");
+        }
+        for text in ["", " ", "\u{200b}", "\u{ad}\u{2060}\u{feff}", "\u{202e}", "a\u{0}", &"x".repeat(101)] {
+            assert!(parse_name("name", text, 100).is_err(), "{text:?}");
+        }
+    }
 }
