@@ -75,6 +75,8 @@ function configuration({ accessTokenTtl, firstTokenTtl, refreshTokens, adapter }
     // that.
     issueRefreshToken: async (_, client) => refreshTokens && client.grantTypeAllowed("refresh_token"),
     expiresWithSession: async () => false,
+    // Each consent is a grant of its own, which asks for every permission: what was not allowed before can be allowed now.
+    loadExistingGrant: async ({ oidc }) => oidc.result?.consent?.grantId && oidc.provider.Grant.find(oidc.result.consent.grantId),
     features: {
       devInteractions: { enabled: false },
       rpInitiatedLogout: { enabled: false },
