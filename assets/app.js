@@ -30,22 +30,23 @@ for (const button of all("button[data-copy]")) {
 // What only works with scripts.
 for (const part of all("[data-script]")) part.hidden = false;
 
-// Exact times in the person's own time zone, and relative ones that stay true while a page is open.
-const UNITS = [["year", 31536000], ["month", 2592000], ["week", 604800], ["day", 86400], ["hour", 3600], ["minute", 60]];
+// Exact times in the person's own time zone, and relative ones that stay true while a page is open. They are true when it
+// arrives, so that nothing moves then.
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+const WEEK = 604800;
 const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto" });
-const showTimes = () => {
-  for (const time of all("time[datetime]")) {
-    const at = new Date(time.dateTime);
-    if (Number.isNaN(at.getTime())) continue;
-    time.title = at.toLocaleString(document.documentElement.lang, { dateStyle: "full", timeStyle: "long" });
-    if (time.dataset.relative === undefined) continue;
-    const seconds = (at - Date.now()) / 1000;
+const timeOf = (time) => new Date(time.dateTime);
+for (const time of all("time[datetime]")) {
+  if (Number.isNaN(timeOf(time).getTime())) continue;
+  time.title = timeOf(time).toLocaleString(document.documentElement.lang, { dateStyle: "full", timeStyle: "long" });
+}
+setInterval(() => {
+  for (const time of all("time[data-relative]")) {
+    const seconds = (timeOf(time) - Date.now()) / 1000;
     const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? [];
-    if (unit) time.textContent = relative.format(Math.round(seconds / size), unit);
+    if (unit && Math.abs(seconds) < WEEK) time.textContent = relative.format(Math.round(seconds / size), unit);
   }
-};
-showTimes();
-setInterval(showTimes, 60000);
+}, 60000);
 
 // Search as you type: data-filter is the id of a list whose items have their words in data-words.
 for (const input of all("input[data-filter]")) {

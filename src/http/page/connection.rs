@@ -232,7 +232,7 @@ fn heading(shell: &PageContext, view: &ConnectionView) -> Markup {
                     }
                     @if may_change(view) {
                         details.rename {
-                            summary { (icon("gear")) (text.rename) }
+                            summary { (icon("pencil")) (text.rename) }
                             (name_form(shell, &one.id, &one.name, None))
                         }
                     }

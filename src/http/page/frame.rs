@@ -57,11 +57,11 @@ pub(super) fn copyable(shell: &PageContext, id: &str, value: &str) -> Markup {
 }
 
 /// Several lines that can be copied: a command, a part of a program. One click selects all of it. It can be reached by
-/// keyboard, because it may have to be scrolled.
+/// keyboard, because it may have to be scrolled. It is no landmark: the section around it often has the same name.
 pub(super) fn copyable_block(shell: &PageContext, labelled_by: &str, value: &str) -> Markup {
     let id = format!("{labelled_by}-text");
     html! {
-        pre.copy tabindex="0" role="region" aria-labelledby=(labelled_by) { code id=(id) { (user_text(value)) } }
+        pre.copy tabindex="0" role="group" aria-labelledby=(labelled_by) { code id=(id) { (user_text(value)) } }
         (copy_button(shell, &id))
     }
 }
@@ -188,6 +188,11 @@ pub(super) fn external_link(label: &Markup, href: &str) -> Markup {
             span { (label) }
         }
     }
+}
+
+/// The same on a line of its own, where it is a target of its own, too.
+pub(super) fn external_link_line(label: &Markup, href: &str) -> Markup {
+    html! { p.alone { (external_link(label, href)) } }
 }
 
 /// Notes for a person.

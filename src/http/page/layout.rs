@@ -124,8 +124,9 @@ fn session_menu(shell: &PageContext) -> Markup {
     html! {
         @if let Some(person) = &shell.person {
             details.menu {
-                summary aria-label=(fill_plain(text.account_menu, &[("name", &reveal_control_characters(&person.name))])) {
+                summary {
                     span.avatar aria-hidden="true" { (initials(&person.name)) }
+                    span.unseen { (fill(text.account_menu, &[("name", user_text(&person.name))])) }
                 }
                 div {
                     p {

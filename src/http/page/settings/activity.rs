@@ -88,8 +88,8 @@ pub struct ActivityView {
 pub fn activity(shell: &PageContext, view: &ActivityView) -> Markup {
     let text = &shell.text.activity;
     let exports = html! {
-        a.button href=(view.csv_href) download { (icon("down")) (text.export_csv) }
-        a.button href=(view.json_href) download { (icon("down")) (text.export_json) }
+        a.button href=(view.csv_href) download { (icon("download")) (text.export_csv) }
+        a.button href=(view.json_href) download { (icon("download")) (text.export_json) }
     };
     let body = html! {
         (head(&html! { (text.title) }, &exports))
@@ -133,7 +133,7 @@ fn empty(shell: &PageContext, view: &ActivityView) -> Markup {
 fn named(one: &(String, Option<String>)) -> Markup {
     html! {
         @match &one.1 {
-            Some(href) => a href=(href) { (user_text(&one.0)) },
+            Some(href) => a.way href=(href) { (user_text(&one.0)) },
             None => (user_text(&one.0)),
         }
     }

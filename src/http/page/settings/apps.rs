@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::super::form::FormField;
 use super::super::form::fields as input_fields;
 use super::super::frame::{
-    app_logo, back_link, code_text, copyable_block, csrf_field, external_link, head, icon, relative_time, status_badge,
+    app_logo, back_link, code_text, copyable_block, csrf_field, external_link_line, head, icon, relative_time, status_badge,
     tone_class, tone_icon, user_text,
 };
 use super::super::text::{count, fill, fill_plain};
@@ -341,7 +341,7 @@ fn register_section(shell: &PageContext, setup: &SetupView) -> Markup {
         section.card aria-labelledby="register" {
             h2 #register { "1. " (fill(text.register, &[("app", user_text(&setup.app_name))])) }
             @if let Some(console) = &setup.console_url {
-                p { (external_link(&html! { (fill(text.open_console, &[("app", user_text(&setup.app_name))])) }, console)) }
+                (external_link_line(&html! { (fill(text.open_console, &[("app", user_text(&setup.app_name))])) }, console))
             }
             @if setup.steps.is_empty() { p { (text.register_about) } }
             @else { ol.steps { @for step in &setup.steps { li { (user_text(step)) } } } }
@@ -357,7 +357,7 @@ fn register_section(shell: &PageContext, setup: &SetupView) -> Markup {
             }
             (scopes_to_enable(shell, setup))
             @if let Some(docs) = &setup.docs_url {
-                p { (external_link(&html! { (fill(text.documentation, &[("app", user_text(&setup.app_name))])) }, docs)) }
+                (external_link_line(&html! { (fill(text.documentation, &[("app", user_text(&setup.app_name))])) }, docs))
             }
         }
     }

@@ -656,8 +656,8 @@ super::texts! {
         none = "Nothing has happened yet.";
         none_yet = "Nothing in the newest lines matches these filters. Look further back.";
         none_found = "Nothing matches these filters.";
-        export_csv = "CSV";
-        export_json = "JSON";
+        export_csv = "Export CSV";
+        export_json = "Export JSON";
         export_about = "An export has the lines that match the filters, from the top of this page on, up to 1,000 of them.";
         by_person_unknown = "A person";
         by_link = "Connect link";
