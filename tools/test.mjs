@@ -2,13 +2,14 @@
 // cargo's lints and tests, and the build of the Worker with the tests that do not need it. Then the tests that need the
 // Worker run alone, because they depend on time. Stops at the first step that fails. The last line counts the tests.
 // `npm test -- native`, `-- simulation`, `-- simulators`, `-- workerd` or `-- browser` run a part; `-- --full` (`npm
-// run test:full`) adds what takes long: more seeds of the simulation, more kills. Never skips: a part without tests
-// fails.
+// run test:full`) adds what takes long: more seeds of the simulation, more kills, every state of the pages. Never skips: a
+// part without tests fails.
 
 import { existsSync, readdirSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { repoPath, capture, ensureDjango, ensureNpm, ensureRust, Failure, main, node22, print, redirectOutput, quietWrangler, run, say, ensureWasmTestRunner } from "./bootstrap.mjs";
 import { build } from "./build.mjs";
+import { findChromium } from "./chromium.mjs";
 import { createStepOutput } from "./step-output.mjs";
 
 const DENY_WARNINGS = ["--", "-D", "warnings"];
@@ -51,6 +52,7 @@ const WORKER_TEST_STEPS = [
 
 const FULL_STEPS = [
   ["many seeds", ["simulation"], () => run(process.execPath, [repoPath("tools/simulate.mjs"), "--from", String(SEEDS), "--seeds", String(MANY_SEEDS)])],
+  ["every state of the pages", ["browser"], () => runPageStates()],
   ["many kills", ["workerd"], () => run(process.execPath, [repoPath("tools/kill.mjs"), ...KILLS])],
 ];
 
@@ -115,12 +117,18 @@ async function runCargoTests(options, env) {
 async function runNodeTests(folder, env, atOnce = 2) {
   const files = existsSync(repoPath(folder)) ? readdirSync(repoPath(folder)).filter((name) => name.endsWith(".test.mjs")) : [];
   if (files.length === 0) throw new Failure(`${folder} has no tests.`);
-  const options = ["--no-warnings", "--test", "--test-reporter=spec", `--test-concurrency=${atOnce}`, "--test-timeout=180000", "--test-force-exit"];
-  const paths = files.sort().map((name) => join(folder, name));
+  await runNodeFiles(files.sort().map((name) => join(folder, name)), env, { atOnce });
+}
+
+async function runNodeFiles(paths, env, { atOnce = 1, minutes = 3 } = {}) {
+  const options = ["--no-warnings", "--test", "--test-reporter=spec", `--test-concurrency=${atOnce}`, `--test-timeout=${minutes * 60_000}`, "--test-force-exit"];
   const { code, output } = await captureShown(node22, [...options, ...paths], { ...quietWrangler, ...env });
   countTests(output, /^ℹ pass (\d+)\nℹ fail (\d+)/gm);
-  if (code !== 0) throw new Failure(`Tests in ${folder} failed. To run one file: node_modules/.bin/node --test ${paths[0]}`);
+  if (code !== 0) throw new Failure(`Tests failed. To run one file: node_modules/.bin/node --test ${paths[0]}`);
 }
+
+/** `npm test` looks at a sample of them. */
+const runPageStates = async () => runNodeFiles(["tests/browser/states.test.mjs"], { CHROMIUM: await findChromium(), PAGE_STATES: "all" }, { minutes: 40 });
 
 const captureShown = (command, args, env) => capture(command, args, { env, onOutput: print });
 
@@ -133,29 +141,6 @@ function countTests(output, pattern) {
   }
   return total.passed + total.failed - before;
 }
-
-// ---- a browser
-
-/** The path of Chromium. On Debian as root it is installed if it is missing. */
-async function findChromium() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  const found = findInPath("chromium", "chromium-browser", "google-chrome");
-  if (found) return found;
-  if (process.getuid?.() !== 0 || !findInPath("apt-get")) {
-    throw new Failure("The browser tests need Chromium. Install it (Debian: sudo apt-get install chromium), or set its path: CHROMIUM=/path/to/chrome npm test");
-  }
-  say("Installing Chromium from Debian (a minute or two)…");
-  await aptGet("update");
-  await aptGet("install", "-y", "--no-install-recommends", "chromium");
-  return findInPath("chromium");
-}
-
-async function aptGet(...args) {
-  const { code, output } = await capture("apt-get", ["-q", ...args], { env: { DEBIAN_FRONTEND: "noninteractive" } });
-  if (code !== 0) throw new Failure(`apt-get ${args.join(" ")} failed:\n${output}`);
-}
-
-const findInPath = (...names) => names.flatMap((name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name))).find(existsSync);
 
 await main(async () => {
   const full = process.argv.includes("--full");

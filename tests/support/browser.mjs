@@ -37,7 +37,7 @@ export async function openSite(start = startInstallation) {
   const started = await start({ vars: { PUBLIC_URL: proxy.url } });
   const installation = started.installation ?? started;
   proxy.forwardTo(installation.server);
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
 
   /** A new profile. `options` are Playwright's. `complaints` has what the browser reported. */
   async function newVisitor(options) {
