@@ -98,7 +98,7 @@ test("an app without a client explains how to register one, with the redirect UR
   const { page, open, done } = await newPerson("ada");
   await open("/apps/sim-gmail/setup");
   await page.getByRole("heading", { name: "Set up Gmail" }).waitFor();
-  const shown = await page.getByRole("region", { name: /^the redirect uri/i }).innerText();
+  const shown = await page.getByRole("group", { name: /^the redirect uri/i }).innerText();
   const client = { client_id: "gmail-client", client_secret: "gmail-secret-0123456789" };
   const { redirect_uri } = await fixture.requestOk("PUT", "/v1/apps/sim-gmail/client", client);
   assert.equal(shown.trim(), redirect_uri);

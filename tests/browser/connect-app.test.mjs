@@ -52,7 +52,7 @@ test("what is not set up is asked of an admin, whom one click leads to the set-u
   await member.open("/connect");
   await member.page.getByRole("link", { name: /^Gmail/ }).click();
   await member.page.getByRole("heading", { level: 1, name: "How do you want to connect Gmail?" }).waitFor();
-  const request = await member.page.getByRole("region", { name: /Send this to an admin/ }).innerText();
+  const request = await member.page.getByRole("group", { name: /Send this to an admin/ }).innerText();
   const [address] = /http\S+/.exec(request);
   assert.equal(await member.page.locator("form:not([action='/sign-out'])").count(), 0, "nothing can be entered yet");
 
