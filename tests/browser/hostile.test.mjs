@@ -1,0 +1,257 @@
+// Owns that nothing of others runs on our pages or acts through them. Hostile words stand in every name, label, description and
+// help text; other sites frame our pages, post to every form of ours, and forge what a page says. Counted in Chromium: scripts
+// that ran, pages that were framed, posts that were accepted.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { suite, test } from "node:test";
+import { startOtherSite, useBrowser } from "../support/browser.mjs";
+import { dumpStoredData } from "../support/installation.mjs";
+import { connectMinimalApp, defineMinimalApp, startMinimalApp } from "../support/minimal-app.mjs";
+import { Person } from "../support/person.mjs";
+
+/** Each calls `ran()` if it leaves its place: an element, an attribute, an address, a style, a script. */
+const CORPUS = [
+  "<script>ran()</script>",
+  '"><script>ran()</script>',
+  "'><img src=x onerror=ran()>",
+  "<svg/onload=ran()>",
+  "<svg><script>ran()</script></svg>",
+  "</title><script>ran()</script>",
+  "</textarea><script>ran()</script>",
+  "</style><script>ran()</script>",
+  "</h1><iframe src=javascript:parent.ran()>",
+  "<iframe srcdoc='<script>parent.ran()</script>'>",
+  '" onmouseover="ran()',
+  "' autofocus onfocus='ran()",
+  '" autofocus onfocus=ran() x="',
+  "<details open ontoggle=ran()>",
+  "<a href=javascript:ran()>x</a>",
+  "javascript:ran()",
+  "data:text/html,<script>ran()</script>",
+  "<math><mi xlink:href=javascript:ran()>",
+  "<img src=x:x onerror&#61;ran()>",
+  "&lt;script&gt;ran()&lt;/script&gt;",
+  "{{constructor.constructor('ran()')()}}",
+  "${ran()}",
+  "<!--><script>ran()</script>-->",
+  "<form action=//evil.example><button>Sign in",
+  "<meta http-equiv=refresh content=0;url=javascript:ran()>",
+  "<base href=//evil.example/>",
+  "<style>*{display:none}</style>",
+  "\u202emoc.live\u202c<b onclick=ran()>",
+];
+
+/** The table of routes: the one place that has them all. */
+const ROUTES = [...readFileSync(new URL("../../src/http/routes.rs", import.meta.url), "utf8").matchAll(/^ {4}(Get|Post) +"([^"]+)" +(User\(\w+\)|Browser),/gm)].map(([, method, path, auth]) => ({ method, path, auth }));
+
+const site = useBrowser({ prepare });
+let ada, params, person;
+const ran = [];
+
+async function prepare() {
+  const { installation } = site;
+  const app = await startMinimalApp();
+  await defineMinimalApp(installation, app);
+  ada = await Person.createSignedIn(installation, { id: "ada", name: "Ada" }, "admin");
+  const id = await ada.connect("acme", { login: "ada" });
+  const { requestOk } = installation;
+  await requestOk("PATCH", "/v1/workspace", { name: CORPUS[1], branding: { name: CORPUS[10], accent: "#0a50b0" } });
+  for (const [at, words] of CORPUS.entries()) await fillWith(words, at);
+  const key = await requestOk("POST", "/v1/keys", { name: CORPUS[0], scopes: ["resolve"] });
+  const webhook = await requestOk("POST", "/v1/webhooks", { url: "https://hooks.example.com/%3Cscript%3Eran()", types: ["connection.created"] });
+  const made = await requestOk("POST", "/v1/links", { app: "acme", user: { id: "guest", name: CORPUS[3] } });
+  const job = await requestOk("POST", "/v1/apps/small/disconnect-all", { dry_run: true });
+  params = {
+    connection: id, app: "acme", key: key.id, webhook: webhook.id, link: made.id, job: job.id ?? "job_x", person: "ada", workflow: encodeURIComponent(CORPUS[0]),
+    token: "x", client: "cli_0123456789abcdefABCD-_", authorization: "flw_x", reason: "expired", session: "ses_x", sign_in_link: "sil_x", event: "evt_x", stylesheet: "0a50b0.css",
+  };
+  person = await newWatched({ id: "ada", name: CORPUS[2], role: "admin" });
+  return app;
+}
+
+/** One connection, account, person, key, workflow and app with these words. An app that is refused for them needs none. */
+async function fillWith(words, at) {
+  const { requestOk, requestApi } = site.installation;
+  const id = await connectMinimalApp(ada, words);
+  await requestOk("PATCH", `/v1/connections/${id}`, { name: words.slice(0, 100), shared: true, metadata: { note: words } });
+  await requestOk("POST", `/v1/connections/${id}/resolve`, { workflow: words, step: words });
+  await requestOk("POST", "/v1/sign-in-links", { user: { id: words, name: words } });
+  await requestOk("POST", "/v1/keys", { name: words, scopes: ["resolve"] });
+  const field = { id: "api_key", label: words, help: words, placeholder: words };
+  const request = { base_url: "https://app.example.com/", headers: { "X-Api-Key": "{api_key}" } };
+  const hostile = { id: `hostile-${at}`, name: words, categories: [words], auth: { type: "api_key", name: words, fields: [field], connect_help: [words], limits: { notes: [words] } }, request };
+  const { status } = await requestApi("POST", "/v1/apps", hostile);
+  if (status >= 300) await requestApi("POST", "/v1/apps", { id: `hostile-${at}`, name: words, auth: { type: "api_key", name: words, fields: [{ ...field, placeholder: undefined }] }, request });
+}
+
+/** A person whose browser counts what ran, however it ran. */
+async function newWatched(options) {
+  const watched = await site.newPerson(options);
+  await watched.context.exposeFunction("ran", () => ran.push(watched.page.url()));
+  watched.page.on("dialog", (dialog) => (ran.push(dialog.message()), dialog.dismiss()));
+  return watched;
+}
+
+/** What only words of others could have put on a page. Runs there. */
+function findForeignElements() {
+  const foreign = [...document.querySelectorAll("iframe, object, embed, base, style, math, meta[http-equiv], [srcdoc], [style]")];
+  foreign.push(...[...document.querySelectorAll("script")].filter((one) => !/^\/assets\/[a-z]+\.[0-9a-f]{12}\.js$/.test(one.getAttribute("src"))));
+  foreign.push(...[...document.querySelectorAll("a[href], form[action], use")].filter((one) => !/^(https?:|\/(?!\/)|#)/.test(one.getAttribute("href") ?? one.getAttribute("action"))));
+  foreign.push(...[...document.querySelectorAll("*")].filter((one) => [...one.attributes].some(({ name }) => name.startsWith("on"))));
+  return foreign.map((one) => one.outerHTML.slice(0, 120));
+}
+
+async function expectHarmless({ page, complaints }, where) {
+  await page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+  assert.deepEqual(await page.evaluate(findForeignElements), [], where);
+  assert.deepEqual([ran, complaints], [[], []], where);
+}
+
+const fillPath = (path) => path.replace(/\{(\w+)\}/g, (_, name) => params[name] ?? "x");
+
+suite("hostile words", () => {
+  test("the browser would count a script that runs", async () => {
+    const { page, context } = await site.newVisitor();
+    let count = 0;
+    await context.exposeFunction("ran", () => (count += 1));
+    await page.route("http://other.test/", (route) => route.fulfill({ contentType: "text/html", body: CORPUS[0] }));
+    await page.goto("http://other.test/");
+    for (let tries = 0; count === 0 && tries < 50; tries += 1) await page.waitForTimeout(20);
+    assert.equal(count, 1);
+    await context.close();
+  });
+
+  test("run on no page, and make no element", async () => {
+    const pages = ROUTES.filter(({ method, path }) => method === "Get" && !/export|callback|stylesheet/.test(path)).map(({ path }) => fillPath(path));
+    const list = (await site.installation.requestOk("GET", "/v1/connections?limit=100")).data;
+    const more = [
+      ...list.flatMap(({ id }) => [`/connections/${id}`, `/connections/${id}/disconnect`]),
+      ...CORPUS.flatMap((words, at) => [`/oauth/start/hostile-${at}`, `/workflows/${encodeURIComponent(words)}`, `/?q=${encodeURIComponent(words)}`]),
+      ...CORPUS.slice(0, 8).flatMap((words) => [`/connect?q=${encodeURIComponent(words)}`, `/settings/people?q=${encodeURIComponent(words)}`, `/activity?workflow=${encodeURIComponent(words)}`, `/nothing/${encodeURIComponent(words)}`, `/settings/people/${encodeURIComponent(words)}`]),
+      ...CORPUS.slice(0, 4).map((_, at) => `/settings/custom-apps/hostile-${at}`),
+    ];
+    assert.ok(list.length > CORPUS.length && pages.length > 40, `${list.length} connections, ${pages.length} pages`);
+    for (const path of [...pages, ...more]) {
+      await person.open(path);
+      await expectHarmless(person, path);
+    }
+  });
+
+  test("run in no form that is shown again with what was entered", async () => {
+    const { page, open } = person;
+    for (const words of CORPUS) {
+      await open(`/connections/${params.connection}/rename`);
+      await page.getByLabel("Name of this connection").evaluate((input, text) => (input.removeAttribute("maxlength"), (input.value = text)), words.padEnd(120, "x"));
+      await page.getByRole("button", { name: "Save name" }).click();
+      await page.getByText("Enter a name of up to 100 characters").first().waitFor();
+      await expectHarmless(person, `rename to ${words}`);
+    }
+    await open("/settings/new-app");
+    await page.getByLabel("Definition").evaluate((field, text) => ((field.value = text), (field.closest("details").open = true)), `{"id": "${CORPUS[6]}`);
+    await page.getByRole("button", { name: "Create a custom app" }).last().click();
+    await expectHarmless(person, "a definition");
+  });
+
+  test("run on no page of a guest", async () => {
+    const guest = await site.newVisitor();
+    await guest.context.exposeFunction("ran", () => ran.push(guest.page.url()));
+    for (const words of CORPUS) {
+      const { url } = await site.installation.requestOk("POST", "/v1/links", { app: "acme", user: { id: "guest", name: words } });
+      await guest.page.goto(url);
+      await expectHarmless(guest, words);
+    }
+    await guest.context.close();
+  });
+});
+
+suite("another site", () => {
+  test("shows no page of ours in a frame", async () => {
+    const paths = ROUTES.filter(({ method, path }) => method === "Get" && !/export|stylesheet/.test(path)).map(({ path }) => fillPath(path));
+    const frames = paths.map((path) => `<iframe src="${site.url}${path}"></iframe>`).join("");
+    const other = await startOtherSite(`<!doctype html><title>Other</title>${frames}`);
+    const page = await person.context.newPage();
+    const refused = new Set();
+    page.on("console", (message) => /frame-ancestors|X-Frame-Options/i.test(message.text()) && refused.add(/'(http[^']*?)\/?'/.exec(message.text())?.[1]));
+    try {
+      await page.goto(other.origin);
+      const shown = page.frames().filter((frame) => frame !== page.mainFrame());
+      assert.equal(shown.length, paths.length);
+      const inside = await Promise.all(shown.map((frame) => frame.evaluate(() => location.href)));
+      assert.deepEqual(inside.filter((url) => url !== "chrome-error://chromewebdata/"), []);
+      assert.ok(refused.size > 0, "the browser says why");
+    } finally {
+      await page.close();
+      other.close();
+      person.complaints.length = 0;
+    }
+  });
+
+  test("posts to each of our forms, and nothing changes", async () => {
+    const posts = ROUTES.filter(({ method }) => method === "Post").map(({ path }) => fillPath(path));
+    assert.ok(posts.length > 40, `${posts.length}`);
+    // Ports of one host are one site to a browser: the session's cookie is sent.
+    const other = await startOtherSite(`<!doctype html><title>Other</title>`);
+    const page = await person.context.newPage();
+    const before = await dumpStoredData(site.installation);
+    try {
+      for (const path of posts) {
+        await page.goto(other.origin);
+        const answered = page.waitForResponse((response) => response.request().method() === "POST");
+        await page.evaluate((action) => {
+          const fields = { csrf: "guess", name: "Taken over", confirm: "acme", reason: "x", choice: "switch", role: "admin", email: "mallory@example.test" };
+          const form = Object.assign(document.createElement("form"), { method: "post", action });
+          for (const [name, value] of Object.entries(fields)) form.append(Object.assign(document.createElement("input"), { name, value }));
+          document.body.append(form);
+          form.submit();
+        }, site.url + path);
+        const answer = await answered;
+        assert.ok((await answer.request().allHeaders()).cookie?.includes("cx_session"), "the cookie is sent");
+        assert.equal(answer.status(), 403, path);
+      }
+    } finally {
+      await page.close();
+      other.close();
+    }
+    const now = await dumpStoredData(site.installation);
+    for (const [place, text] of Object.entries(before)) assert.equal(now[place], text, place);
+    person.complaints.length = 0;
+  });
+
+  test("makes no page say what has not happened", async () => {
+    const forged = ["disconnected", "disconnected.", "disconnected..x", `disconnected.${btoa("x")}.${"A".repeat(43)}`, "connected.YWRh.", "signed-in"];
+    const other = await startOtherSite("<!doctype html><title>Other</title>");
+    const { page, context, open } = await site.newPerson({ id: "told" });
+    try {
+      for (const cookie of forged) {
+        await page.goto(other.origin);
+        await page.evaluate((value) => (document.cookie = `cx_notice=${value}; path=/`), cookie);
+        await open("/");
+        assert.equal(await page.locator("#notice").count(), 0, cookie);
+      }
+      for (const path of ["/?done=disconnected", "/?notice=disconnected", "/?done=connected&account=mallory", "/#notice"]) {
+        await open(path);
+        assert.equal(await page.locator("#notice").count(), 0, path);
+      }
+    } finally {
+      await context.close();
+      other.close();
+    }
+  });
+
+  test("learns no notice from a page, and its own opener is cut off", async () => {
+    const other = await startOtherSite("<!doctype html><title>Other</title><button>Open</button>");
+    const page = await person.context.newPage();
+    try {
+      await page.goto(other.origin);
+      await page.evaluate((url) => (document.querySelector("button").onclick = () => (window.opened = window.open(url))), `${site.url}/`);
+      const [popup] = await Promise.all([person.context.waitForEvent("page"), page.getByRole("button").click()]);
+      await popup.getByRole("heading", { name: "Connections", level: 1 }).waitFor();
+      assert.equal(await page.evaluate(() => window.opened.closed), true, "the opener has no handle");
+      assert.equal(await popup.evaluate(() => window.opener), null);
+    } finally {
+      await page.close();
+      other.close();
+    }
+  });
+});
