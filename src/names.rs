@@ -32,7 +32,9 @@ mod tests {
 
     #[test]
     fn a_name_can_be_seen() {
-        for (text, name) in [("a", Some("a")), (" a b ", Some("a b")), ("\u{200b}a", Some("\u{200b}a")), ("क्‍ष", Some("क्‍ष"))] {
+        for (text, name) in
+            [("a", Some("a")), (" a b ", Some("a b")), ("\u{200b}a", Some("\u{200b}a")), ("क्‍ष", Some("क्‍ष"))]
+        {
             assert_eq!(parse_name("name", text, 100).ok().as_deref(), name, "{text:?}");
         }
         for text in ["", " ", "\u{200b}", "\u{ad}\u{2060}\u{feff}", "\u{202e}", "a\u{0}", &"x".repeat(101)] {

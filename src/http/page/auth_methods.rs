@@ -111,3 +111,28 @@ fn method_card(shell: &PageContext, view: &AuthMethodsView, index: usize, method
             MethodStep::AskAdmin { request, href } => {
                 (state(if method.addresses_changed { text.enter_again } else { text.needs_setup }))
                 p id={ (anchor) "-ask" } { (text.send_this) span.unseen { " " (user_text(&method.name)) } }
+                (copyable_block(shell, &format!("{anchor}-ask"), request))
+                p.small { a.way href=(href) { (text.how) } }
+            },
+            MethodStep::AskSender => {
+                (state(if method.addresses_changed { text.ask_sender_again } else { text.ask_sender }))
+            },
+        }
+    }
+}
+
+fn state(words: &str) -> Markup {
+    html! { p.needs { (icon("clock")) " " (words) } }
+}
+
+fn explanation(shell: &PageContext, kind: CredentialKind) -> &'static str {
+    let text = &shell.text.methods;
+    match kind {
+        CredentialKind::OAuth2 => text.oauth2,
+        CredentialKind::ClientCredentials => text.client_credentials,
+        CredentialKind::ServiceAccount => text.service_account,
+        CredentialKind::ApiKey => text.api_key,
+        CredentialKind::BotToken => text.bot_token,
+        CredentialKind::Basic => text.basic,
+    }
+}

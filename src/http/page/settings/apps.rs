@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::super::form::FormField;
 use super::super::form::fields as input_fields;
 use super::super::frame::{
-    app_logo, back_link, code_text, copyable_block, csrf_field, external_link_line, head, icon, relative_time, status_badge,
-    tone_class, tone_icon, user_text,
+    app_logo, back_link, code_text, copyable_block, csrf_field, external_link_line, head, icon, relative_time,
+    status_badge, tone_class, tone_icon, user_text,
 };
 use super::super::text::{count, fill, fill_plain};
 use super::fields::{FormErrors, TextField, TextKind, form_errors, text_field, tick};
@@ -502,7 +502,7 @@ fn events_section(shell: &PageContext, action: &str, view: &EventsView, errors: 
                 p.quiet { (text.events_url_later) }
             }
             @if let Some(handshake) = &view.handshake { p { (user_text(handshake)) } }
-            @if let Some(docs) = &view.docs_url { p { (external_link(&html! { (text.events_docs) }, docs)) } }
+            @if let Some(docs) = &view.docs_url { (external_link_line(&html! { (text.events_docs) }, docs)) }
             p { (state) }
             @if view.is_signed {
                 form method="post" action=(action) autocomplete="off" {
