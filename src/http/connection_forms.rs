@@ -7,8 +7,8 @@
 use super::kept_forms::is_restored;
 use super::notices::redirect_with_notice;
 use super::page::{
-    self, ConnectionForm, ConnectionFormView, DisconnectView, Notice, NoticeCode, OwnerChoice, ReplacementView,
-    SharingView,
+    self, ConnectionForm, ConnectionFormView, DisconnectView, Notice, NoticeCode, OwnerChoice, PageContext,
+    ReplacementView, SharingView,
 };
 use super::page_frame::page_context;
 use super::settings_view::{environment_text, identity, list_candidates, redirect_to_connection};
@@ -42,20 +42,24 @@ async fn render<P: Ports>(
     rejected: Option<&Error>,
 ) -> Result<Response> {
     let app_name = connections::load_app_name(context, &listed.connection).await;
-    let view =
-        ConnectionFormView { identity: identity(listed, app_name), form, rejected: rejected.map(problem_of_field) };
-    let status = rejected.map_or(200, |error| problem::status_and_title(error.code).0);
     let shell = page_context(context, call.request, call.session.as_ref());
+    let rejected_why = rejected.map(|error| problem_of_field(&shell, error));
+    let view = ConnectionFormView { identity: identity(listed, app_name), form, rejected: rejected_why };
+    let status = rejected.map_or(200, |error| problem::status_and_title(error.code).0);
     Ok(Response::html(status, page::connection_form(&shell, &view)))
 }
 
 /// What is said beside the field.
-fn problem_of_field(error: &Error) -> String {
+fn problem_of_field(shell: &PageContext, error: &Error) -> String {
     if error.code == ErrorCode::EnvironmentsDiffer {
         return "The two are for different environments. Tick the box below if that is what you want.".to_owned();
     }
     let general = error.hints.for_people.as_ref().unwrap_or(&error.detail);
-    error.hints.errors.first().map_or(general, |one| &one.problem).clone()
+    match error.hints.errors.first() {
+        Some(one) if one.field == "name" => shell.text.settings.wrong_name.to_owned(),
+        Some(one) => one.problem.clone(),
+        None => general.clone(),
+    }
 }
 
 /// What a person can correct.
