@@ -8,8 +8,9 @@ pub mod planning;
 pub mod sending;
 pub mod stopping;
 
+use std::collections::BTreeMap;
+
 use crate::audit::{Actor, EventType};
-use crate::config::PublicUrl;
 use crate::context::Context;
 use crate::email::message::{self, Pages, Written};
 use crate::email::words::ENGLISH;
@@ -133,9 +134,9 @@ async fn hand_over<P: Ports>(
     stop: &Secret,
 ) -> std::result::Result<(), MailError> {
     let Some(from) = &context.config.email_from else { return Err(MailError::Refused("not_configured".into())) };
-    let mut headers = std::collections::BTreeMap::from([("Auto-Submitted", "auto-generated".to_owned())]);
+    let mut headers = BTreeMap::from([("Auto-Submitted", "auto-generated".to_owned())]);
     // The service takes none without TLS, as in development.
-    if PublicUrl::is_secure(&context.config.public_url) {
+    if context.config.public_url.is_secure() {
         headers.insert("List-Unsubscribe", format!("<{}>", stop.expose()));
         headers.insert("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned());
     }

@@ -353,6 +353,13 @@ fn an_address_counts_from_when_its_sign_in_link_is_used() {
     }
     TestBrowser::new(&fixture).sign_in_as(&json!({ "user": { "id": "ann" } }));
     assert_eq!(address(), "new@people.example", "a sign-in without an address changes none");
+    // An admin invites by an address.
+    let page = "/settings/people";
+    let fields = "user_id=eve%40people.example&user_name=&role=member";
+    let invited = sign_in(&fixture, "root", "admin").post(page, page, fields);
+    let link = invited.body.split("https://c.example.com/sign-in/").nth(1).unwrap().split(['<', '"']).next().unwrap();
+    assert_eq!(TestBrowser::new(&fixture).press(&format!("/sign-in/{link}")).status, 303);
+    assert_eq!(count(&fixture, "people WHERE user_id = email AND email = 'eve@people.example'"), 1);
 }
 
 #[test]
@@ -681,7 +688,7 @@ fn an_admin_turns_it_on_and_sends_a_test_to_themselves() {
         assert!(tested.status == 200 && tested.body.contains(says), "{}", tested.body);
     }
     let shown = root.get(page).body;
-    assert!(shown.contains("Failing") && shown.contains("no_answer"), "{shown}");
+    assert!(shown.contains("Failing") && shown.contains("the service did not answer"), "{shown}");
     assert_eq!(root.post(page, page, "enabled=no").status, 303);
     assert_eq!(count(&fixture, "subscriptions"), 0);
 

@@ -11,6 +11,7 @@ use super::{ROWS_PER_PAGE, admin, correctable, field, given, is_restored, shell,
 use crate::authorize::LoadedResource;
 use crate::connections;
 use crate::context::Context;
+use crate::email_address::EmailAddress;
 use crate::error::{Error, ErrorCode, Result};
 use crate::people::{self, Removal};
 use crate::ports::Ports;
@@ -85,7 +86,11 @@ pub(in crate::http) async fn invite_person<P: Ports>(context: &Context<P>, call:
         Ok(user) if user.is_of_identity_provider() => {
             Err(Error::invalid_field("user.id", shell.text.people.provider_person))
         }
-        Ok(user) => create_link_of_person(context, &admin(call)?, user, Role::parse(&form.role), (None, None)).await,
+        Ok(user) => {
+            // The field asks for an address or an id, so the admin vouches for an address.
+            let address = EmailAddress::parse(&user.id);
+            create_link_of_person(context, &admin(call)?, user, Role::parse(&form.role), (None, address)).await
+        }
         Err(error) => Err(error),
     };
     match made {

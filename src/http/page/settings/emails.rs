@@ -8,6 +8,7 @@ use super::super::frame::{
 use super::super::text::fill;
 use super::fields::{FormErrors, form_errors};
 use super::{SettingsPage, settings_page};
+use crate::email::NO_ANSWER;
 use crate::http::page::{PageContext, StatusLabel, Tone};
 use crate::time::Timestamp;
 
@@ -100,7 +101,10 @@ fn switch_section(shell: &PageContext, view: &EmailSettingsView) -> Markup {
                 @if view.is_on {
                     div { dt { (text.last_sent) } dd { (relative_time_or_never(shell, view.last_sent_at)) } }
                     @if let Some((at, code)) = &view.last_failure {
-                        div { dt { (text.last_failure) } dd { (relative_time_or_never(shell, Some(*at))) ": " (code_text(code)) } }
+                        div { dt { (text.last_failure) } dd {
+                            (relative_time_or_never(shell, Some(*at))) ": "
+                            @if code == NO_ANSWER { (text.no_answer) } @else { (code_text(code)) }
+                        } }
                     }
                 }
             }

@@ -1158,6 +1158,7 @@ super::texts! {
         from = "Sender";
         last_sent = "Last sent";
         last_failure = "Last failure";
+        no_answer = "the service did not answer";
         switch_on = "Turn on";
         switch_off = "Turn off";
         test = "Send a test";
