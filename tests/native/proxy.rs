@@ -986,7 +986,7 @@ fn an_app_that_wants_callers_to_wait_reaches_them_with_its_own_time() {
     let id = fixture.connect("ann");
     for (status, wait) in [(429, "17"), (503, "Wed, 21 Oct 2026 07:28:00 GMT")] {
         respond(&fixture, move |_| {
-            Ok(passing::answer(status, &[("Retry-After", wait), ("X-RateLimit-Remaining", "0")], b"slow"))
+            Ok(passing::answer(status, &[("retry-after", wait), ("x-ratelimit-remaining", "0")], b"slow"))
         });
         let answer = get(&fixture, &id, "me");
         assert_eq!((answer.status, answer.outcome()), (status, "passed"));
@@ -1006,7 +1006,7 @@ fn each_request_is_a_data_point_with_its_outcome_and_the_class_of_its_status() {
     let answered = Rc::clone(&status);
     respond(&fixture, move |_| match answered.get() {
         0 => Err(HttpError::Timeout),
-        status => Ok(passing::answer(status, &[("X-Code", "canary-of-an-app")], b"canary-of-an-app")),
+        status => Ok(passing::answer(status, &[("x-code", "canary-of-an-app")], b"canary-of-an-app")),
     });
     for one in [200, 302, 404, 502, 0] {
         status.set(one);
