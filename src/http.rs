@@ -544,7 +544,8 @@ async fn run_route<P: Ports>(
         if matches!(route.auth, RequiredAuth::User(_)) && error.code == ErrorCode::Unauthorized {
             // In memory of its own: few requests come without a session.
             let form = (!route.method.is_safe()).then(|| kept_fields::of_form(route.handler));
-            return Box::pin(provider_sign_in::respond_signed_out(context, call, route.path, form, error)).await;
+            let name = format!("{} {}", route.method.as_str(), route.path);
+            return Box::pin(provider_sign_in::respond_signed_out(context, call, &name, form, error)).await;
         }
         return Err(error);
     }

@@ -305,8 +305,8 @@ impl Letter<'_> {
         }
         parts.extend(self.more.as_ref().map(|more| format!("{more}\n{}: {}", frame.show_all, self.list_url)));
         let ends = [(frame.choose, self.choose_url.as_str()), (frame.stop, self.stop_url)];
-        let ends: String = ends.iter().map(|(name, url)| format!("\n{name}: {url}")).collect();
-        parts.push(format!("-- \n{}{ends}\n", self.why));
+        let ends: Vec<_> = ends.iter().map(|(name, url)| format!("{name}: {url}")).collect();
+        parts.push(format!("-- \n{}\n{}\n", self.why, ends.join("\n")));
         parts.join("\n\n")
     }
 

@@ -30,7 +30,7 @@ pub(super) async fn get_email_settings<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Json<EmailSettingsResponse>> {
     let settings = emails::load_settings(context, &call.caller_key()?.workspace).await?;
-    Ok(Json::ok(EmailSettingsResponse::of(context, settings)))
+    Ok(Json::ok(EmailSettingsResponse::of(context, settings.as_ref())))
 }
 
 pub(super) async fn put_email_settings<P: Ports>(
@@ -40,7 +40,7 @@ pub(super) async fn put_email_settings<P: Ports>(
 ) -> Result<Json<EmailSettingsResponse>> {
     let PutEmailSettingsInput { enabled } = body.read()?;
     let settings = emails::switch(context, &call.caller_key()?.workspace, enabled, &call.key_actor()?).await?;
-    Ok(Json::ok(EmailSettingsResponse::of(context, settings)))
+    Ok(Json::ok(EmailSettingsResponse::of(context, settings.as_ref())))
 }
 
 /// What a signed-in person gets.

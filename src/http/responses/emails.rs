@@ -35,9 +35,8 @@ struct EmailFailureResponse {
 
 impl EmailSettingsResponse {
     /// As it is now.
-    pub(crate) fn of<P: Ports>(context: &Context<P>, settings: Option<EmailSubscription>) -> Self {
-        let (last_sent_at, failure) =
-            settings.as_ref().map_or((None, None), |one| (one.last_sent_at, one.last_failure.clone()));
+    pub(crate) fn of<P: Ports>(context: &Context<P>, settings: Option<&EmailSubscription>) -> Self {
+        let (last_sent_at, failure) = settings.map_or((None, None), |one| (one.last_sent_at, one.last_failure.clone()));
         Self {
             enabled: settings.is_some(),
             available: emails::is_available(context),
