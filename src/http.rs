@@ -410,7 +410,8 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
     // Boxed, so that the future of a request stays small.
     let context = Box::new(context.in_named_shard(shard).with_origin(request.origin()));
     let context = &*context;
-    let restored = is_page_of_person(&found).then(|| kept_forms::restore(context, request)).flatten();
+    let is_page = matches!(&found, RouteMatch::Matched { route, .. } if route.is_page_of_person());
+    let restored = is_page.then(|| kept_forms::restore(context, request)).flatten();
     let request = restored.as_ref().unwrap_or(request);
     let mut call = Call {
         request,
@@ -674,10 +675,6 @@ async fn body_too_large_error<P: Ports>(context: &Context<P>, route: &routes::Ro
         _ => Ok(()),
     };
     found.err().unwrap_or_else(input::body_too_large)
-}
-
-fn is_page_of_person(found: &RouteMatch) -> bool {
-    matches!(found, RouteMatch::Matched { route, .. } if matches!(route.auth, RequiredAuth::User(_)))
 }
 
 /// Whether a path is one of our pages for signed-in people.

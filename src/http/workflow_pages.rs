@@ -67,12 +67,11 @@ fn page_href(search: Option<&str>, cursor: &str) -> String {
 
 fn workflow_row(text: &Texts, apps: &AppList, one: &WorkflowSummary) -> WorkflowRow {
     let number = i64::try_from(one.unusable.len()).unwrap_or(i64::MAX);
-    let status = match number {
-        0 => StatusLabel { text: text.workflows.ready.to_owned(), tone: Tone::Good },
-        _ => {
-            let words = page::count(number, text.workflows.one_unusable, text.workflows.some_unusable);
-            StatusLabel { text: words, tone: Tone::Bad }
-        }
+    let status = if number == 0 {
+        StatusLabel { text: text.workflows.ready.to_owned(), tone: Tone::Good }
+    } else {
+        let words = page::count(number, text.workflows.one_unusable, text.workflows.some_unusable);
+        StatusLabel { text: words, tone: Tone::Bad }
     };
     WorkflowRow {
         workflow: one.workflow.clone(),
