@@ -52,7 +52,7 @@ async fn render<P: Ports>(
 /// What is said beside the field.
 fn problem_of_field(shell: &PageContext, error: &Error) -> String {
     if error.code == ErrorCode::EnvironmentsDiffer {
-        return "The two are for different environments. Tick the box below if that is what you want.".to_owned();
+        return shell.text.change.environments_differ.to_owned();
     }
     let general = error.hints.for_people.as_ref().unwrap_or(&error.detail);
     match error.hints.errors.first() {

@@ -207,7 +207,7 @@ fn warnings<P: Ports>(context: &Context<P>, connection: &Connection, details: &P
     let credential = pasted.and_then(|connection| connection.credential(&context.config.key_ring));
     let fields = credential.map(|credential| credential.fields).unwrap_or_default();
     let remarks: Vec<_> = auth_method.field_marks(&fields).filter_map(|mark| mark.warn.clone()).collect();
-    let limit = details.grant_usage.map(|grants| grant_limit_warning(auth_method, grants));
+    let limit = details.grant_usage.map(|grants| grant_limit_warning(&page::ENGLISH, auth_method, grants));
     auth_method.deprecated.iter().chain(&auth_method.limits.notes).cloned().chain(remarks).chain(limit).collect()
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn render_page<P: Ports>(
         request,
         options,
         error: refused,
-        warnings: list_warnings(request, options, summary.grant_usage),
+        warnings: list_warnings(shell.text, request, options, summary.grant_usage),
         summary,
         text: shell.text,
     };
@@ -127,25 +127,32 @@ fn cancel_href(request: &ConnectRequest) -> Option<String> {
     })
 }
 
-fn list_warnings(request: &ConnectRequest, options: &ConnectOptions, grants: Option<GrantUsage>) -> Vec<String> {
+fn list_warnings(
+    text: &page::Texts,
+    request: &ConnectRequest,
+    options: &ConnectOptions,
+    grants: Option<GrantUsage>,
+) -> Vec<String> {
     let auth_method = &options.auth_method;
     let mut warnings: Vec<String> = auth_method.deprecated.iter().chain(&auth_method.limits.notes).cloned().collect();
     // The permissions of a key are chosen at the app, when it is created.
     if let Some(scopes) =
         request.scopes.as_ref().filter(|scopes| !auth_method.kind.uses_oauth_server() && !scopes.is_empty())
     {
-        warnings.push(format!("What you enter must allow this, as a step needs it: {}.", scopes.join(", ")));
+        warnings.push(page::fill_plain(text.consent.must_allow, &[("scopes", &scopes.join(", "))]));
     }
-    warnings.extend(grants.map(|grants| grant_limit_warning(auth_method, grants)));
+    warnings.extend(grants.map(|grants| grant_limit_warning(text, auth_method, grants)));
     warnings
 }
 
 /// The warning that an account's grants are near the app's limit for one client, as far as this workspace knows.
-pub(super) fn grant_limit_warning(auth_method: &AuthMethod, GrantUsage { live, limit }: GrantUsage) -> String {
-    format!(
-        "{} keeps at most {limit} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.",
-        auth_method.app_name
-    )
+pub(super) fn grant_limit_warning(
+    text: &page::Texts,
+    auth_method: &AuthMethod,
+    GrantUsage { live, limit }: GrantUsage,
+) -> String {
+    let values = [("app", auth_method.app_name.as_str()), ("limit", &limit.to_string()), ("live", &live.to_string())];
+    page::fill_plain(text.consent.grants_end, &values)
 }
 
 /// The data of the page.

@@ -104,7 +104,7 @@ fn build_choose_view(flow: &Flow, choice: PendingChoice, auth_method: &AuthMetho
 
 /// The reason against a second connection to the account: that the two interfere with each other, or the app's limit.
 fn duplicate_note(auth_method: &AuthMethod, grants: Option<GrantUsage>) -> Option<String> {
-    let limit = grants.map(|grants| grant_limit_warning(auth_method, grants));
+    let limit = grants.map(|grants| grant_limit_warning(&page::ENGLISH, auth_method, grants));
     let said: Vec<String> = auth_method.limits.one_per_account.iter().cloned().chain(limit).collect();
     (!said.is_empty()).then(|| said.join(" "))
 }
@@ -161,7 +161,7 @@ fn outcome_message(texts: &Texts, flow: &Flow, auth_method: &AuthMethod, report:
         FlowOutcome::Undecided => (text.too_late_title, text.too_late.to_owned(), page::Tone::Bad),
         FlowOutcome::Failed => {
             let failure = flow.error.as_deref().and_then(FlowFailure::parse);
-            let said = failure.map_or(text.failed, FlowFailure::explanation).to_owned();
+            let said = failure.map_or(text.failed, |failure| failure_text(texts, failure)).to_owned();
             (text.not_connected_title, said, page::Tone::Bad)
         }
     };
@@ -176,6 +176,30 @@ fn outcome_message(texts: &Texts, flow: &Flow, auth_method: &AuthMethod, report:
         add(text.link_ended);
     }
     page::Message { title: title.to_owned(), text: said, tone, links: next_links(texts, flow, report) }
+}
+
+/// Why nothing was connected, for the person. For programs [`FlowFailure::explanation`] says it.
+fn failure_text(texts: &Texts, failure: FlowFailure) -> &'static str {
+    let text = &texts.failure;
+    match failure {
+        FlowFailure::RefusedByApp => text.refused_by_app,
+        FlowFailure::ApprovalRequired => text.approval_required,
+        FlowFailure::WrongIssuer => text.wrong_issuer,
+        FlowFailure::IssuerUnknown => text.issuer_unknown,
+        FlowFailure::AddressesChanged => text.addresses_changed,
+        FlowFailure::NoCode => text.no_code,
+        FlowFailure::CodeRefused => text.code_refused,
+        FlowFailure::ClientRefused => text.client_refused,
+        FlowFailure::AppUnavailable => text.app_unavailable,
+        FlowFailure::ConnectionGone => text.connection_gone,
+        FlowFailure::Conflict => text.conflict,
+        FlowFailure::LinkUsed => text.link_used,
+        FlowFailure::LinkBegunAnew => text.link_begun_anew,
+        FlowFailure::SessionEnded => text.session_ended,
+        FlowFailure::AccountUnknown => text.account_unknown,
+        FlowFailure::OtherAccount => text.other_account,
+        FlowFailure::NotStored => text.not_stored,
+    }
 }
 
 /// If an administrator must approve, the page also says what to tell them. The client's id is not secret: the app has

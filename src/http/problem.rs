@@ -10,46 +10,52 @@ use super::page;
 use crate::error::{Error, ErrorCode, Hints};
 
 pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
+    status_and_title_in(&page::ENGLISH, code)
+}
+
+/// The same for a person, in the language of the page.
+fn status_and_title_in(text: &page::Texts, code: ErrorCode) -> (u16, &'static str) {
+    let text = &text.problem;
     match code {
-        ErrorCode::Unauthorized => (401, "Not signed in"),
-        ErrorCode::InsufficientKeyScope => (403, "The key may not do this"),
-        ErrorCode::AdminRequired => (403, "Only an admin may do this"),
-        ErrorCode::FormRejected => (403, "The form was not accepted"),
-        ErrorCode::WorkflowNotAllowed => (403, "This workflow may not use the connection"),
-        ErrorCode::NotFound => (404, "Not found"),
-        ErrorCode::ConnectionNotFound => (404, "No such connection"),
-        ErrorCode::NoDefaultConnection => (404, "No connection of this app"),
-        ErrorCode::AmbiguousConnection => (409, "Several connections could be meant"),
-        ErrorCode::MethodNotAllowed => (405, "Method not allowed"),
-        ErrorCode::AlreadyExists => (409, "Already exists"),
-        ErrorCode::ClientInUse => (409, "The client is in use"),
-        ErrorCode::ClientMissing => (409, "The app has no OAuth client"),
-        ErrorCode::UnexpectedConnection => (409, "Another connection than expected"),
-        ErrorCode::NeedsReconnect => (409, "The connection must be reconnected"),
-        ErrorCode::AwaitingConfirmation => (409, "The connection awaits confirmation"),
-        ErrorCode::MissingScopes => (409, "Permissions are missing"),
-        ErrorCode::ClientMisconfigured => (409, "The app refuses the client"),
-        ErrorCode::ReplacementInUse => (409, "The connection answers for another"),
-        ErrorCode::EnvironmentsDiffer => (409, "The environments differ"),
-        ErrorCode::Conflict => (409, "Conflict"),
-        ErrorCode::LimitReached => (409, "Limit reached"),
-        ErrorCode::AddressesChanged => (409, "The app's addresses have changed"),
-        ErrorCode::IdempotencyConflict => (409, "The key was used for another request"),
-        ErrorCode::IdempotencyInProgress => (409, "The request is being handled"),
-        ErrorCode::AlreadyDone => (409, "Already done"),
-        ErrorCode::PreconditionFailed => (412, "It was changed in the meantime"),
-        ErrorCode::LinkEnded => (410, "The link has ended"),
-        ErrorCode::BodyTooLarge => (413, "The body is too large"),
-        ErrorCode::CredentialRejected => (422, "The app did not accept the credential"),
-        ErrorCode::InvalidRequest => (422, "Invalid request"),
-        ErrorCode::RateLimited => (429, "Too many calls"),
-        ErrorCode::AppResponseRefused => (502, "The app's answer does not pass"),
-        ErrorCode::AppUnavailable => (503, "The app is unavailable"),
-        ErrorCode::RefreshInProgress => (503, "A refresh is in progress"),
-        ErrorCode::Misconfigured => (503, "The installation is misconfigured"),
-        ErrorCode::DatabaseUnavailable => (503, "The database is unavailable"),
-        ErrorCode::Maintenance => (503, "Maintenance"),
-        ErrorCode::Internal => (500, "Internal error"),
+        ErrorCode::Unauthorized => (401, text.unauthorized),
+        ErrorCode::InsufficientKeyScope => (403, text.insufficient_key_scope),
+        ErrorCode::AdminRequired => (403, text.admin_required),
+        ErrorCode::FormRejected => (403, text.form_rejected),
+        ErrorCode::WorkflowNotAllowed => (403, text.workflow_not_allowed),
+        ErrorCode::NotFound => (404, text.not_found),
+        ErrorCode::ConnectionNotFound => (404, text.connection_not_found),
+        ErrorCode::NoDefaultConnection => (404, text.no_default_connection),
+        ErrorCode::AmbiguousConnection => (409, text.ambiguous_connection),
+        ErrorCode::MethodNotAllowed => (405, text.method_not_allowed),
+        ErrorCode::AlreadyExists => (409, text.already_exists),
+        ErrorCode::ClientInUse => (409, text.client_in_use),
+        ErrorCode::ClientMissing => (409, text.client_missing),
+        ErrorCode::UnexpectedConnection => (409, text.unexpected_connection),
+        ErrorCode::NeedsReconnect => (409, text.needs_reconnect),
+        ErrorCode::AwaitingConfirmation => (409, text.awaiting_confirmation),
+        ErrorCode::MissingScopes => (409, text.missing_scopes),
+        ErrorCode::ClientMisconfigured => (409, text.client_misconfigured),
+        ErrorCode::ReplacementInUse => (409, text.replacement_in_use),
+        ErrorCode::EnvironmentsDiffer => (409, text.environments_differ),
+        ErrorCode::Conflict => (409, text.conflict),
+        ErrorCode::LimitReached => (409, text.limit_reached),
+        ErrorCode::AddressesChanged => (409, text.addresses_changed),
+        ErrorCode::IdempotencyConflict => (409, text.idempotency_conflict),
+        ErrorCode::IdempotencyInProgress => (409, text.idempotency_in_progress),
+        ErrorCode::AlreadyDone => (409, text.already_done),
+        ErrorCode::PreconditionFailed => (412, text.precondition_failed),
+        ErrorCode::LinkEnded => (410, text.link_ended),
+        ErrorCode::BodyTooLarge => (413, text.body_too_large),
+        ErrorCode::CredentialRejected => (422, text.credential_rejected),
+        ErrorCode::InvalidRequest => (422, text.invalid_request),
+        ErrorCode::RateLimited => (429, text.rate_limited),
+        ErrorCode::AppResponseRefused => (502, text.app_response_refused),
+        ErrorCode::AppUnavailable => (503, text.app_unavailable),
+        ErrorCode::RefreshInProgress => (503, text.refresh_in_progress),
+        ErrorCode::Misconfigured => (503, text.misconfigured),
+        ErrorCode::DatabaseUnavailable => (503, text.database_unavailable),
+        ErrorCode::Maintenance => (503, text.maintenance),
+        ErrorCode::Internal => (500, text.internal),
     }
 }
 
@@ -98,7 +104,7 @@ pub(super) fn json_response(error: &Error) -> Response {
 
 /// The page, for a person who may be signed in.
 pub(super) fn page_response(error: &Error, shell: &page::PageContext) -> Response {
-    let (status, title) = status_and_title(error.code);
+    let (status, title) = status_and_title_in(shell.text, error.code);
     let markup = if error.code == ErrorCode::Unauthorized {
         let view = page::SignInRequiredView { choice: page::SignInChoice::LinkOnly, ended: None };
         page::sign_in_required(&page::PageContext { person: None, csrf: None, ..shell.clone() }, &view)
@@ -107,28 +113,28 @@ pub(super) fn page_response(error: &Error, shell: &page::PageContext) -> Respons
             shell,
             &page::Message {
                 title: title.into(),
-                text: page_text(error, shell.person.is_some()),
+                text: page_text(shell.text, error, shell.person.is_some()),
                 tone: page::Tone::Bad,
-                links: if shell.person.is_some() { next_links(error) } else { vec![] },
+                links: if shell.person.is_some() { next_links(shell.text, error) } else { vec![] },
             },
         )
     };
     add_hint_headers(Response::html(status, markup), error)
 }
 
-fn page_text(error: &Error, signed_in: bool) -> String {
+fn page_text(texts: &page::Texts, error: &Error, signed_in: bool) -> String {
     let text = error.hints.for_people.as_ref().unwrap_or(&error.detail);
     // A person with a link sets nothing up.
     if error.code == ErrorCode::ClientMissing && !signed_in {
-        return format!("{text} Tell whoever sent you the link.");
+        return format!("{text} {}", texts.outcome.tell_sender);
     }
     text.clone()
 }
 
 /// A person who is not signed in gets no links.
-fn next_links(error: &Error) -> Vec<(String, String)> {
-    let setup = error.hints.setup.iter().map(|page| ("How to set it up".to_owned(), page.clone()));
-    setup.chain([("Connections".to_owned(), "/".to_owned())]).collect()
+fn next_links(text: &page::Texts, error: &Error) -> Vec<(String, String)> {
+    let setup = error.hints.setup.iter().map(|page| (text.setup.how_to.to_owned(), page.clone()));
+    setup.chain([(text.list.title.to_owned(), "/".to_owned())]).collect()
 }
 
 pub(super) fn add_hint_headers(mut response: Response, error: &Error) -> Response {

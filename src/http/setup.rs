@@ -62,7 +62,7 @@ pub(super) async fn build_setup_view<P: Ports>(
     let server = auth_method.require_oauth_server()?;
     let at = |what: &str| context.config.public_url.at(&client_path(auth_method, what));
     let help = server.client_help.as_ref();
-    let shown = redirect_uri.as_deref().unwrap_or("the redirect URI");
+    let shown = redirect_uri.as_deref().unwrap_or(page::ENGLISH.setup.some_redirect_uri);
     let family = apps.iter().filter(|one| one.client_registration() == auth_method.registration());
     let (asked, further): (Vec<_>, Vec<_>) =
         auth_method.scopes.iter().partition(|scope| scope.required || scope.default);

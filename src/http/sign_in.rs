@@ -44,13 +44,14 @@ pub(super) async fn sign_out<P: Ports>(context: &Context<P>, call: &Call<'_>) ->
     if let Some(path) = link_path(call) {
         return Ok(Response::see_other(&path).with_header("set-cookie", browser_session::removed_user_cookie(context)));
     }
+    let shell = guest_page_context(context);
     let message = page::Message {
-        title: page::ENGLISH.sign_in.signed_out.into(),
-        text: page::ENGLISH.sign_in.signed_out_about.into(),
+        title: shell.text.sign_in.signed_out.into(),
+        text: shell.text.sign_in.signed_out_about.into(),
         tone: Tone::Good,
         links: vec![],
     };
-    Ok(Response::html(200, page::message(&guest_page_context(context), &message))
+    Ok(Response::html(200, page::message(&shell, &message))
         .with_header("set-cookie", browser_session::removed_user_cookie(context)))
 }
 

@@ -43,6 +43,7 @@ mod odd_responses;
 mod on_demand_check;
 mod outages;
 mod page_access;
+mod page_texts;
 mod people;
 mod popups;
 mod proxy;

@@ -54,10 +54,10 @@ pub fn connect(shell: &PageContext, view: &ConnectView) -> Markup {
         None => fill(text.connect_title, &[("app", app())]),
     };
     let body = html! {
-        (error_summary(view.form_error.as_ref(), &invalid_fields(&view.fields)))
+        (error_summary(shell, view.form_error.as_ref(), &invalid_fields(&view.fields)))
         (app_head(&view.consent, &heading))
         (requester_details(shell, &view.consent, text.same_account_sign_in))
-        (warnings_section(&view.warnings))
+        (warnings_section(shell, &view.warnings))
         form.whole method="post" action=(view.form_action) {
             (csrf_field(shell))
             (account_section(shell, view))
@@ -81,7 +81,7 @@ fn account_section(shell: &PageContext, view: &ConnectView) -> Markup {
         @if !view.fields.is_empty() {
             section.card aria-labelledby="account" {
                 h2 #account { (shell.text.consent.account_place) }
-                (fields(&view.fields))
+                (fields(shell, &view.fields))
             }
         }
     }

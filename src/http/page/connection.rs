@@ -186,7 +186,7 @@ pub fn connection(shell: &PageContext, view: &ConnectionView) -> Markup {
                 (status_section(shell, view))
                 (replacement_section(shell, id, &view.settings, may_change(view)))
                 (step_changes_section(shell, id, &view.settings, may_change(view)))
-                (warnings_section(&view.warnings))
+                (warnings_section(shell, &view.warnings))
                 (missing_scopes_section(shell, view))
                 (uses_section(shell, view))
                 (granted_scopes_section(shell, view))

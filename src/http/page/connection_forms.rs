@@ -153,7 +153,7 @@ pub fn connection_form(shell: &PageContext, view: &ConnectionFormView) -> Markup
     let mistakes: Vec<InvalidField<'_>> = wrong.iter().map(|why| (anchor.to_owned(), label, *why)).collect();
     let page = format!("/connections/{}", one.id);
     let body = html! {
-        (error_summary(None, &mistakes))
+        (error_summary(shell, None, &mistakes))
         (back_link(&one.name, &page))
         div.head { div {
             (app_logo(&one.app, &one.app_name, "large"))
@@ -195,7 +195,7 @@ pub(super) fn name_form(shell: &PageContext, id: &str, entered: &str, wrong: Opt
     let text = &shell.text.connection;
     let described = described_by("name", true, wrong.is_some());
     html! {
-        (field_error("name", wrong))
+        (field_error(shell, "name", wrong))
         form.line method="post" action={ "/connections/" (id) "/rename" } {
             (csrf_field(shell))
             label for="name" { (text.name_label) }
@@ -222,7 +222,7 @@ fn environment_form(
         div.field.wrong[wrong.is_some()] {
             label for="environment" { (text.environment_label) }
             p.hint #environment-hint { (text.environment_hint) }
-            (field_error("environment", wrong))
+            (field_error(shell, "environment", wrong))
             select #environment name="environment" aria-describedby=[described.as_deref()] {
                 @for (value, name) in choices { option value=(value) selected[value == chosen] { (name) } }
             }
@@ -241,7 +241,7 @@ fn sharing_form(
     let text = &shell.text.change;
     let described = described_by("shared", false, wrong.is_some());
     let fields = html! {
-        (field_error("shared", wrong))
+        (field_error(shell, "shared", wrong))
         label.tick {
             input #shared type="checkbox" name="shared" value="yes" checked[view.shared] aria-describedby=[described.as_deref()];
             span { (text.sharing_label) }
@@ -301,7 +301,7 @@ fn replacement_form(
         }
         div.field.wrong[wrong.is_some()] {
             label for="with" { (text.replace_label) }
-            (field_error("with", wrong))
+            (field_error(shell, "with", wrong))
             select #with name="with" aria-describedby=[described.as_deref()] {
                 @for one in &view.candidates {
                     option value=(one.id) selected[one.id == view.chosen] {
@@ -329,7 +329,7 @@ fn disconnect_form(
 ) -> Markup {
     let text = &shell.text.change;
     let fields = html! {
-        (field_error("disconnect", wrong))
+        (field_error(shell, "disconnect", wrong))
         @if !view.workflows.is_empty() {
             p { (text.disconnect_stops) }
             ul { @for workflow in &view.workflows { li { (user_text(workflow)) } } }

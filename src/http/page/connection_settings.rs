@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::PageContext;
 use super::connection_forms::OtherConnection;
 use super::frame::{csrf_field, link, user_text};
+use super::text::fill;
 
 /// What is set about a connection.
 #[derive(Debug, Clone, Default)]
@@ -23,15 +24,16 @@ pub struct SettingsView {
 
 /// What was told of steps, with a button that ends it for who may.
 pub(super) fn step_changes_section(shell: &PageContext, id: &str, view: &SettingsView, may_change: bool) -> Markup {
+    let text = &shell.text.connection;
     html! {
         @if !view.step_changes.is_empty() {
             section.panel.waiting aria-labelledby="changed-steps" {
-                h2 #changed-steps { "Steps that used another connection before" }
+                h2 #changed-steps { (text.steps_changed) }
                 ul { @for sentence in &view.step_changes { li { (user_text(sentence)) } } }
                 @if may_change {
                     form method="post" action={ "/connections/" (id) "/acknowledge" } {
                         (csrf_field(shell))
-                        button type="submit" { "This is right" }
+                        button type="submit" { (text.acknowledge) }
                     }
                 }
             }
@@ -39,35 +41,36 @@ pub(super) fn step_changes_section(shell: &PageContext, id: &str, view: &Setting
     }
 }
 
-fn other_name(one: &OtherConnection) -> Markup {
+fn other_name(shell: &PageContext, one: &OtherConnection) -> Markup {
     html! {
         @match &one.name {
             Some(name) => (link(name, &format!("/connections/{}", one.id), "name")),
-            None => "a connection that you do not see",
+            None => (shell.text.connection.unseen),
         }
     }
 }
 
 /// Which connection answers, and for which ones this one does.
 pub(super) fn replacement_section(shell: &PageContext, id: &str, view: &SettingsView, may_change: bool) -> Markup {
+    let text = &shell.text.connection;
     html! {
         @if view.replaced_by.is_some() || !view.replaces.is_empty() {
             section.panel.waiting aria-labelledby="replaced" {
                 @if let Some(by) = &view.replaced_by {
-                    h2 #replaced { "Replaced" }
-                    p { "Workflows that name this connection get " (other_name(by)) " instead. Nothing of this one has changed." }
+                    h2 #replaced { (text.replaced) }
+                    p { (fill(text.replaced_about, &[("other", other_name(shell, by))])) }
                     @if may_change {
                         form method="post" action={ "/connections/" (id) "/undo-replace" } {
                             (csrf_field(shell))
-                            button type="submit" { "Use this connection again" }
+                            button type="submit" { (text.unreplace) }
                         }
                     } @else {
-                        p { "Its owner or an admin can end that." }
+                        p { (text.unreplace_admins) }
                     }
                 } @else {
-                    h2 #replaced { "Answers for other connections" }
-                    p { "Workflows that name one of these get this connection. It can’t be disconnected until that is ended, on the page of each." }
-                    ul { @for one in &view.replaces { li { (other_name(one)) } } }
+                    h2 #replaced { (text.answers) }
+                    p { (text.answers_about) }
+                    ul { @for one in &view.replaces { li { (other_name(shell, one)) } } }
                 }
             }
         }

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::PageContext;
 use super::frame::{code_text, external_link, user_text};
-use super::text::{ENGLISH, fill, fill_plain};
+use super::text::{fill, fill_plain};
 
 /// Permissions that are shown at once. If there are more, unticked ones are collapsed.
 const SCOPES_SHOWN_AT_ONCE: usize = 8;
@@ -100,18 +100,18 @@ fn element_id(index: usize) -> String {
 }
 
 /// The fields, in their order.
-pub(super) fn fields(inputs: &[FormField]) -> Markup {
-    html! { @for (index, input) in inputs.iter().enumerate() { (field(&element_id(index), input)) } }
+pub(super) fn fields(shell: &PageContext, inputs: &[FormField]) -> Markup {
+    html! { @for (index, input) in inputs.iter().enumerate() { (field(shell, &element_id(index), input)) } }
 }
 
-fn field(anchor: &str, input: &FormField) -> Markup {
+fn field(shell: &PageContext, anchor: &str, input: &FormField) -> Markup {
     let hinted = input.help.is_some() || input.url.is_some() || input.placeholder.is_some();
     let described = described_by(anchor, hinted, input.error.is_some());
     html! {
         div.field.wrong[input.error.is_some()] {
-            label for=(anchor) { (user_text(&input.label)) @if input.optional { " " (ENGLISH.form.optional) } }
-            @if hinted { (hint(anchor, input)) }
-            (field_error(anchor, input.error.as_deref()))
+            label for=(anchor) { (user_text(&input.label)) @if input.optional { " " (shell.text.form.optional) } }
+            @if hinted { (hint(shell, anchor, input)) }
+            (field_error(shell, anchor, input.error.as_deref()))
             (input_element(anchor, input, described.as_deref()))
         }
     }
@@ -142,22 +142,22 @@ fn input_element(anchor: &str, input: &FormField, described: Option<&str>) -> Ma
     }
 }
 
-fn hint(anchor: &str, input: &FormField) -> Markup {
-    let text = &ENGLISH.form;
+fn hint(shell: &PageContext, anchor: &str, input: &FormField) -> Markup {
+    let text = &shell.text.form;
     html! {
         p.hint id={ (anchor) "-hint" } {
             @if let Some(help) = &input.help { (user_text(help)) " " }
-            @if let Some(url) = &input.url { (external_link(&html! { (text.find_it) }, url)) " " }
+            @if let Some(url) = &input.url { (external_link(shell, &html! { (text.find_it) }, url)) " " }
             @if let Some(example) = &input.placeholder { (fill(text.looks_like, &[("example", code_text(example))])) }
         }
     }
 }
 
 /// Why a field was refused, next to it.
-pub(super) fn field_error(anchor: &str, error: Option<&str>) -> Markup {
+pub(super) fn field_error(shell: &PageContext, anchor: &str, error: Option<&str>) -> Markup {
     html! {
         @if let Some(error) = error {
-            p.mistake id={ (anchor) "-error" } { span.unseen { (ENGLISH.form.not_accepted) " " } (user_text(error)) }
+            p.mistake id={ (anchor) "-error" } { span.unseen { (shell.text.form.not_accepted) " " } (user_text(error)) }
         }
     }
 }
@@ -184,7 +184,7 @@ pub(super) fn invalid_fields(inputs: &[FormField]) -> Vec<InvalidField<'_>> {
 }
 
 /// The errors at the top, where a screen reader reads them first, with links to the fields.
-pub(super) fn error_summary(problem: Option<&FormError>, mistakes: &[InvalidField<'_>]) -> Markup {
+pub(super) fn error_summary(shell: &PageContext, problem: Option<&FormError>, mistakes: &[InvalidField<'_>]) -> Markup {
     html! {
         @if problem.is_some() || !mistakes.is_empty() {
             @let tone = if problem.is_some_and(|problem| problem.is_unreachable) { "waiting" } else { "bad" };
@@ -192,7 +192,7 @@ pub(super) fn error_summary(problem: Option<&FormError>, mistakes: &[InvalidFiel
                 h2 #problem {
                     @match problem {
                         Some(problem) => (user_text(&problem.title)),
-                        None => (ENGLISH.form.correct),
+                        None => (shell.text.form.correct),
                     }
                 }
                 @if let Some(problem) = problem.filter(|problem| !problem.text.is_empty()) { p { (user_text(&problem.text)) } }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::text::{ENGLISH, count};
+use super::text::count;
 use super::{PageContext, StatusLabel, Tone};
 use crate::http::assets::{asset, has_logo};
 use crate::time::Timestamp;
@@ -178,11 +178,11 @@ pub(super) fn link(label: &str, href: &str, class: &str) -> Markup {
 }
 
 /// A link to another site, which opens in a new tab, so that the input here is kept. Otherwise only its text.
-pub(super) fn external_link(label: &Markup, href: &str) -> Markup {
+pub(super) fn external_link(shell: &PageContext, label: &Markup, href: &str) -> Markup {
     html! {
         @if href.starts_with("https://") || href.starts_with("http://") {
             a.outside href=(href) target="_blank" rel="noreferrer noopener" {
-                (label) span.quiet { " (opens in a new tab)" }
+                (label) span.quiet { " " (shell.text.frame.opens_in_new_tab) }
             }
         } @else {
             span { (label) }
@@ -191,16 +191,16 @@ pub(super) fn external_link(label: &Markup, href: &str) -> Markup {
 }
 
 /// The same on a line of its own, where it is a target of its own, too.
-pub(super) fn external_link_line(label: &Markup, href: &str) -> Markup {
-    html! { p.alone { (external_link(label, href)) } }
+pub(super) fn external_link_line(shell: &PageContext, label: &Markup, href: &str) -> Markup {
+    html! { p.alone { (external_link(shell, label, href)) } }
 }
 
 /// Notes for a person.
-pub(super) fn warnings_section(sentences: &[String]) -> Markup {
+pub(super) fn warnings_section(shell: &PageContext, sentences: &[String]) -> Markup {
     html! {
         @if !sentences.is_empty() {
             section.panel.waiting aria-labelledby="warnings" {
-                h2 #warnings { (ENGLISH.frame.good_to_know) }
+                h2 #warnings { (shell.text.frame.good_to_know) }
                 @if let [only] = sentences {
                     p { (user_text(only)) }
                 } @else {

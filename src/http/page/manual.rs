@@ -58,16 +58,16 @@ pub fn manual_credential(shell: &PageContext, view: &ManualCredentialView) -> Ma
         None => fill(shell.text.consent.connect_title, &[("app", user_text(&view.consent.app_name))]),
     };
     let body = html! {
-        (error_summary(view.form_error.as_ref(), &wrong))
+        (error_summary(shell, view.form_error.as_ref(), &wrong))
         (app_head(&view.consent, &heading))
         (requester_details(shell, &view.consent, shell.text.consent.same_account_key))
-        (warnings_section(&view.warnings))
+        (warnings_section(shell, &view.warnings))
         form.whole method="post" action=(view.form_action) autocomplete="off" {
             (csrf_field(shell))
             section.card aria-labelledby="credential" {
                 h2 #credential { (user_text(&view.credential_kind)) }
                 @if refused && view.fields.iter().any(|input| input.secret) { p { (text.enter_again) } }
-                (fields(&view.fields))
+                (fields(shell, &view.fields))
                 @if view.consent.existing_connection.is_none() { (name_field(shell, view)) }
             }
             (hosts_section(shell, &view.hosts, shell.text.hosts.sent_entered))
@@ -119,7 +119,7 @@ fn name_field(shell: &PageContext, view: &ManualCredentialView) -> Markup {
         div.field.wrong[error.is_some()] {
             label for="name" { (text.name) " " (shell.text.form.optional) }
             p.hint #name-hint { (text.name_hint) }
-            (field_error("name", error))
+            (field_error(shell, "name", error))
             input #name type="text" name="name" value=(view.connection_name) maxlength=(MAX_NAME_LENGTH) autocomplete="off" dir="auto"
                 aria-invalid=[error.map(|_| "true")] aria-describedby=[described.as_deref()];
         }

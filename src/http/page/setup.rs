@@ -99,7 +99,7 @@ pub fn setup(shell: &PageContext, view: &SetupView) -> Markup {
                 ul { @for sentence in &view.connect_help { li { (user_text(sentence)) } } }
             }
             @if let Some(docs) = &view.docs_url {
-                (external_link_line(&fill(text.documentation, &[("app", app())]), docs))
+                (external_link_line(shell, &fill(text.documentation, &[("app", app())]), docs))
             }
         }
     };
@@ -169,7 +169,7 @@ fn create_client_section(shell: &PageContext, view: &SetupView) -> Markup {
         section.card aria-labelledby="client" {
             h2 #client { (fill(text.make_client, &[("app", app())])) }
             @if let Some(console) = &view.console_url {
-                (external_link_line(&fill(text.console, &[("app", app())]), console))
+                (external_link_line(shell, &fill(text.console, &[("app", app())]), console))
             }
             @if view.steps.is_empty() {
                 p { (text.register) }

@@ -341,7 +341,7 @@ fn register_section(shell: &PageContext, setup: &SetupView) -> Markup {
         section.card aria-labelledby="register" {
             h2 #register { "1. " (fill(text.register, &[("app", user_text(&setup.app_name))])) }
             @if let Some(console) = &setup.console_url {
-                (external_link_line(&html! { (fill(text.open_console, &[("app", user_text(&setup.app_name))])) }, console))
+                (external_link_line(shell, &html! { (fill(text.open_console, &[("app", user_text(&setup.app_name))])) }, console))
             }
             @if setup.steps.is_empty() { p { (text.register_about) } }
             @else { ol.steps { @for step in &setup.steps { li { (user_text(step)) } } } }
@@ -357,7 +357,7 @@ fn register_section(shell: &PageContext, setup: &SetupView) -> Markup {
             }
             (scopes_to_enable(shell, setup))
             @if let Some(docs) = &setup.docs_url {
-                (external_link_line(&html! { (fill(text.documentation, &[("app", user_text(&setup.app_name))])) }, docs))
+                (external_link_line(shell, &html! { (fill(text.documentation, &[("app", user_text(&setup.app_name))])) }, docs))
             }
         }
     }
@@ -404,7 +404,7 @@ fn enter_section(shell: &PageContext, view: &ClientPageView) -> Markup {
                 (text_field(shell, errors, &TextField::new("client_id", text.client_id, &form.client_id)))
                 (text_field(shell, errors, &TextField::new("client_secret", text.client_secret, "").hint(secret_hint)
                     .optional().kind(TextKind::Secret)))
-                (input_fields(&view.variables))
+                (input_fields(shell, &view.variables))
                 (text_field(shell, errors, &TextField::new("secret_expires_at", text.expires_on, &form.expires_on)
                     .hint(text.expires_hint).optional().kind(TextKind::Day)))
                 details open[errors.of("scopes").is_some() || is_key || !form.scopes.is_empty()] {
@@ -502,7 +502,7 @@ fn events_section(shell: &PageContext, action: &str, view: &EventsView, errors: 
                 p.quiet { (text.events_url_later) }
             }
             @if let Some(handshake) = &view.handshake { p { (user_text(handshake)) } }
-            @if let Some(docs) = &view.docs_url { (external_link_line(&html! { (text.events_docs) }, docs)) }
+            @if let Some(docs) = &view.docs_url { (external_link_line(shell, &html! { (text.events_docs) }, docs)) }
             p { (state) }
             @if view.is_signed {
                 form method="post" action=(action) autocomplete="off" {

@@ -193,7 +193,7 @@ fn usual_form(shell: &PageContext, view: &NewAppView) -> Markup {
             (csrf_field(shell))
             (text_field(shell, errors, &TextField::new("name", text.name, &form.name)))
             (text_field(shell, errors, &TextField::new("id", text.id, &form.id).hint(text.id_hint)))
-            (select_field(errors, "method", text.method, Some(text.method_hint), &methods, &form.method))
+            (select_field(shell, errors, "method", text.method, Some(text.method_hint), &methods, &form.method))
             fieldset {
                 legend { (text.by_issuer) }
                 (field("issuer", text.issuer, &form.issuer, text.issuer_hint))

@@ -139,7 +139,7 @@ pub fn settings_default(shell: &PageContext, view: &DefaultView) -> Markup {
                 form method="post" action="/settings/default" {
                     (csrf_field(shell))
                     (slot_fields(view))
-                    (select_field(&view.errors, "connection", text.connection, None, &view.candidates, &view.chosen))
+                    (select_field(shell, &view.errors, "connection", text.connection, None, &view.candidates, &view.chosen))
                     button.primary type="submit" { (text.save) }
                 }
             }

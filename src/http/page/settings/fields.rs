@@ -100,7 +100,7 @@ pub(super) fn text_field(shell: &PageContext, errors: &FormErrors, field: &TextF
                 @if field.optional { " " span.quiet { (shell.text.settings.optional) } }
             }
             @if let Some(hint) = &field.hint { p.hint id={ (id) "-hint" } { (hint) } }
-            (field_error(id, error))
+            (field_error(shell, id, error))
             @match field.kind {
                 TextKind::Line => {
                     input id=(id) type="text" name=(id) value=(field.value) required[required] autocomplete="off"
@@ -127,6 +127,7 @@ pub(super) fn text_field(shell: &PageContext, errors: &FormErrors, field: &TextF
 
 /// A field for one of several values.
 pub(super) fn select_field(
+    shell: &PageContext,
     errors: &FormErrors,
     name: &str,
     label: &str,
@@ -140,7 +141,7 @@ pub(super) fn select_field(
         div.field.wrong[error.is_some()] {
             label for=(name) { (label) }
             @if let Some(hint) = hint { p.hint id={ (name) "-hint" } { (hint) } }
-            (field_error(name, error))
+            (field_error(shell, name, error))
             select id=(name) name=(name) aria-invalid=[error.map(|_| "true")] aria-describedby=[described.as_deref()] {
                 @for option in options {
                     option value=(option.value) selected[option.value == selected] {
@@ -174,7 +175,7 @@ pub(super) fn form_errors(shell: &PageContext, errors: &FormErrors, labels: &[(&
     });
     let wrong: Vec<_> =
         labels.iter().filter_map(|(name, label)| Some(((*name).to_owned(), *label, errors.of(name)?))).collect();
-    error_summary(problem.as_ref(), &wrong)
+    error_summary(shell, problem.as_ref(), &wrong)
 }
 
 /// The fields of a form that shows a secret once: sent again by a reload, it is not handled again.

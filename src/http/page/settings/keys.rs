@@ -276,9 +276,9 @@ fn key_form(shell: &PageContext, view: &KeysView) -> Markup {
                         (text_field(shell, errors, &TextField::new("connections", text.other_connections, &form.connections)
                             .hint(text.connections_hint).optional()))
                     }
-                    (select_field(errors, "environment", text.environment, None, &environments, &form.environment))
+                    (select_field(shell, errors, "environment", text.environment, None, &environments, &form.environment))
                 }
-                (select_field(errors, "days", text.ends, None, &ends, &form.days))
+                (select_field(shell, errors, "days", text.ends, None, &ends, &form.days))
                 div.actions { button.primary type="submit" { (text.create) } }
             }
         }
@@ -395,7 +395,7 @@ fn rotation_section(shell: &PageContext, view: &KeyView) -> Markup {
             p { (text.rotate_about) }
             form method="post" action={ "/settings/keys/" (view.key.id) "/rotate" } data-once {
                 (guard_fields(shell))
-                (select_field(&view.errors, "overlap", text.overlap, None, &overlaps, "86400"))
+                (select_field(shell, &view.errors, "overlap", text.overlap, None, &overlaps, "86400"))
                 button type="submit" { (text.rotate) }
             }
         }

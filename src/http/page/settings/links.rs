@@ -154,12 +154,12 @@ fn link_form(shell: &PageContext, view: &LinksView) -> Markup {
             summary { (text.create) }
             form method="post" action="/settings/links" autocomplete="off" data-once {
                 (guard_fields(shell))
-                (select_field(errors, "app", text.app, Some(text.app_hint), &view.apps, &form.app))
+                (select_field(shell, errors, "app", text.app, Some(text.app_hint), &view.apps, &form.app))
                 (text_field(shell, errors, &TextField::new("user_id", text.user_id, &form.user_id).hint(text.user_id_hint).optional()))
                 (text_field(shell, errors, &TextField::new("user_name", text.user_name, &form.user_name).optional()))
                 (tick("shared", "yes", &html! { (text.shared) }, form.is_shared))
-                (select_field(errors, "environment", text.environment, None, &environments, &form.environment))
-                (select_field(errors, "expires_in", text.ends, None, &lives, &form.expires_in))
+                (select_field(shell, errors, "environment", text.environment, None, &environments, &form.environment))
+                (select_field(shell, errors, "expires_in", text.ends, None, &lives, &form.expires_in))
                 div.actions { button.primary type="submit" { (text.create) } }
             }
         }

@@ -179,7 +179,7 @@ fn invite_form(shell: &PageContext, view: &PeopleView) -> Markup {
                 p.quiet { (text.invite_about) }
                 (text_field(shell, errors, &TextField::new("user_id", text.id, &form.id).hint(text.id_hint)))
                 (text_field(shell, errors, &TextField::new("user_name", text.name, &form.name).optional()))
-                (select_field(errors, "role", text.role, None, &roles(shell), &form.role))
+                (select_field(shell, errors, "role", text.role, None, &roles(shell), &form.role))
                 div.actions { button.primary type="submit" { (text.make_link) } }
             }
         }
@@ -225,7 +225,7 @@ pub fn settings_person(shell: &PageContext, view: &PersonView) -> Markup {
             h2 #role-title { (text.change_role) }
             form method="post" action={ (person_href(&person.id)) "/role" } {
                 (csrf_field(shell))
-                (select_field(&view.errors, "role", text.role, None, &roles(shell), if person.is_admin { "admin" } else { "member" }))
+                (select_field(shell, &view.errors, "role", text.role, None, &roles(shell), if person.is_admin { "admin" } else { "member" }))
                 p.quiet { (text.role_about) }
                 button type="submit" { (text.save_role) }
             }
@@ -274,7 +274,7 @@ fn removal_section(shell: &PageContext, view: &PersonView) -> Markup {
             form method="post" action={ (person_href(&view.person.id)) "/remove" } {
                 (csrf_field(shell))
                 @if !view.connections.is_empty() {
-                    (select_field(&view.errors, "transfer_to", text.heir, Some(text.heir_hint), &heirs, &view.heir))
+                    (select_field(shell, &view.errors, "transfer_to", text.heir, Some(text.heir_hint), &heirs, &view.heir))
                 }
                 @if view.is_last_admin { (tick("without_admin", "yes", &html! { (text.without_admin) }, false)) }
                 button.danger type="submit" { (text.remove) }

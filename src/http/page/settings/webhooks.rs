@@ -321,7 +321,7 @@ fn secret_section(shell: &PageContext, view: &WebhookView, page: &str) -> Markup
             p { (text.rotate_about) }
             form method="post" action={ (page) "/rotate" } data-once {
                 (guard_fields(shell))
-                (select_field(&view.errors, "overlap", keys.overlap, None, &overlaps, "86400"))
+                (select_field(shell, &view.errors, "overlap", keys.overlap, None, &overlaps, "86400"))
                 button type="submit" { (keys.rotate) }
             }
         }

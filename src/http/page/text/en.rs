@@ -143,7 +143,7 @@ super::texts! {
         addresses_changed_title = "The addresses of {app} have changed";
         enter_again = "Its addresses have changed since its OAuth client was entered. An admin has to enter the client’s secret again.";
         enter_again_here = "Its addresses have changed since its OAuth client was entered. Enter the client’s secret again, and everybody can connect.";
-        ask_sender_again = "The app’s addresses have changed. Ask whoever sent you the link to enter the app’s OAuth client again.";
+        ask_sender_again = "The app’s addresses have changed since its OAuth client was entered. Ask whoever sent you the link to set it up.";
         request_again = "The addresses of {app} have changed. Please enter the secret of its OAuth client ({method}) in the workspace {workspace} again, so that we can connect it: {url}";
         how = "What the admin does";
         ask_sender = "Not set up yet. Ask whoever sent you the link to set it up.";
@@ -167,6 +167,8 @@ super::texts! {
         account_place = "Where your account is";
         scopes = "Permissions";
         no_scopes = "No permissions are named. {app} tells you what it will allow.";
+        must_allow = "What you enter must allow this, as a step needs it: {scopes}.";
+        grants_end = "{app} keeps at most {limit} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.";
         next = "What happens next";
         you_go_to = "You go to {place}, which may ask you to sign in, and asks you to allow the access. Check that name in your browser’s address bar before you type a password.";
         you_go_to_app = "You go to {place}, which may ask you to sign in, and asks you to allow the access. Check the address in your browser’s address bar before you type a password.";
@@ -318,6 +320,68 @@ super::texts! {
         other_browser = "An app’s answer is only taken in the browser that asked for it, so that nobody can slip you an account that is not yours. This browser did not ask, or has been signed out since.";
         other_browser_next = "Start again and stay in one browser: sign in here, or open the link you were sent here.";
     }
+    /// Titles of errors, also in the API.
+    problem {
+        unauthorized = "Not signed in";
+        insufficient_key_scope = "The key may not do this";
+        admin_required = "Only an admin may do this";
+        form_rejected = "The form was not accepted";
+        workflow_not_allowed = "This workflow may not use the connection";
+        not_found = "Not found";
+        connection_not_found = "No such connection";
+        no_default_connection = "No connection of this app";
+        ambiguous_connection = "Several connections could be meant";
+        method_not_allowed = "Method not allowed";
+        already_exists = "Already exists";
+        client_in_use = "The client is in use";
+        client_missing = "The app has no OAuth client";
+        unexpected_connection = "Another connection than expected";
+        needs_reconnect = "The connection must be reconnected";
+        awaiting_confirmation = "The connection awaits confirmation";
+        missing_scopes = "Permissions are missing";
+        client_misconfigured = "The app refuses the client";
+        replacement_in_use = "The connection answers for another";
+        environments_differ = "The environments differ";
+        conflict = "Conflict";
+        limit_reached = "Limit reached";
+        addresses_changed = "The app's addresses have changed";
+        idempotency_conflict = "The key was used for another request";
+        idempotency_in_progress = "The request is being handled";
+        already_done = "Already done";
+        precondition_failed = "It was changed in the meantime";
+        link_ended = "The link has ended";
+        body_too_large = "The body is too large";
+        credential_rejected = "The app did not accept the credential";
+        invalid_request = "Invalid request";
+        rate_limited = "Too many calls";
+        app_response_refused = "The app's answer does not pass";
+        app_unavailable = "The app is unavailable";
+        refresh_in_progress = "A refresh is in progress";
+        misconfigured = "The installation is misconfigured";
+        database_unavailable = "The database is unavailable";
+        maintenance = "Maintenance";
+        internal = "Internal error";
+    }
+    /// Why nothing was connected.
+    failure {
+        refused_by_app = "The app refused the request. Its administrator may have to allow it, or the client at the app is not set up for these permissions.";
+        approval_required = "You could not allow this yourself: an administrator of your organisation has to approve it at the app first. Nothing was stored.";
+        wrong_issuer = "The answer did not come from the app that was asked. Nothing was stored. If it happens again, tell whoever runs this installation.";
+        issuer_unknown = "The app names its issuer in its answer, but this workspace’s definition of the app names none, so the answer can’t be trusted. Nothing was stored. Whoever defined the app here must add the issuer (auth.issuer).";
+        addresses_changed = "The addresses of this app changed while you were connecting it. Nothing was sent there and nothing was stored. Start again, and look at the hosts that are named.";
+        no_code = "The app sent you back without an answer. Please try again.";
+        code_refused = "The app took back its permission before it could be used. Please try again.";
+        client_refused = "The app does not accept this workspace's client id and secret. Whoever set up the app here must check them.";
+        app_unavailable = "The app has a problem at the moment, so nothing was connected. Try again in a minute.";
+        connection_gone = "The connection you wanted to repair was disconnected meanwhile.";
+        conflict = "The connection was changed elsewhere meanwhile. Please try again.";
+        link_used = "This link was used already, perhaps in another tab, so nothing more was stored. Ask whoever sent it for a new one if you need it.";
+        link_begun_anew = "The link was opened again in another browser and goes on there. Nothing was stored here. Finish there, or open the link again in this browser.";
+        session_ended = "This browser was signed out, or the link was ended, while the app was asked. Nothing was stored. Sign in again, or ask for a new link.";
+        account_unknown = "The app did not say which account was connected, so nothing was stored. Allow it to tell who you are, and try again in a moment.";
+        other_account = "What you gave is for another account than the connection has, or the app does not tell. Nothing was stored. Use the same account, or make a new connection.";
+        not_stored = "The app gave its permission, but it could not be stored here, so it was given back to the app as far as possible. Nothing is connected. Please try again in a moment.";
+    }
     /// A link for somebody else than who is signed in.
     other_person {
         title = "This link is for {name}";
@@ -363,6 +427,7 @@ super::texts! {
         not_needed_title = "{app} needs no set-up";
         not_needed = "What it asks for is entered here when it is connected. Everybody can do that right away.";
         connect_app = "Connect {app}";
+        some_redirect_uri = "the redirect URI";
     }
     /// A connection's page.
     connection {
@@ -411,6 +476,7 @@ super::texts! {
         use_days = "Days";
         use_unnamed = "Not named";
         use_more = "These are the last {shown} of {count} steps.";
+        used_on = "Used on {used} of the last {days} days";
         use_day = "1 day";
         use_on_days = "{count} days";
         workflows = "{count} workflows";
@@ -459,6 +525,15 @@ super::texts! {
         members_title = "Changes";
         members_about = "This connection belongs to somebody else, or to everybody. Only its owner or an admin can rename, reconnect, replace or disconnect it, and change its environment and who uses it. Ask an admin if it has to change.";
         not_accepted = "Not accepted: {name}";
+        steps_changed = "Steps that used another connection before";
+        acknowledge = "This is right";
+        unseen = "a connection that you do not see";
+        replaced = "Replaced";
+        replaced_about = "Workflows that name this connection get {other} instead. Nothing of this one has changed.";
+        unreplace = "Use this connection again";
+        unreplace_admins = "Its owner or an admin can end that.";
+        answers = "Answers for other connections";
+        answers_about = "Workflows that name one of these get this connection. It can’t be disconnected until that is ended, on the page of each.";
     }
     /// What is known of whether a connection works.
     evidence {
@@ -554,6 +629,7 @@ super::texts! {
         replace_save = "Let it answer instead";
         replace_answers = "It answers for other connections itself. End that first, on the page of each.";
         moved = "These steps get the other connection:";
+        environments_differ = "The two are for different environments. Tick the box below if that is what you want.";
         disconnect_title = "Disconnect {name}?";
         disconnect_stops = "These workflows use it and stop working until their steps use another connection:";
         disconnect_unnamed = "A caller without a workflow name used it last {time}.";
@@ -610,13 +686,13 @@ super::texts! {
         nothing_known = "Nothing to check";
         one_in_the_way = "1 connection is in the way";
         some_in_the_way = "{count} connections are in the way";
-        in_the_way_about = "Steps that use them fail until they are repaired.";
+        in_the_way_about = "Steps fail until this is repaired.";
         connections = "Connections";
         connections_about = "What its steps used in their last day of use.";
         none_now = "You see none of the connections that it uses now.";
         more_connections = "It uses more connections than are shown here.";
-        environment = "Could it run in";
-        any_environment = "Any environment";
+        environment = "For which environment";
+        any_environment = "Any";
         connection = "Connection";
         account = "Account";
         step = "Step";
@@ -1103,6 +1179,23 @@ super::texts! {
         url = "Address";
         url_hint = "An https address of your program.";
         types = "What it is told of";
+        one_type = "1 kind of event";
+        some_types = "{count} kinds of events";
+        type_created = "A connection was made";
+        type_needs_reconnect = "A connection broke";
+        type_recovered = "A connection works again";
+        type_expires_soon = "A connection ends soon";
+        type_missing_scopes = "Permissions are missing";
+        type_account_changed = "A connection has another account";
+        type_default_changed = "A default changed";
+        type_deleted = "A connection was disconnected";
+        type_client_misconfigured = "An app refuses its OAuth client";
+        type_client_secret_expires = "A client secret ends soon";
+        type_app_event = "An app sent an event";
+        type_test = "A test";
+        one_attempt = "1 attempt";
+        some_attempts = "{count} attempts";
+        no_next = "None";
         state = "State";
         on = "On";
         off = "Off";
@@ -1265,6 +1358,8 @@ super::texts! {
         ended_title = "Your session ended";
         ended_kept = "Nothing was changed. Sign in, and the form comes back with what you typed. Passwords and keys are not kept: enter those again.";
         ended_too_long = "Nothing was changed. What you typed is too long to be kept here. Go back and copy it before you sign in.";
+        earlier_form = "You have signed in again since this form was shown. Nothing was changed. Look at what you typed, then send it again.";
+        show_form = "Show what I typed";
         ended_nothing = "Nothing was changed. Sign in, then do it again.";
         signed_out = "Signed out";
         signed_out_about = "You are signed out in this browser.";
