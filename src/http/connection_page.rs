@@ -23,6 +23,7 @@ use crate::on_demand_check;
 use crate::ports::{Health, Ports, RefreshOutcome};
 use crate::store::connections::{ConnectionPage, NamedEvent};
 use crate::store::sessions::Session;
+use crate::store::uses::{DAYS_KEPT, Use};
 use crate::time::Timestamp;
 
 pub(super) async fn show_connection_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -87,6 +88,7 @@ fn build_view<P: Ports>(context: &Context<P>, session: &Session, found: &Connect
             })
             .collect(),
         use_counts: (listed.workflows, listed.steps),
+        steps_by_day: steps_by_day(&found.uses, context.now()),
         last_used_at: connection.last_used_at,
         settings: build_settings(session, listed),
         owner: match &connection.user {
@@ -99,6 +101,12 @@ fn build_view<P: Ports>(context: &Context<P>, session: &Session, found: &Connect
         machinery: machinery(connection, auth_method),
         resolve_url: context.config.public_url.at(&format!("/v1/connections/{}/resolve", connection.id)),
     })
+}
+
+/// How many of these steps used it on each of the last days, the first day first.
+fn steps_by_day(uses: &[Use], now: Timestamp) -> Vec<usize> {
+    let on = |ago: i64| uses.iter().filter(|one| one.was_used_days_ago(now, ago)).count();
+    (0..DAYS_KEPT).rev().map(on).collect()
 }
 
 /// Nobody knows whether it works.

@@ -17,8 +17,8 @@ use crate::time::Timestamp;
 /// The same connection is another one by now if another one answers for it, unless that was undone within the time in which
 /// a step may come back.
 const RECORD: &str =
-    "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days, chosen_by, answered_by, changed_at, changed_by, changed_from)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1, ?7, ?8, ?5, ?7,
+    "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days, used_days, chosen_by, answered_by, changed_at, changed_by, changed_from)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1, CAST(?5 / 86400 AS INTEGER) * 1073741824 + 1, ?7, ?8, ?5, ?7,
       (SELECT bounded.connection_id FROM (SELECT * FROM uses WHERE workspace_id = ?4 AND workflow = ?2 AND step = ?3 AND connection_id <> ?1 LIMIT ?9) bounded
         CROSS JOIN connections b ON b.id = bounded.connection_id AND b.deleted_at IS NULL
         CROSS JOIN connections a ON a.id = ?1 AND a.app = b.app
@@ -27,7 +27,11 @@ const RECORD: &str =
           AND (coalesce(a.is_shared, a.user_id IS NULL) OR coalesce(b.is_shared, b.user_id IS NULL) OR a.user_id IS b.user_id)
         ORDER BY bounded.last_used_at DESC LIMIT 1))
     ON CONFLICT (connection_id, workflow, step) DO UPDATE SET
-      active_days = active_days + (last_used_at / 86400 < CAST(?5 / 86400 AS INTEGER)), last_used_at = ?5, chosen_by = ?7, answered_by = ?8,
+      active_days = active_days + (last_used_at / 86400 < CAST(?5 / 86400 AS INTEGER)),
+      used_days = CAST(?5 / 86400 AS INTEGER) * 1073741824
+        + ((coalesce(used_days, last_used_at / 86400 * 1073741824 + 1) % 1073741824
+            << CAST(?5 / 86400 AS INTEGER) - coalesce(used_days / 1073741824, last_used_at / 86400)) & 1073741823 | 1),
+      last_used_at = ?5, chosen_by = ?7, answered_by = ?8,
       changed_at = CASE WHEN answered_by IS NOT ?8 OR excluded.changed_from IS NOT NULL THEN ?5 ELSE changed_at END,
       changed_by = CASE WHEN answered_by IS NOT ?8 THEN 'replacement' WHEN excluded.changed_from IS NOT NULL THEN ?7 ELSE changed_by END,
       changed_from = CASE WHEN answered_by IS NOT ?8 AND changed_by = 'replacement' AND changed_from = coalesce(?8, connection_id)
@@ -62,6 +66,9 @@ pub const CHANGE_SHOWN: i64 = 7 * 86_400;
 /// Seconds after which a step that has used another connection does not come back to the first in the same run.
 pub const CHANGE_SETTLED: i64 = 3_600;
 
+/// Days of which it is known whether a step used a connection.
+pub const DAYS_KEPT: i64 = 30;
+
 /// Seconds in which further uses of the same step are not written.
 pub const WRITE_INTERVAL: i64 = 300;
 
@@ -79,6 +86,9 @@ pub struct Use {
     pub last_used_at: Timestamp,
     /// Days with a use.
     pub active_days: i64,
+    /// The last 30 days on which it was used, as the database has them. None: only its first and last use are known.
+    #[serde(skip)]
+    pub used_days: Option<i64>,
     /// How the step named the connection at its last use.
     pub chosen_by: ChosenBy,
     /// The connection that answered for it at its last use. Null: itself.
@@ -93,9 +103,23 @@ impl FromRow for Use {
             first_used_at: row.time("first_used_at")?,
             last_used_at: row.time("last_used_at")?,
             active_days: row.integer("active_days")?,
+            used_days: row.optional_integer("used_days")?,
             chosen_by: row.optional_text("chosen_by")?.as_deref().map_or(ChosenBy::Id, ChosenBy::parse),
             answered_by: row.optional_id("answered_by")?,
         })
+    }
+}
+
+impl Use {
+    /// Whether it was used on a day of the last 30. `ago`: how many days before that of `now`.
+    pub fn was_used_days_ago(&self, now: Timestamp, ago: i64) -> bool {
+        let day_of = |at: Timestamp| at.unix().div_euclid(86_400);
+        let day = day_of(now) - ago;
+        let Some(days) = self.used_days else {
+            return [self.first_used_at, self.last_used_at].into_iter().any(|at| day_of(at) == day);
+        };
+        let before_last = (days >> DAYS_KEPT) - day;
+        (0..DAYS_KEPT).contains(&before_last) && (days >> before_last) & 1 == 1
     }
 }
 

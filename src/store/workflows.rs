@@ -18,7 +18,7 @@ use crate::workspace::User;
 macro_rules! uses_of_workflows {
     ($which:literal) => {
         concat!(
-            "SELECT bounded.workflow, bounded.step, bounded.first_used_at, bounded.last_used_at, bounded.active_days, bounded.chosen_by, bounded.answered_by,
+            "SELECT bounded.workflow, bounded.step, bounded.first_used_at, bounded.last_used_at, bounded.active_days, bounded.used_days, bounded.chosen_by, bounded.answered_by,
       CASE WHEN ",
             step_has_changed!("bounded", "?6", "?7"),
             " THEN ",

@@ -190,3 +190,33 @@ fn what_waits_to_be_confirmed_says_for_what() {
     let (_, answer) = call(&fixture, &first_key(&fixture), Method::Get, &format!("/v1{}", page(&id)), &Value::Null);
     assert_eq!(answer["status"], "awaiting_confirmation");
 }
+
+#[test]
+fn the_days_on_which_steps_used_it_are_drawn() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let mut ann = person(&fixture, "ann", "member");
+    assert!(!ann.get(&page(&id)).body.contains("class=\"spark\""), "without a use there is nothing to draw");
+    for (days, steps) in [(0, ["a", "b"]), (2, ["a", "b"]), (5, ["a", "a"])] {
+        fixture.world.advance_clock(days * 86_400);
+        for step in steps {
+            use_by(&fixture, &id, "w", step);
+        }
+    }
+    let mut ann = person(&fixture, "ann", "member");
+    let bars = |html: &str| html.matches("<rect").count() - html.matches("class=\"none\"").count();
+    let html = ann.get(&page(&id)).body;
+    assert!(html.contains("Used on 3 of the last 30 days") && bars(&html) == 3, "{html}");
+    // Step a on three days; all that the row has is its day, and a bit for each.
+    let days = fixture.world.db.query_number("SELECT used_days & 1073741823 FROM uses WHERE step = 'a'");
+    assert_eq!(days, 0b1010_0001);
+    // The version before does not write the column: what it left is still right, and a new row has its first and last day.
+    fixture.world.db.tamper("UPDATE uses SET used_days = NULL");
+    let html = ann.get(&page(&id)).body;
+    assert!(html.contains("Used on 3 of the last 30 days"), "{html}");
+    fixture.world.advance_clock(30 * 86_400);
+    assert!(!person(&fixture, "ann", "member").get(&page(&id)).body.contains("class=\"spark\""));
+    use_by(&fixture, &id, "w", "a");
+    let html = person(&fixture, "ann", "member").get(&page(&id)).body;
+    assert!(html.contains("Used on 1 of the last 30 days"), "{html}");
+}

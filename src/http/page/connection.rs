@@ -14,7 +14,7 @@ use super::frame::{
 };
 use super::history::{HistoryEntry, history_section};
 use super::layout::section_page;
-use super::text::{count, fill};
+use super::text::{count, fill, fill_plain};
 use super::{PageContext, Section, StatusLabel, Tone};
 use crate::time::Timestamp;
 
@@ -55,6 +55,8 @@ pub struct ConnectionView {
     pub uses: Vec<UseView>,
     /// Workflows and steps that used it.
     pub use_counts: (i64, i64),
+    /// How many of the steps that are shown used it on each of the last days, the first day first.
+    pub steps_by_day: Vec<usize>,
     /// When a credential was last returned.
     pub last_used_at: Option<Timestamp>,
     /// Its settings.
@@ -383,6 +385,7 @@ fn uses_section(shell: &PageContext, view: &ConnectionView) -> Markup {
             @if uses.is_empty() {
                 p.quiet { (text.uses_none) }
             } @else {
+                (sparkline(shell, &view.steps_by_day))
                 table {
                     caption.unseen { (text.uses_caption) }
                     thead {
@@ -396,6 +399,34 @@ fn uses_section(shell: &PageContext, view: &ConnectionView) -> Markup {
                     p.quiet { (fill(text.use_more, &[("shown", html! { (shown) }), ("count", html! { (steps) })])) }
                 }
             }
+        }
+    }
+}
+
+/// The width of a day in the drawing, and its height.
+const DAY_WIDTH: usize = 10;
+const DRAWING_HEIGHT: usize = 40;
+
+/// A bar for each day: how many steps used it.
+fn sparkline(shell: &PageContext, days: &[usize]) -> Markup {
+    let text = &shell.text.connection;
+    let most = days.iter().copied().max().unwrap_or_default();
+    let used = days.iter().filter(|steps| **steps > 0).count();
+    let numbers = [("used", used.to_string()), ("days", days.len().to_string())];
+    let values: Vec<_> = numbers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let words = fill_plain(text.used_on, &values);
+    // A day without a use keeps its place.
+    let height = |steps: usize| if steps == 0 { 2 } else { (DRAWING_HEIGHT * steps / most.max(1)).max(4) };
+    html! {
+        @if most > 0 {
+            svg.spark role="img" aria-label=(words) viewBox={ "0 0 " (days.len() * DAY_WIDTH) " " (DRAWING_HEIGHT) }
+                preserveAspectRatio="none" {
+                @for (at, steps) in days.iter().enumerate() {
+                    rect class=[(*steps == 0).then_some("none")] x=(at * DAY_WIDTH) y=(DRAWING_HEIGHT - height(*steps))
+                        width=(DAY_WIDTH - 2) height=(height(*steps)) {}
+                }
+            }
+            p.quiet.small { (words) }
         }
     }
 }

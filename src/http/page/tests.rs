@@ -144,6 +144,7 @@ fn connection_view(words: &str) -> ConnectionView {
         warnings: vec![words.to_owned(), words.to_owned()],
         uses: vec![use_view(words, words)],
         use_counts: (3, 5),
+        steps_by_day: [vec![0; 28], vec![1, 3]].concat(),
         last_used_at: Some(noon()),
         settings: settings_view(words),
         owner: OwnerView::Person(words.to_owned()),

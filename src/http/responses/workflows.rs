@@ -112,7 +112,8 @@ impl StepChangeResponse {
 impl WorkflowUseResponse {
     pub(crate) fn of(one: WorkflowUse) -> Self {
         let WorkflowUse { recorded, connection: used, change } = one;
-        let Use { workflow: _, step, first_used_at, last_used_at, active_days, chosen_by, answered_by } = recorded;
+        let Use { workflow: _, step, first_used_at, last_used_at, active_days, used_days: _, chosen_by, answered_by } =
+            recorded;
         Self {
             step,
             connection: UsedConnectionResponse {
