@@ -3,13 +3,14 @@
 use maud::{Markup, html};
 
 use super::super::frame::{
-    back_link, code_text, copyable_block, csrf_field, head, icon, relative_time, relative_time_or_never, status_badge,
-    tone_class, tone_icon, user_text,
+    back_link, code_text, copyable_block, csrf_field, head, icon, relative_time, status_badge, tone_class, tone_icon,
+    user_text,
 };
 use super::super::text::{count, fill};
 use super::fields::{
     Choice, FormErrors, TextField, form_errors, guard_fields, select_field, shown_once, text_field, tick,
 };
+use super::list::{List, list, rows, table};
 use super::{SettingsPage, settings_page};
 use crate::http::page::{PageContext, StatusLabel, Tone};
 use crate::time::Timestamp;
@@ -147,28 +148,56 @@ pub fn settings_webhooks(shell: &PageContext, view: &WebhooksView) -> Markup {
                 div.actions { button.primary type="submit" { (text.create) } }
             }
         }
-        @if view.webhooks.is_empty() {
-            div.empty { p { (text.none) } }
-        } @else {
-            div.card.flush {
-                table {
-                    caption.unseen { (text.title) }
-                    thead { tr { th scope="col" { (text.url) } th scope="col" { (text.types) } th scope="col" { (text.state) } } }
-                    tbody {
-                        @for one in &view.webhooks {
-                            tr {
-                                th scope="row" { a.name href={ "/settings/webhooks/" (one.id) } { (user_text(&one.url)) } }
-                                td data-label=(text.types) { (one.types) }
-                                td data-label=(text.state) { div { (status_badge(&one.status)) } }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
+        (list(shell, &List {
+            title: text.title,
+            columns: &[text.url, text.types, text.state],
+            action: None,
+            none: text.none,
+            next_page_href: view.next_page_href.as_deref(),
+        }, &rows(&view.webhooks, |one| webhook_row(shell, one))))
     };
     settings_page(shell, SettingsPage::Webhooks, text.title, &body)
+}
+
+fn webhook_row(shell: &PageContext, one: &WebhookRow) -> Markup {
+    let text = &shell.text.webhooks;
+    html! {
+        tr {
+            th scope="row" { a.name href={ "/settings/webhooks/" (one.id) } { (user_text(&one.url)) } }
+            td data-label=(text.types) { (count(i64::try_from(one.types).unwrap_or(i64::MAX), text.one_type, text.some_types)) }
+            td data-label=(text.state) { div { (status_badge(&one.status)) } }
+        }
+    }
+}
+
+/// What an event means. One of a later version has no words here.
+fn type_text(shell: &PageContext, id: &str) -> Option<&'static str> {
+    let text = &shell.text.webhooks;
+    Some(match id {
+        "connection.created" => text.type_created,
+        "connection.needs_reconnect" => text.type_needs_reconnect,
+        "connection.recovered" => text.type_recovered,
+        "connection.expires_soon" => text.type_expires_soon,
+        "connection.missing_scopes" => text.type_missing_scopes,
+        "connection.account_changed" => text.type_account_changed,
+        "connection.default_changed" => text.type_default_changed,
+        "connection.deleted" => text.type_deleted,
+        "client.misconfigured" => text.type_client_misconfigured,
+        "client.secret_expires" => text.type_client_secret_expires,
+        "app.event" => text.type_app_event,
+        "webhook.test" => text.type_test,
+        _ => return None,
+    })
+}
+
+/// The meaning of an event first, and what programs call it.
+fn type_label(shell: &PageContext, id: &str) -> Markup {
+    html! {
+        @match type_text(shell, id) {
+            Some(words) => { (words) " " span.quiet.small { (code_text(id)) } },
+            None => (code_text(id)),
+        }
+    }
 }
 
 fn form_fields(shell: &PageContext, form: &WebhookForm, errors: &FormErrors) -> Markup {
@@ -178,7 +207,7 @@ fn form_fields(shell: &PageContext, form: &WebhookForm, errors: &FormErrors) -> 
         fieldset #types tabindex="-1" {
             legend { (text.types) }
             @if let Some(error) = errors.of("types") { p.mistake #types-error { (user_text(error)) } }
-            @for kind in &form.types { (tick("type", kind.id, &code_text(kind.id), kind.is_checked)) }
+            @for kind in &form.types { (tick("type", kind.id, &type_label(shell, kind.id), kind.is_checked)) }
         }
     }
 }
@@ -265,19 +294,13 @@ fn deliveries_section(shell: &PageContext, view: &WebhookView, page: &str) -> Ma
         section.card aria-labelledby="deliveries" {
             h2 #deliveries { (text.deliveries) }
             @if view.deliveries.is_empty() { p.quiet { (text.no_deliveries) } } @else {
-                table {
-                    caption.unseen { (text.deliveries) }
-                    thead {
-                        tr {
-                            th scope="col" { (text.event) }
-                            th scope="col" { (text.state) }
-                            th scope="col" { (text.happened) }
-                            th scope="col" { (text.next) }
-                            th.tight scope="col" { span.unseen { (text.redeliver) } }
-                        }
-                    }
-                    tbody { @for one in &view.deliveries { (delivery_row(shell, one, page)) } }
-                }
+                (table(&List {
+                    title: text.deliveries,
+                    columns: &[text.event, text.state, text.happened, text.next],
+                    action: Some(text.redeliver),
+                    none: text.no_deliveries,
+                    next_page_href: None,
+                }, &rows(&view.deliveries, |one| delivery_row(shell, one, page))))
             }
             @if let Some(next) = &view.next_page_href { p { a.button href=(next) { (shell.text.frame.next_page) } } }
         }
@@ -288,15 +311,20 @@ fn delivery_row(shell: &PageContext, one: &DeliveryRow, page: &str) -> Markup {
     let text = &shell.text.webhooks;
     html! {
         tr {
-            th scope="row" { div { (code_text(&one.kind)) p.quiet.small { (user_text(&one.id)) } } }
+            th scope="row" { div { (type_label(shell, &one.kind)) p.quiet.small { (user_text(&one.id)) } } }
             td data-label=(text.state) {
                 div {
                     (status_badge(&one.status))
-                    p.attention { (one.attempts) "×" @if let Some(last) = &one.last { " · " (user_text(last)) } }
+                    p.attention { (count(one.attempts, text.one_attempt, text.some_attempts)) @if let Some(last) = &one.last { " · " (user_text(last)) } }
                 }
             }
             td data-label=(text.happened) { (relative_time(shell, one.created_at)) }
-            td data-label=(text.next) { (relative_time_or_never(shell, one.next_attempt_at)) }
+            td data-label=(text.next) {
+                @match one.next_attempt_at {
+                    Some(at) => (relative_time(shell, at)),
+                    None => span.quiet { (text.no_next) },
+                }
+            }
             td.tight {
                 form method="post" action={ (page) "/deliveries/" (one.id) "/redeliver" } {
                     (csrf_field(shell))
