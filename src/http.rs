@@ -548,6 +548,12 @@ async fn run_route<P: Ports>(
             let name = format!("{} {}", route.method.as_str(), route.path);
             return Box::pin(provider_sign_in::respond_signed_out(context, call, &name, form, error)).await;
         }
+        let form = kept_fields::of_form(route.handler);
+        if error.code == ErrorCode::FormRejected
+            && let Some(response) = provider_sign_in::respond_earlier_form(context, call, route.path, form, &error)
+        {
+            return Ok(response);
+        }
         return Err(error);
     }
     run_authenticated(context, route, call).await

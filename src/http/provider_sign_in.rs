@@ -221,6 +221,31 @@ pub(super) async fn respond_signed_out<P: Ports>(
     })
 }
 
+/// The refusal of a form of an earlier session, where somebody is signed in by now: what was typed comes back with a link. None:
+/// nothing of it is kept.
+pub(super) fn respond_earlier_form<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    route: &str,
+    form: &[&str],
+    error: &Error,
+) -> Option<Response> {
+    let session = call.session.as_ref()?;
+    let page = kept_forms::page_of_form(context, call.request)?;
+    let (_, kept) = kept_forms::keep(context, call, form, Some(&page));
+    let cookie = kept?;
+    access_log::write_refusal(context, call, Some(route), error);
+    let shell = page_context(context, call.request, Some(session));
+    let text = &shell.text.sign_in;
+    let message = page::Message {
+        title: shell.text.problem.form_rejected.to_owned(),
+        text: text.earlier_form.to_owned(),
+        tone: Tone::Bad,
+        links: vec![(text.show_form.to_owned(), page)],
+    };
+    Some(Response::html(403, page::message(&shell, &message)).with_header("set-cookie", cookie))
+}
+
 /// The ways in that this installation has for somebody of whom nothing is known.
 async fn choose_sign_in<P: Ports>(context: &Context<P>, return_to: Option<String>) -> Result<SignInChoice> {
     let has_one_database = Shard::new(1).and_then(|second| context.in_shard(second)).is_none();

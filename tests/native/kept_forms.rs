@@ -218,3 +218,18 @@ fn a_refused_form_can_be_sent_again() {
     assert_eq!(send(&mut browser).status, 422);
     assert_eq!(send(&mut browser).status, 422);
 }
+
+#[test]
+fn a_form_of_an_earlier_session_is_refused_and_shows_what_was_typed() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let path = format!("/connections/{id}/rename");
+    let mut browser = TestBrowser::new(&fixture);
+    sign_in(&mut browser);
+    let before = name_of(&fixture, &id);
+    let refused = send(&mut browser, &path, "name=Ledger");
+    assert!(refused.status == 403 && refused.body.contains("signed in again since"), "{}", refused.body);
+    assert!(refused.body.contains(&format!("href=\"{path}\"")), "{}", refused.body);
+    assert!(browser.get(&path).body.contains("value=\"Ledger\""));
+    assert_eq!(name_of(&fixture, &id), before);
+}
