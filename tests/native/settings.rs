@@ -431,6 +431,74 @@ fn an_app_without_a_consent_needs_no_client() {
     assert_eq!(admin(&fixture).get("/settings/apps/unknown").status, 404);
 }
 
+#[test]
+fn the_signing_secret_of_an_apps_events_is_entered_on_its_page_and_never_shown() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    let path = "/settings/apps/telegram";
+    assert!(!root.get(path).body.contains("/hooks/"), "there is no address yet");
+    let missing = root.post(path, "/settings/apps/telegram/events", "event_secret=");
+    assert!(missing.status == 422 && missing.body.contains("Enter the signing secret"), "{}", missing.body);
+    let saved = root.post(path, "/settings/apps/telegram/events", "event_secret=canary-one%0Acanary-two");
+    assert_eq!((saved.status, saved.header("location")), (303, Some(path)), "{}", saved.body);
+    let page = root.get(path).body;
+    assert!(page.contains("https://c.example.com/hooks/") && page.contains("A signing secret is stored"), "{page}");
+    assert!(!page.contains("canary"), "{page}");
+    let key = first_key(&fixture);
+    let stored = call(&fixture, &key, Method::Get, "/v1/apps/telegram/client", &Value::Null).1;
+    assert_eq!(stored["has_event_secret"], true, "{stored}");
+    let removed = root.post(path, "/settings/apps/telegram/events", "without_event_secret=yes");
+    assert_eq!(removed.status, 303, "{}", removed.body);
+    assert!(root.get(path).body.contains("Nothing is accepted until"));
+    // Of an app with an OAuth client, everything else stays as it is.
+    let slack = "/settings/apps/slack";
+    let entered = "client_id=c&client_secret=s3cr3t-of-slack&secret_expires_at=2999-01-01";
+    assert_eq!(root.post(slack, "/settings/apps/slack/client", entered).status, 303);
+    let before = call(&fixture, &key, Method::Get, "/v1/apps/slack/client", &Value::Null).1;
+    let set = root.post(slack, "/settings/apps/slack/events", "event_secret=0123456789abcdef0123456789abcdef");
+    assert_eq!(set.status, 303, "{}", set.body);
+    let mut after = call(&fixture, &key, Method::Get, "/v1/apps/slack/client", &Value::Null).1;
+    assert_eq!(after["has_event_secret"], true, "{after}");
+    for member in ["has_event_secret", "updated_at"] {
+        after[member] = before[member].clone();
+    }
+    assert_eq!(after, before);
+    let events = call(&fixture, &key, Method::Get, "/v1/events?type=event_secret_changed", &Value::Null).1;
+    assert_eq!(events["data"].as_array().unwrap().len(), 3, "{events}");
+}
+
+#[test]
+fn a_key_is_limited_to_apps_and_connections_that_are_chosen_by_name() {
+    let fixture = Fixture::new();
+    let (ann, _) = (fixture.connect("ann"), fixture.connect("bob"));
+    let mut root = admin(&fixture);
+    let page = root.get("/settings/keys").body;
+    assert!(page.contains(&format!("name=\"connection\" value=\"{ann}\"")), "{page}");
+    assert!(page.contains("name=\"app\" value=\"acme\""), "{page}");
+    let fields = format!("name=Engine&scope=resolve&app=acme&connection={ann}");
+    assert_ok(&root.post("/settings/keys", "/settings/keys", &fields), 201);
+    let keys = call(&fixture, &first_key(&fixture), Method::Get, "/v1/keys", &Value::Null).1;
+    let key = keys["data"].as_array().unwrap().iter().find(|key| key["name"] == "Engine").unwrap().clone();
+    assert_eq!((&key["apps"], &key["connections"]), (&json!(["acme"]), &json!([ann.as_str()])), "{key}");
+    // What was ticked stays ticked after a refusal, and ids of others may be typed beside.
+    let refused =
+        root.post("/settings/keys", "/settings/keys", &format!("name=&scope=resolve&connection={ann}&apps=slack"));
+    assert_ok(&refused, 422);
+    assert!(refused.body.contains(&format!("value=\"{ann}\" checked")), "{}", refused.body);
+}
+
+#[test]
+fn the_progress_of_the_panic_button_is_shown_anew_until_it_is_over() {
+    let fixture = Fixture::new();
+    fixture.connect("ann");
+    let mut root = admin(&fixture);
+    let pressed = root.post("/settings/apps/acme", "/settings/apps/acme/disconnect-all", "confirm=acme&reason=leak");
+    let job = pressed.header("location").unwrap().to_owned();
+    assert_eq!(root.get(&job).header("refresh"), Some("5"));
+    fixture.world.db.tamper("UPDATE disconnect_jobs SET finished_at = made_until");
+    assert_eq!(root.get(&job).header("refresh"), None);
+}
+
 // ---- activity ----
 
 #[test]
