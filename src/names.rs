@@ -1,6 +1,7 @@
 //! Names that people and programs give to workspaces, keys, connections and users.
 //!
-//! Owns what a name may look like. Refuses to know what is named: how long the name may be is an argument.
+//! Owns what a name may look like, and how app and account become one. Refuses to know what is named: how long the name may be
+//! is an argument.
 
 use crate::app::strip_invisible;
 use crate::error::{Error, Result};
@@ -24,6 +25,24 @@ pub fn parse_name(field: &str, text: &str, longest: usize) -> Result<String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// Characters that are left for a number, where a name is taken.
+const ROOM_FOR_NUMBER: usize = 4;
+
+/// The name of a connection that nobody has named: the app's, with what the account is called there.
+pub fn name_of_account(app_name: &str, account_label: Option<&str>) -> String {
+    let name = account_label.map_or_else(|| app_name.to_owned(), |label| format!("{app_name} ({label})"));
+    name.chars().take(MAX_NAME_LENGTH - ROOM_FOR_NUMBER).collect()
+}
+
+/// The name with a number, if it is taken.
+pub fn numbered_name(name: String, taken: &[String]) -> String {
+    if !taken.contains(&name) {
+        return name;
+    }
+    let numbered = (2..1000).map(|number| format!("{name} {number}")).find(|candidate| !taken.contains(candidate));
+    numbered.unwrap_or(name)
 }
 
 #[cfg(test)]

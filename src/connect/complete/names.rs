@@ -1,13 +1,12 @@
 //! The name of a new connection, if nobody has named it.
 //!
-//! Owns how app and account become a name, and the maximum length of all names. A duplicate name gets a number, if
-//! possible.
+//! Owns what the name says of a connection whose account is unknown. A duplicate name gets a number, if possible.
 
 use crate::account::Account;
 use crate::app::AuthMethod;
 use crate::context::Context;
 use crate::error::Result;
-use crate::names::MAX_NAME_LENGTH;
+use crate::names::{name_of_account, numbered_name};
 use crate::ports::Ports;
 use crate::store::connections;
 
@@ -23,19 +22,11 @@ pub(super) async fn generate_name<P: Ports>(context: &Context<P>, completion: &C
         (account, _) => base_name(auth_method, account.as_ref()),
     };
     let taken = connections::list_names_with_prefix(context.db(), &flow.workspace, &flow.app, &name).await?;
-    if !taken.contains(&name) {
-        return Ok(name);
-    }
-    let numbered = (2..1000).map(|number| format!("{name} {number}")).find(|candidate| !taken.contains(candidate));
-    Ok(numbered.unwrap_or(name))
+    Ok(numbered_name(name, &taken))
 }
 
 fn base_name(auth_method: &AuthMethod, account: Option<&Account>) -> String {
-    let name = account.map_or_else(
-        || auth_method.app_name.clone(),
-        |account| format!("{} ({})", auth_method.app_name, account.label),
-    );
-    name.chars().take(MAX_NAME_LENGTH - 4).collect()
+    name_of_account(&auth_method.app_name, account.map(|account| account.label.as_str()))
 }
 
 /// Whether nobody chose a connection's name: it is the generated one of app and account.
