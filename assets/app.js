@@ -78,6 +78,7 @@ for (const form of all("form[data-select]")) {
     const chosen = boxes().filter((box) => box.checked).length;
     if (count) count.textContent = (form.dataset.select ?? "").replace("{count}", chosen);
     form.hidden = chosen === 0;
+    form.toggleAttribute("data-chosen", chosen > 0);
     if (every) {
       every.checked = chosen > 0 && chosen === boxes().length;
       every.indeterminate = chosen > 0 && !every.checked;

@@ -49,8 +49,11 @@ pub async fn load_overview<P: Ports>(context: &Context<P>, workspace: &Workspace
     Ok((read_app_list(context, &answers)?, switched_off))
 }
 
+/// How many statements a list of apps takes.
+pub const APP_LIST_STATEMENTS: usize = 2;
+
 /// The statements whose answers are read by [`read_app_list`], for one that asks for more in the same round trip.
-pub fn app_list_statements(workspace: &WorkspaceId) -> [Statement; 2] {
+pub fn app_list_statements(workspace: &WorkspaceId) -> [Statement; APP_LIST_STATEMENTS] {
     [clients::list_statement(workspace), apps::list_statement(workspace)]
 }
 
@@ -119,6 +122,13 @@ pub async fn list_apps<P: Ports>(
     let AppList { mut apps, clients } = load_app_list(context, &caller.workspace).await?;
     apps.retain(|one| AppId::parse(one.id()).is_some_and(|id| authorize::sees_app(caller, &id)) && filter.shows(one));
     Ok((cut_page(apps, filter.limit, |last| last.id().to_owned()), clients))
+}
+
+impl AppList {
+    /// The name of an app; none where the workspace does not know it any more.
+    pub fn name_of(&self, id: &str) -> Option<&str> {
+        self.apps.iter().find(|one| one.id() == id).map(ListedApp::name)
+    }
 }
 
 impl ListedApp {

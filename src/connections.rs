@@ -9,7 +9,6 @@ use std::rc::Rc;
 
 use crate::app::AuthMethod;
 use crate::app_list::{self, AppList};
-use crate::attention::AttentionCode;
 use crate::audit::{Actor, EventType};
 use crate::authorize::Caller;
 use crate::cache::{CacheRemoval, CacheRemovalStatus};
@@ -26,14 +25,16 @@ use crate::ports::{Database, DatabaseError, Ports};
 use crate::preconditions::{IfMatch, ReadState};
 use crate::registry;
 use crate::replacements::refuse_unfit_edit;
-use crate::store::connections::{self, ConnectionFilter, ConnectionPage, ConnectionPatch, ListedConnection};
+use crate::store::connections::{
+    self, ConnectionFilter, ConnectionPage, ConnectionPatch, ListCounts, ListedConnection, Overview, OverviewFilter,
+};
 use crate::store::defaults::ReplacedDefaults;
 use crate::store::disconnected::{self, ListedDisconnected};
 use crate::store::events::{self, Event, EventPosition};
 use crate::store::keys;
 use crate::store::uses::{self, Use};
 use crate::store::{self, Page};
-use crate::workspace::Role;
+use crate::workspace::{Role, User};
 
 /// Entries of `metadata` and `allowed_workflows`.
 const MAX_ENTRIES: usize = 50;
@@ -54,11 +55,15 @@ pub async fn list_connections<P: Ports>(
 /// What the Connections page shows.
 #[derive(Debug)]
 pub struct ConnectionsPage {
-    /// Defaults that need a person. They concern the most steps.
-    pub broken_defaults: Vec<ListedConnection>,
-    /// The connections of this page, newest first.
-    pub connections: Page<ListedConnection>,
-    /// What can be connected.
+    /// The connections of this page.
+    pub overview: Overview,
+    /// What the person sees, in numbers.
+    pub counts: ListCounts,
+    /// The apps of what the person sees, by id.
+    pub used_apps: Vec<String>,
+    /// The people of the workspace, for an admin. Nobody, where there are too many to choose from.
+    pub people: Vec<User>,
+    /// All apps.
     pub apps: AppList,
     /// What the person may bring back, the newest first.
     pub disconnected: Vec<ListedDisconnected>,
@@ -67,42 +72,34 @@ pub struct ConnectionsPage {
 /// Disconnected connections that are offered to be brought back.
 const MOST_DISCONNECTED: i64 = 20;
 
-/// Reads a page of connections with what is shown beside them, in one round trip; in one more, where defaults need a
-/// reconnect. Only the first page of a list without a search has those, at most `most_broken`, and what may be brought back:
-/// what the person owns, and all of it for an admin.
+/// Reads a page of connections with all that is shown beside them, in one round trip. Only the first page without filters has
+/// what may be brought back: what the person owns, and all of it for an admin.
 pub async fn load_connections_page<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
-    filter: &ConnectionFilter,
-    user: Option<&str>,
+    filter: &OverviewFilter,
     role: Role,
-    most_broken: i64,
 ) -> Result<ConnectionsPage> {
-    let (db, now) = (context.db(), context.now());
-    let is_first = filter.after.is_none() && filter.text.is_none();
-    let broken = is_first.then(|| connections::broken_defaults(workspace, user));
-    let owner = user.filter(|_| role != Role::Admin);
-    let disconnected = is_first.then(|| disconnected::select(workspace, owner, now, MOST_DISCONNECTED));
-    let also = app_list::app_list_statements(workspace).into_iter().chain(broken).chain(disconnected).collect();
-    let (page, answers) = connections::list_with(db, workspace, filter, now, also).await?;
-    let broken = answers.get(2).map_or(Ok(vec![]), connections::read_broken_defaults)?;
-    let disconnected = answers.get(3).map_or(Ok(vec![]), disconnected::read)?;
-    let broken_defaults = if broken.is_empty() {
-        vec![]
-    } else {
-        let broken = ConnectionFilter {
-            connections: Some(broken),
-            attention: Some(AttentionCode::DefaultUnusable.as_str().to_owned()),
-            limit: most_broken,
-            ..filter.clone()
-        };
-        connections::list(db, workspace, &broken, now).await?.data
-    };
+    let (now, seen_by) = (context.now(), filter.visible_to.as_deref());
+    let owner = filter.viewer.as_deref().filter(|_| role != Role::Admin);
+    let mut statements: Vec<_> = app_list::app_list_statements(workspace).into();
+    statements.extend(filter.statements(workspace, now));
+    statements.push(connections::counts_statement(workspace, seen_by));
+    statements.push(connections::used_apps_statement(workspace, seen_by));
+    statements.extend(filter.is_plain().then(|| disconnected::select(workspace, owner, now, MOST_DISCONNECTED)));
+    statements.extend((role == Role::Admin).then(|| connections::people_statement(workspace)));
+    let answers = context.db().batch(statements).await?;
+    let apps = app_list::read_app_list(context, &answers)?;
+    let mut answers = answers.into_iter().skip(app_list::APP_LIST_STATEMENTS);
+    let mut next = || answers.next().ok_or_else(|| DatabaseError::Unavailable("a batch answered too little".into()));
+    let (page, last) = (next()?, next()?);
     Ok(ConnectionsPage {
-        broken_defaults,
-        connections: page,
-        apps: app_list::read_app_list(context, &answers)?,
-        disconnected,
+        overview: connections::read_overview(filter, &page, &last)?,
+        counts: connections::read_counts(&next()?)?,
+        used_apps: connections::read_used_apps(&next()?)?,
+        disconnected: if filter.is_plain() { disconnected::read(&next()?)? } else { vec![] },
+        people: if role == Role::Admin { connections::read_people(&next()?)? } else { vec![] },
+        apps,
     })
 }
 

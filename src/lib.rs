@@ -113,6 +113,8 @@ pub mod custom_apps;
 pub mod oauth_clients;
 pub mod app_list;
 pub mod connections;
+pub mod review;
+pub mod bulk;
 pub mod workflows;
 pub mod audit_log;
 pub mod idempotency;

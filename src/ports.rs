@@ -183,7 +183,9 @@ pub struct Statement {
 impl Statement {
     /// Whether it surely changes nothing.
     pub fn is_read(&self) -> bool {
-        self.sql.trim_start().starts_with("SELECT")
+        let sql = self.sql.trim_start();
+        let writes = ["INSERT ", "UPDATE ", "DELETE ", "REPLACE "];
+        sql.starts_with("SELECT") || sql.starts_with("WITH") && !writes.iter().any(|word| sql.contains(word))
     }
 }
 

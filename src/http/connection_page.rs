@@ -3,10 +3,11 @@
 //! Owns how data becomes what this page shows. [`crate::authorize`] loads it in the one round trip that also decides who sees it.
 
 use super::browser_session::require_user;
+use super::connection_summary::{is_unchecked, status_label};
 use super::consent_page::grant_limit_warning;
 use super::page::{
     self, AccessSource, ChangePermission, CheckResult, ConnectionView, Evidence, ExtendedBy, HistoryActor,
-    HistoryEntry, HistoryWhat, Machinery, NextAction, NoticeCode, OwnerView, ScopeView, StatusLabel, Tone, UseView,
+    HistoryEntry, HistoryWhat, Machinery, NextAction, NoticeCode, OwnerView, ScopeView, UseView,
 };
 use super::page_frame::page_context;
 use super::settings_view::{build_settings, environment_text, identity, redirect_to_connection, workflow_href};
@@ -58,7 +59,7 @@ fn build_view<P: Ports>(context: &Context<P>, session: &Session, found: &Connect
     let next_action = next_action(connection, &attention, may_change, missing_scopes_href.is_some(), status, &details);
     Ok(ConnectionView {
         identity: identity(listed, details.app_name.clone()),
-        status: status_label(connection, status, &attention),
+        status: status_label(&page::ENGLISH, connection, status, &attention),
         evidence: (evidence(connection, status, reason), connection.checked_at),
         attention: attention
             .iter()
@@ -107,33 +108,6 @@ fn build_view<P: Ports>(context: &Context<P>, session: &Session, found: &Connect
 fn steps_by_day(uses: &[Use], now: Timestamp) -> Vec<usize> {
     let on = |ago: i64| uses.iter().filter(|one| one.was_used_days_ago(now, ago)).count();
     (0..DAYS_KEPT).rev().map(on).collect()
-}
-
-/// Nobody knows whether it works.
-fn is_unchecked(connection: &Connection) -> bool {
-    connection.checked_at.is_none() && connection.refreshed_at.is_none()
-}
-
-fn status_label(connection: &Connection, status: ConnectionStatus, attention: &[Attention]) -> StatusLabel {
-    let text = &page::ENGLISH.status;
-    let is_troubled = attention.iter().any(|one| {
-        matches!(
-            one.code,
-            AttentionCode::MissingScopes
-                | AttentionCode::AppUnreachable
-                | AttentionCode::AppRefuses
-                | AttentionCode::ClientMisconfigured
-                | AttentionCode::ExpiresSoon
-        )
-    });
-    let (words, tone) = match status {
-        ConnectionStatus::NeedsReconnect => (text.needs_reconnect, Tone::Bad),
-        ConnectionStatus::AwaitingConfirmation => (text.awaiting_confirmation, Tone::Waiting),
-        ConnectionStatus::Connected if is_unchecked(connection) => (text.not_checked, Tone::Info),
-        ConnectionStatus::Connected if is_troubled || connection.failures > 0 => (text.connected, Tone::Waiting),
-        ConnectionStatus::Connected => (text.connected, Tone::Good),
-    };
-    StatusLabel { text: words.to_owned(), tone }
 }
 
 /// These have sections of their own, or are said with a date.

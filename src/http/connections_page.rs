@@ -1,141 +1,327 @@
 //! The Connections page: what people see of their connections.
 //!
-//! Owns how data becomes the text of this page. [`crate::authorize`] decides
-//! which connections a person sees and changes.
+//! Owns its address: which parameters filter, sort and lead on. [`crate::authorize`] decides which connections a person sees
+//! and changes.
 
-use super::page::{self, ConnectionSummary, StatusLabel, Tone};
+use std::collections::BTreeMap;
+
+use super::connection_summary::summarize;
+use super::page::{
+    self, ConnectionListView, ConnectionSummary, FilterChoice, ListFilters, PagesOfList, SortLink, StatusTab, Texts,
+    Tone,
+};
 use super::page_frame::page_context;
 use super::recently_disconnected::view_of;
+use super::settings::with_query;
 use super::{Call, Response, input};
-use crate::app_list::AppList;
-use crate::attention;
-use crate::authorize::{self, Caller, RequiredRole};
-use crate::connection::{Connection, ConnectionStatus};
+use crate::app::AppId;
+use crate::authorize::{Caller, RequiredRole};
+use crate::catalogue;
+use crate::connection::ConnectionStatus;
 use crate::connections::{self, ConnectionsPage};
 use crate::context::Context;
+use crate::environment::Environment;
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
-use crate::store::Page;
-use crate::store::connections::{ConnectionFilter, ListedConnection};
+use crate::store::connections::{Counted, Issue, Order, Overview, OverviewFilter, WINDOW, WindowStart};
 use crate::store::sessions::Session;
+use crate::workspace::Role;
 
 /// Connections per page.
-const CONNECTIONS_PER_PAGE: i64 = 50;
-/// Defaults that need a person, before all others.
-const BROKEN_DEFAULTS_SHOWN: i64 = 20;
+const PER_PAGE: i64 = 50;
+/// The value of the filter for connections without an owner.
+const NOBODY: &str = "none";
+
+/// Which connections a person sees, for pages that list them.
+pub(super) fn seen_by(session: &Session) -> OverviewFilter {
+    OverviewFilter {
+        visible_to: Caller::User(session, RequiredRole::Member).connection_filter().visible_to,
+        viewer: session.user().map(|user| user.id.clone()),
+        ..OverviewFilter::default()
+    }
+}
+
+/// Reads where a window begins, as an address has it.
+pub(super) fn window_param(call: &Call<'_>) -> Result<Option<WindowStart>> {
+    let parse = |text: &str| input::parse_time_cursor(text, |id| ConnectionId::parse(id).map(String::from));
+    let text = input::query_param(call.request, "cursor");
+    text.map(|text| parse(&text).ok_or_else(input::invalid_cursor)).transpose()
+}
+
+/// The same, for an address.
+pub(super) fn window_text((at, id): &WindowStart) -> String {
+    format!("{}.{id}", at.unix())
+}
 
 pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let session = call.session()?;
-    let search = input::query_param(call.request, "q");
-    let position = |text: &str| input::parse_time_cursor(text, ConnectionId::parse).ok_or_else(input::invalid_cursor);
-    let filter = ConnectionFilter {
-        text: search.clone(),
-        after: input::query_param(call.request, "cursor").map(|text| position(&text)).transpose()?,
-        limit: CONNECTIONS_PER_PAGE,
-        ..Caller::User(session, RequiredRole::Member).connection_filter()
-    };
-    let user = session.user().map(|user| user.id.as_str());
-    let (workspace, most_broken) = (&session.workspace, BROKEN_DEFAULTS_SHOWN);
-    let ConnectionsPage { broken_defaults, connections: found, apps, disconnected } =
-        connections::load_connections_page(context, workspace, &filter, user, session.role, most_broken).await?;
-    let AppList { apps: known, .. } = apps;
-    let mut found = put_first(broken_defaults, found);
-    let caller = Caller::User(session, RequiredRole::Member);
-    found.data.iter_mut().for_each(|listed| caller.hide_unseen(listed));
-    let name_of =
-        |id: &str| known.iter().find(|one| one.id() == id).map_or_else(|| id.to_owned(), |one| one.name().to_owned());
-    let view = page::ConnectionListView {
-        connections: found
-            .data
-            .iter()
-            .map(|listed| {
-                let app = listed.connection.app.as_str();
-                // A removed app cannot be connected again.
-                let removed = known.iter().all(|one| one.id() != app);
-                let repair = reconnect_action(context, listed)
-                    .filter(|_| !removed && authorize::session_may_change(session, &listed.connection));
-                ConnectionSummary {
-                    reconnect: repair,
-                    owner: owner_label(session, &listed.connection),
-                    ..build_summary(context, listed, name_of(app))
-                }
-            })
-            .collect(),
+    let shell = page_context(context, call.request, Some(session));
+    let query = ListQuery::read(call, session)?;
+    let filter = query.filter(session);
+    let found = connections::load_connections_page(context, &session.workspace, &filter, session.role).await?;
+    let ConnectionsPage { overview, counts, used_apps, people, apps, disconnected } = found;
+    let app_name = |id: &str| apps.name_of(id).unwrap_or(id).to_owned();
+    let statuses = [
+        (shell.text.list.all, "", counts.all),
+        (shell.text.status.needs_reconnect, ConnectionStatus::NeedsReconnect.as_str(), counts.needs_reconnect),
+        (
+            shell.text.status.awaiting_confirmation,
+            ConnectionStatus::AwaitingConfirmation.as_str(),
+            counts.awaiting_confirmation,
+        ),
+    ];
+    let owners = people.into_iter().map(|one| FilterChoice { label: one.display_name().to_owned(), value: one.id });
+    let pages = query.pages(call, &overview);
+    let view = ConnectionListView {
+        tabs: query.tabs(statuses),
+        filters: ListFilters {
+            apps: used_apps.into_iter().map(|id| FilterChoice { label: app_name(&id), value: id }).collect(),
+            statuses: status_choices(shell.text),
+            owners: if session.role == Role::Admin { choose_nobody(shell.text, owners) } else { vec![] },
+            ..query.shown.clone()
+        },
+        sorts: query.sort_links(),
+        pages,
         recently_disconnected: disconnected
             .into_iter()
             .map(|one| {
-                let app_name = name_of(one.app.as_str());
+                let app_name = app_name(one.app.as_str());
                 view_of(one, app_name)
             })
             .collect(),
-        is_later_page: filter.after.is_some(),
-        next_page_href: found.next.map(|cursor| next_page_url(&cursor, search.as_deref())),
-        search,
+        connections: {
+            let rows = overview.rows.into_iter();
+            let mut rows: Vec<_> = rows.map(|row| summarize(context, shell.text, session, &apps, row)).collect();
+            if filter.order == Order::Usual {
+                put_broken_first(&mut rows);
+            }
+            rows
+        },
     };
-    Ok(Response::html(200, page::connection_list(&page_context(context, call.request, Some(session)), &view)))
+    Ok(Response::html(200, page::connection_list(&shell, &view)))
 }
 
-/// The page with these at its beginning, and not again below.
-fn put_first(first: Vec<ListedConnection>, mut page: Page<ListedConnection>) -> Page<ListedConnection> {
-    page.data.retain(|one| first.iter().all(|earlier| earlier.connection.id != one.connection.id));
-    page.data.splice(..0, first);
-    page
+/// The database has these first. It does not know of those whose credential can't be opened.
+fn put_broken_first(rows: &mut [ConnectionSummary]) {
+    rows.sort_by_key(|row| row.status.tone != Tone::Bad);
 }
 
-fn next_page_url(cursor: &str, search: Option<&str>) -> String {
-    let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.append_pair("cursor", cursor);
-    if let Some(text) = search {
-        query.append_pair("q", text);
+fn choose_nobody(text: &Texts, people: impl Iterator<Item = FilterChoice>) -> Vec<FilterChoice> {
+    let nobody = FilterChoice { value: NOBODY.to_owned(), label: text.list.nobody.to_owned() };
+    [nobody].into_iter().chain(people).collect()
+}
+
+fn status_choices(text: &Texts) -> Vec<FilterChoice> {
+    let statuses =
+        [ConnectionStatus::NeedsReconnect, ConnectionStatus::AwaitingConfirmation, ConnectionStatus::Connected];
+    let statuses = statuses.into_iter().map(|one| {
+        let label = match one {
+            ConnectionStatus::NeedsReconnect => text.status.needs_reconnect,
+            ConnectionStatus::AwaitingConfirmation => text.status.awaiting_confirmation,
+            ConnectionStatus::Connected => text.status.connected,
+        };
+        (one.as_str(), label)
+    });
+    let issues = Issue::ALL.iter().map(|one| (one.as_str(), issue_label(text, *one)));
+    let choice = |(value, label): (&str, &str)| FilterChoice { value: value.to_owned(), label: label.to_owned() };
+    statuses.chain(issues).map(choice).collect()
+}
+
+fn issue_label(text: &Texts, issue: Issue) -> &'static str {
+    let text = &text.list;
+    match issue {
+        Issue::ExpiresSoon => text.expires_soon,
+        Issue::MissingScopes => text.missing_scopes,
+        Issue::AppUnreachable => text.app_unreachable,
+        Issue::AppRefuses => text.app_refuses,
+        Issue::ClientMisconfigured => text.client_misconfigured,
+        Issue::NothingShared => text.nothing_shared,
+        Issue::DefinitionChanged => text.definition_changed,
+        Issue::StepChangedConnection => text.step_changed_connection,
+        Issue::NotChecked => text.not_checked,
+        Issue::Forgotten => text.forgotten,
+        Issue::Duplicate => text.duplicate,
+        Issue::UnclearName => text.unclear_name,
     }
-    format!("/?{}", query.finish())
 }
 
-fn build_summary<P: Ports>(context: &Context<P>, listed: &ListedConnection, app_name: String) -> ConnectionSummary {
-    let connection = &listed.connection;
-    let attention =
-        attention::for_connection(listed, context.now()).iter().map(|one| one.explanation().to_owned()).collect();
-    ConnectionSummary {
-        id: connection.id.to_string(),
-        app: connection.app.to_string(),
-        name: connection.name.clone(),
-        app_name,
-        account_label: connection.account.as_ref().map(|account| account.label.clone()),
-        status: status_label(connection.shown_status(&context.config.key_ring).0),
-        attention,
-        last_used_at: connection.last_used_at,
-        owner: None,
-        reconnect: None,
+/// The status that a word of a search stands for.
+fn status_of_word(word: &str) -> Option<ConnectionStatus> {
+    match word {
+        "needs" | "reconnect" | "broken" => Some(ConnectionStatus::NeedsReconnect),
+        "awaiting" | "confirmation" | "unconfirmed" => Some(ConnectionStatus::AwaitingConfirmation),
+        "connected" | "working" | "works" => Some(ConnectionStatus::Connected),
+        _ => None,
     }
 }
 
-/// The owner of a connection, if it is not the person.
-fn owner_label(session: &Session, connection: &Connection) -> Option<String> {
-    match (&connection.user, session.user()) {
-        (None, _) if connection.shared => Some("Shared with everybody in the workspace".to_owned()),
-        (None, _) => Some("Without an owner: only admins see it".to_owned()),
-        (Some(owner), Some(me)) if owner.id == me.id => {
-            connection.shared.then(|| "You share it with everybody in the workspace".to_owned())
+/// The names of apps of the catalogue that have one of these words, which their ids do not have.
+fn names_with_words(words: &[String]) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in catalogue::entries() {
+        let name = entry.name.to_ascii_lowercase();
+        if words.iter().any(|word| name.contains(word.as_str()) && !entry.id.contains(word.as_str())) {
+            found.insert(entry.id.to_owned(), name);
         }
-        (Some(owner), _) if connection.shared => Some(format!("{}, shared with everybody", owner.display_name())),
-        (Some(owner), _) => Some(owner.display_name().to_owned()),
     }
+    found
 }
 
-/// How and where a person repairs a connection.
-fn reconnect_action<P: Ports>(context: &Context<P>, listed: &ListedConnection) -> Option<(&'static str, String)> {
-    let connection = &listed.connection;
-    let label = if connection.kind.is_manual() { "Enter a new key" } else { "Reconnect" };
-    let broken = connection.shown_status(&context.config.key_ring).0 == ConnectionStatus::NeedsReconnect;
-    broken.then(|| (label, format!("/connections/{}/reconnect", connection.id)))
+/// What the address of the page says. A value that means nothing filters nothing.
+struct ListQuery {
+    /// As the form shows it.
+    shown: ListFilters,
+    order: Order,
+    after: Option<WindowStart>,
+    /// From 0.
+    page: i64,
 }
 
-fn status_label(status: ConnectionStatus) -> StatusLabel {
-    let (words, tone) = match status {
-        ConnectionStatus::Connected => ("Connected", Tone::Good),
-        ConnectionStatus::AwaitingConfirmation => ("Awaiting confirmation", Tone::Waiting),
-        ConnectionStatus::NeedsReconnect => ("Needs reconnecting", Tone::Bad),
-    };
-    StatusLabel { text: words.to_owned(), tone }
+impl ListQuery {
+    fn read(call: &Call<'_>, session: &Session) -> Result<Self> {
+        let read =
+            |name: &str| input::query_param(call.request, name).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let kept = |text: String, is_known: bool| Some(text).filter(|_| is_known).unwrap_or_default();
+        let (app, status, environment, owner) = (read("app"), read("status"), read("environment"), read("owner"));
+        let (is_app, is_environment) = (AppId::parse(&app).is_some(), Environment::parse(&environment).is_some());
+        let is_status = ConnectionStatus::parse(&status).is_some() || Issue::parse(&status).is_some();
+        let sorts = [
+            Order::Name,
+            Order::NameBackwards,
+            Order::App,
+            Order::AppBackwards,
+            Order::RecentlyUsed,
+            Order::LeastRecentlyUsed,
+        ];
+        let sort = read("sort");
+        let order = sorts.into_iter().find(|one| one.as_str() == sort).unwrap_or_default();
+        let page = read("page").parse::<i64>().ok().filter(|page| (1..=WINDOW).contains(page)).unwrap_or(1);
+        Ok(Self {
+            shown: ListFilters {
+                search: read("q"),
+                app: kept(app, is_app),
+                status: kept(status, is_status),
+                environment: kept(environment, is_environment),
+                owner: kept(owner, session.role == Role::Admin),
+                workflow: read("workflow"),
+                sort: order.as_str().to_owned(),
+                ..ListFilters::default()
+            },
+            order,
+            after: window_param(call)?,
+            page: page - 1,
+        })
+    }
+
+    fn filter(&self, session: &Session) -> OverviewFilter {
+        let ListFilters { search, app, status, environment, owner, workflow, .. } = &self.shown;
+        let issue = Issue::parse(status);
+        let words: Vec<_> = search.split_whitespace().map(str::to_ascii_lowercase).collect();
+        let id = ConnectionId::parse(search);
+        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        OverviewFilter {
+            app_names: names_with_words(&words),
+            words: match id {
+                Some(_) => vec![],
+                None => words.into_iter().map(|word| (word.clone(), status_of_word(&word))).collect(),
+            },
+            id,
+            app: AppId::parse(app),
+            status: ConnectionStatus::parse(status),
+            issue,
+            owner: given(owner).filter(|owner| owner != NOBODY),
+            without_owner: owner == NOBODY,
+            environment: Environment::parse(environment),
+            workflow: given(workflow),
+            order: match (issue, self.order) {
+                (Some(Issue::Duplicate), Order::Usual) => Order::Account,
+                (_, order) => order,
+            },
+            after: self.after.clone(),
+            offset: self.page * PER_PAGE,
+            limit: PER_PAGE,
+            ..seen_by(session)
+        }
+    }
+
+    /// The address with these parameters in place of the present ones.
+    fn href(&self, changes: &[(&str, Option<&str>)]) -> String {
+        let ListFilters { search, app, status, environment, owner, workflow, sort, .. } = &self.shown;
+        let present = [
+            ("q", search),
+            ("app", app),
+            ("status", status),
+            ("environment", environment),
+            ("owner", owner),
+            ("workflow", workflow),
+            ("sort", sort),
+        ];
+        let is_changed = |name: &str| changes.iter().any(|(changed, _)| *changed == name);
+        let kept = present.into_iter().filter(|(name, _)| !is_changed(name));
+        let all: Vec<_> =
+            kept.map(|(name, value)| (name, Some(value.as_str()))).chain(changes.iter().copied()).collect();
+        with_query("/", &all)
+    }
+
+    fn tabs(&self, statuses: [(&'static str, &'static str, Counted); 3]) -> Vec<StatusTab> {
+        let awaiting = ConnectionStatus::AwaitingConfirmation.as_str();
+        let is_shown = |status: &str, number: Counted| {
+            status != awaiting || number.number > 0 || number.or_more || self.shown.status == status
+        };
+        let tab = |(label, status, number): (&'static str, &str, Counted)| StatusTab {
+            label,
+            number: number.number,
+            or_more: number.or_more,
+            href: with_query("/", &[("status", Some(status)), ("sort", Some(&self.shown.sort))]),
+            is_current: self.shown.status == status,
+        };
+        statuses.into_iter().filter(|(_, status, number)| is_shown(status, *number)).map(tab).collect()
+    }
+
+    fn sort_links(&self) -> Vec<SortLink> {
+        let columns = [
+            (Order::Name, Order::NameBackwards),
+            (Order::App, Order::AppBackwards),
+            (Order::RecentlyUsed, Order::LeastRecentlyUsed),
+        ];
+        let link = |(first, backwards): (Order, Order)| {
+            let next = if self.order == first { backwards } else { first };
+            // What was used last comes first: the times go down.
+            let (when_first, when_backwards) = match first {
+                Order::RecentlyUsed => ("descending", "ascending"),
+                _ => ("ascending", "descending"),
+            };
+            let sorted = match self.order {
+                order if order == first => Some(when_first),
+                order if order == backwards => Some(when_backwards),
+                _ => None,
+            };
+            SortLink { href: self.href(&[("sort", Some(next.as_str()))]), sorted }
+        };
+        columns.into_iter().map(link).collect()
+    }
+
+    fn pages(&self, call: &Call<'_>, overview: &Overview) -> PagesOfList {
+        let cursor = self.after.as_ref().map(window_text);
+        let at = |page: i64| {
+            let page = Some(page + 1).filter(|page| *page > 1).map(|page| page.to_string());
+            self.href(&[("cursor", cursor.as_deref()), ("page", page.as_deref())])
+        };
+        let older = overview.next_window.as_ref().filter(|_| !overview.has_more).map(window_text);
+        PagesOfList {
+            from: self.page * PER_PAGE + 1,
+            matches: overview.matches,
+            window: (overview.next_window.is_some() || self.after.is_some()).then_some(WINDOW),
+            is_later_window: self.after.is_some(),
+            previous_href: (self.page > 0).then(|| at(self.page - 1)),
+            next_href: overview.has_more.then(|| at(self.page + 1)),
+            newest_href: self.after.as_ref().map(|_| self.href(&[])),
+            older_href: older.map(|older| self.href(&[("cursor", Some(&older))])),
+            here: match call.request.query.as_str() {
+                "" => "/".to_owned(),
+                query => format!("/?{query}"),
+            },
+        }
+    }
 }

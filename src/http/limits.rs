@@ -187,6 +187,7 @@ fn is_costly(handler: Handler) -> bool {
             | Handler::SubmitConnect
             | Handler::SubmitReconnect
             | Handler::SubmitCheck
+            | Handler::SubmitBulk
             | Handler::SignIn
             | Handler::HandleSignInCallback
             | Handler::PutIdentityProvider

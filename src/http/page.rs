@@ -7,6 +7,7 @@
 mod app_catalogue;
 mod auth_methods;
 mod brand;
+mod bulk;
 mod choose;
 mod connect;
 mod connection;
@@ -27,6 +28,7 @@ mod notice;
 mod popup;
 mod settings;
 mod recently_disconnected;
+mod review;
 mod setup;
 mod sign_in;
 mod text;
@@ -38,6 +40,10 @@ mod workflow;
 pub use app_catalogue::{AppTile, CatalogueView, app_catalogue};
 pub use auth_methods::{AuthMethodsView, MethodCard, MethodStep, auth_methods};
 pub use brand::{Brand, accent_stylesheet};
+pub use bulk::{
+    BulkConfirmView, BulkFields, BulkImpactRow, BulkOffer, BulkProblem, BulkProgressView, BulkResultView,
+    BulkShareView, bulk_confirm, bulk_progress, bulk_result, bulk_share, nothing_selected,
+};
 pub use choose::{ChoiceQuestion, ChooseView, choose};
 pub use connect::{ConnectView, connect};
 pub use connection::{
@@ -48,12 +54,15 @@ pub use connection_forms::{
     ConnectionForm, ConnectionFormView, ConnectionIdentity, DisconnectView, OtherConnection, OwnerChoice,
     ReplacementView, SharingView, connection_form,
 };
-pub use connection_list::{ConnectionListView, connection_list};
+pub use connection_list::{
+    ConnectionListView, FilterChoice, ListFilters, PagesOfList, SortLink, StatusTab, connection_list,
+};
 pub use connection_settings::SettingsView;
 pub use consent::{AuthMethodChoice, ConsentDetails};
 pub use emails::{PersonalEmailView, StopEmailView, personal_email, stop_email};
 pub use evidence::Evidence;
 pub use form::{FormError, FormField, HeldScope, INPUT_PREFIX, ScopeChoice, field_name};
+pub use frame::format_date;
 pub use history::{CheckResult, HistoryActor, HistoryEntry, HistoryWhat};
 pub use hosts::{HOSTS_FINGERPRINT_FIELD, HostsView};
 pub use manual::{ManualCredentialView, manual_credential};
@@ -61,6 +70,7 @@ pub use message::{Message, OtherPersonView, message, other_person, refusal_messa
 pub use notice::{Notice, NoticeCode};
 pub use popup::{PopupOutcome, popup_outcome};
 pub use recently_disconnected::RecentlyDisconnected;
+pub use review::{NameSuggestion, ReviewGroupView, ReviewRow, ReviewView, review};
 pub use settings::{
     ActivityFilters, ActivityRow, ActivityView, AppRow, AppState, AppsView, Choice, ClientDeletionView, ClientForm,
     ClientPageView, ClientSummary, CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, DefaultRow,
@@ -188,7 +198,18 @@ pub struct StatusLabel {
     pub tone: Tone,
 }
 
-/// A summary of a connection.
+/// The one thing that a row of a list offers first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowAction {
+    /// Consent again.
+    Reconnect,
+    /// Enter a new key.
+    NewKey,
+    /// Ask the app whether it works.
+    Check,
+}
+
+/// A connection as lists show it.
 #[derive(Debug, Clone)]
 pub struct ConnectionSummary {
     /// Id, as in `/connections/{id}`.
@@ -203,12 +224,20 @@ pub struct ConnectionSummary {
     pub account_label: Option<String>,
     /// Status.
     pub status: StatusLabel,
-    /// What needs attention, in sentences.
+    /// Why it has that status, and what else needs attention, in sentences.
     pub attention: Vec<String>,
     /// When a credential was last returned.
     pub last_used_at: Option<Timestamp>,
-    /// Its owner, if it is not the person.
-    pub owner: Option<String>,
-    /// How it is repaired, as text, and where. `None` if there is nothing to repair, or it cannot be.
-    pub reconnect: Option<(&'static str, String)>,
+    /// Workflows that used it.
+    pub workflows: i64,
+    /// Whose it is.
+    pub owner: String,
+    /// Its environment, or empty.
+    pub environment: String,
+    /// Whether it is a default.
+    pub is_default: bool,
+    /// Whether the person may change it.
+    pub may_change: bool,
+    /// What is offered first.
+    pub action: RowAction,
 }

@@ -16,10 +16,10 @@ use super::responses::{
     WebhookResponse, WorkflowResponse, WorkflowUseResponse, WorkspaceStateResponse,
 };
 use super::{
-    Call, Method, Response, apps, brand, catalogue_page, connection_forms, connection_page, connections,
+    Call, Method, Response, apps, brand, bulk, catalogue_page, connection_forms, connection_page, connections,
     connections_page, credentials, defaults, disconnecting, emails, events, flows, hooks, identity, jobs, keys, links,
-    oauth, oauth_clients, operator, people, provider_sign_in, proxy, replacements, resolving, sessions, settings,
-    setup, sign_in, try_resolve, webhooks, workflow_pages, workflows,
+    oauth, oauth_clients, operator, people, provider_sign_in, proxy, replacements, resolving, review_page, sessions,
+    settings, setup, sign_in, try_resolve, webhooks, workflow_pages, workflows,
 };
 use crate::app::AppId;
 use crate::authorize::{Action, RequiredRole, Resource};
@@ -294,6 +294,9 @@ routes! {
 
     // The page
     Get    "/"                                            User(Member),              List   Connection   => ShowConnectionsPage = connections_page::show_connections_page;
+    Get    "/review"                                      User(Member),              List   Connection   => ShowReviewPage = review_page::show_review_page;
+    Get    "/bulk"                                        User(Member),              List   Connection   => ShowBulkPage = bulk::show_bulk_page;
+    Post   "/bulk"                                        User(Member),              Create Job          => SubmitBulk = bulk::submit_bulk;
     Get    "/connections/{connection}"                    User(Member),              Read   ConnectionPage => ShowConnectionPage = connection_page::show_connection_page;
     Get    "/connections/{connection}/rename"             User(OwnerOrAdmin),        Change Connection   => ShowRenamePage = connection_forms::show_rename;
     Post   "/connections/{connection}/rename"             User(OwnerOrAdmin),        Change Connection   => SubmitRename = connection_forms::submit_rename;

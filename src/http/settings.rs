@@ -90,7 +90,7 @@ fn given(call: &Call<'_>, name: &str) -> Option<String> {
 }
 
 /// A page's address with these parameters, without empty ones.
-fn with_query(path: &str, params: &[(&str, Option<&str>)]) -> String {
+pub(super) fn with_query(path: &str, params: &[(&str, Option<&str>)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     for (name, value) in params {
         if let Some(value) = value.filter(|value| !value.is_empty()) {

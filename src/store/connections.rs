@@ -4,7 +4,9 @@
 //! that create or repair a connection.
 
 mod chosen;
+#[macro_use]
 mod listed;
+mod overview;
 mod page;
 
 use super::{Columns, FromRow, StoreResult, json_text, query_all, query_first, run_count, run_statement};
@@ -22,9 +24,11 @@ use crate::time::Timestamp;
 use crate::workspace::User;
 
 pub use chosen::{AskedItem, ResolveItems, list_among, list_candidates, load_for_resolve_items};
-pub use listed::{
-    ConnectionFilter, EXAMINED_AT_ONCE, ListedConnection, MOST_EXAMINED, broken_defaults, list, list_with,
-    read_broken_defaults,
+pub use listed::{ConnectionFilter, EXAMINED_AT_ONCE, ListedConnection, MOST_EXAMINED, list, list_with};
+pub use overview::{
+    BROKEN_FIRST, COUNTED, Counted, GENERIC_NAMES, Issue, ListCounts, Order, Overview, OverviewFilter, OverviewRow,
+    PEOPLE_OFFERED, SHORTEST_CLEAR_NAME, Twin, WINDOW, WindowStart, counts_statement, people_statement, read_counts,
+    read_overview, read_people, read_used_apps, used_apps_statement,
 };
 pub use page::{ConnectionPage, DefaultOf, NamedEvent, PageLimits, load_page};
 

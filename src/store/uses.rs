@@ -1,7 +1,9 @@
 //! Rows of `uses`: which workflow step used which connection, and when.
 
+use std::collections::BTreeMap;
+
 use super::replacements::RelatedConnection;
-use super::{Columns, FromRow, Page, StoreResult, cut_page, query_all};
+use super::{Columns, FromRow, Page, StoreResult, cut_page, json_text, query_all, run_statement};
 use crate::connection::ChosenBy;
 use crate::ids::{ConnectionId, WorkspaceId};
 use crate::ports::{Database, Statement};
@@ -60,6 +62,11 @@ const FORGET_CHANGES: &str =
 const MOST_COMPARED: i64 = 50;
 const LIST: &str = "SELECT * FROM uses WHERE workspace_id = ?1 AND connection_id = ?2 AND (workflow, step) > (?3, ?4)
     ORDER BY workflow, step LIMIT ?5";
+/// The workflows of each connection, the first ones by name. A connection has a bounded number of uses.
+const WORKFLOWS: &str = "SELECT j.value AS connection_id, (SELECT json_group_array(workflow) FROM
+      (SELECT DISTINCT workflow FROM (SELECT workflow FROM uses WHERE connection_id = j.value AND +workspace_id = ?1 AND workflow > '' ORDER BY workflow LIMIT ?4)
+        ORDER BY workflow LIMIT ?3)) AS workflows
+    FROM json_each(?2) j";
 
 /// Seconds for which it is told that a step has changed its connection: a week.
 pub const CHANGE_SHOWN: i64 = 7 * 86_400;
@@ -217,4 +224,20 @@ pub async fn list(
 ) -> StoreResult<Page<Use>> {
     let rows = query_all(db, sql!(LIST, workspace, id, after.0, after.1, limit + 1)).await?;
     Ok(cut_page(rows, limit, |row: &Use| crate::store::json_text(&(&row.workflow, &row.step))))
+}
+
+/// The workflows that used each of these connections: the first ones by name, at most `most` of each.
+pub async fn list_workflows_of(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    connections: &[ConnectionId],
+    most: i64,
+) -> StoreResult<BTreeMap<ConnectionId, Vec<String>>> {
+    let found =
+        run_statement(db, sql!(WORKFLOWS, workspace, json_text(connections), most, USES_PER_CONNECTION)).await?;
+    let one = |row| {
+        let row = Columns(row);
+        Ok((row.id("connection_id")?, row.json("workflows")?))
+    };
+    found.rows.iter().map(one).collect()
 }

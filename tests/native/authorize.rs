@@ -871,8 +871,9 @@ fn an_admin_sees_and_changes_all_connections_with_their_owners() {
     assert_eq!(sign_in_person(&fixture, "eve", "member").get(&page).status, 404);
     let mut admin = sign_in_person(&fixture, "root", "admin");
     let list = admin.get(WORKSPACE_PAGE).body;
-    assert!(list.contains(&page) && list.contains(r#"<p class="quiet small"><bdi>Ann</bdi></p>"#), "{list}");
-    assert!(!sign_in_person(&fixture, "ann", "member").get(WORKSPACE_PAGE).body.contains("<bdi>Ann</bdi></p>"));
+    assert!(list.contains(&page) && list.contains(r#"data-label="Owner"><bdi>Ann</bdi></td>"#), "{list}");
+    let own = sign_in_person(&fixture, "ann", "member").get(WORKSPACE_PAGE).body;
+    assert!(own.contains(r#"data-label="Owner"><bdi>You</bdi></td>"#), "{own}");
     let pressed = admin.post(&page, &format!("{page}/reconnect"), "");
     let question = admin.complete_consent(&pressed, "bob");
     assert!(question.contains("value=\"switch\""), "{question}");

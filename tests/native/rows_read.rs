@@ -7,7 +7,8 @@ use connections::app::AppId;
 use connections::connection::{ChosenBy, ConnectionStatus};
 use connections::http::Method;
 use connections::ids::ConnectionId;
-use connections::store::connections::{ConnectionFilter, MOST_EXAMINED};
+use connections::ports::Database as _;
+use connections::store::connections::{ConnectionFilter, Issue, MOST_EXAMINED, Order, OverviewFilter, WINDOW};
 use connections::store::{self, Page};
 use connections::time::Timestamp;
 
@@ -15,7 +16,7 @@ use crate::http::{TestBrowser, call, first_key};
 use crate::support::Fixture;
 
 /// The id of a copied connection: the same number, the same id.
-fn numbered_id(number: i64) -> ConnectionId {
+pub(crate) fn numbered_id(number: i64) -> ConnectionId {
     ConnectionId::parse(&format!("con_00{number:022}")).unwrap()
 }
 
@@ -31,7 +32,7 @@ const DIFFERENCES: [(&str, &str); 7] = [
 ];
 
 /// A workspace with so many connections, each of another person and account. `differences` come after [`DIFFERENCES`].
-fn workspace_with(connections: i64, differences: &[(&str, &str)]) -> Fixture {
+pub(crate) fn workspace_with(connections: i64, differences: &[(&str, &str)]) -> Fixture {
     let fixture = Fixture::new();
     let first = fixture.connect("first");
     fixture.world.advance_clock(1_000_000);
@@ -290,8 +291,12 @@ fn pages_take_one_round_trip_and_lists_one_beside_the_authentication() {
         assert_eq!(browser.get(path).status, 200);
         (db.round_trips.get(), db.statements.get())
     };
-    for browser in [&mut ann, &mut member] {
-        assert_eq!(page(browser, "/"), (1, 6), "session, list, broken defaults, disconnected, clients, apps");
+    for (browser, statements) in [(&mut ann, 9), (&mut member, 8)] {
+        assert_eq!(
+            page(browser, "/"),
+            (1, statements),
+            "session; clients, apps, the page, its end, numbers, used apps, disconnected, for an admin people"
+        );
     }
     for query in ["", "user=user7", "app=acme", "status=needs_reconnect", "ids=con_000000000000000000000009"] {
         let path = format!("/v1/connections?{query}");
@@ -309,16 +314,117 @@ fn pages_take_one_round_trip_and_lists_one_beside_the_authentication() {
         "UPDATE connections SET status = 'needs_reconnect', is_shared = 1 WHERE id = '{}'",
         numbered_id(190)
     ));
-    // The admin's search looks at two pieces, and the member's at one.
-    for (browser, of_a_search) in [(&mut ann, 3), (&mut member, 2)] {
-        assert_eq!(page(browser, "/"), (2, 7), "and the broken default");
+    for (browser, statements) in [(&mut ann, 9), (&mut member, 8)] {
+        assert_eq!(page(browser, "/"), (1, statements), "the broken default is found by the same statement");
         let body = browser.get("/").body;
         assert!(body.contains(numbered_id(190).as_str()));
-        assert_eq!(
-            page(browser, "/?q=nothing").0,
-            of_a_search,
-            "the session and the end of a piece with the rest; the pieces"
-        );
+        for address in ["/?q=nothing", "/?sort=name", "/?app=acme&status=duplicate", "/?workflow=w", "/?page=2"] {
+            assert_eq!(page(browser, address), (1, statements - 1), "{address}: nothing is offered to be brought back");
+        }
+    }
+}
+
+/// The pages of people, by what they are filtered and sorted by.
+fn overviews() -> Vec<(String, OverviewFilter)> {
+    let all = OverviewFilter { limit: 50, viewer: Some("user7".into()), ..OverviewFilter::default() };
+    let words = |words: &[&str]| words.iter().map(|word| ((*word).to_owned(), None)).collect();
+    let seen = OverviewFilter { visible_to: Some("user7".into()), ..all.clone() };
+    let mut found = vec![];
+    for (who, base) in [("admin", all), ("member", seen)] {
+        let mut add = |what: &str, filter: OverviewFilter| found.push((format!("{who}: {what}"), filter));
+        for order in [Order::Usual, Order::Name, Order::AppBackwards, Order::RecentlyUsed, Order::Account] {
+            add(&format!("order {:?}", order.as_str()), OverviewFilter { order, ..base.clone() });
+        }
+        for issue in Issue::ALL {
+            add(issue.as_str(), OverviewFilter { issue: Some(*issue), ..base.clone() });
+        }
+        for status in
+            [ConnectionStatus::Connected, ConnectionStatus::NeedsReconnect, ConnectionStatus::AwaitingConfirmation]
+        {
+            add(status.as_str(), OverviewFilter { status: Some(status), ..base.clone() });
+        }
+        add("search", OverviewFilter { words: words(&["acme", "example"]), ..base.clone() });
+        add("search without hits", OverviewFilter { words: words(&["none", "at", "all"]), ..base.clone() });
+        add("app", OverviewFilter { app: AppId::parse("acme"), ..base.clone() });
+        add("app without hits", OverviewFilter { app: AppId::parse("slack"), ..base.clone() });
+        add("owner", OverviewFilter { owner: Some("user7".into()), ..base.clone() });
+        add("nobody's", OverviewFilter { without_owner: true, ..base.clone() });
+        add("workflow", OverviewFilter { workflow: Some("billing".into()), ..base.clone() });
+        add("id", OverviewFilter { id: Some(numbered_id(7)), ..base.clone() });
+        add("last page", OverviewFilter { offset: WINDOW - 50, ..base.clone() });
+        let after = Some((Timestamp::from_unix(9_000_000_000), String::new()));
+        add("a later window", OverviewFilter { after, ..base.clone() });
+    }
+    found
+}
+
+/// Operations of one statement of a page, at most. The most expensive one is a search in what a person owns and in what others
+/// share, with those that come first: three lists in one.
+const MOST_OPERATIONS_OF_PAGE: i64 = 3 * MOST_OPERATIONS;
+
+fn cost_of_overview(fixture: &Fixture, filter: &OverviewFilter) -> i64 {
+    fixture.world.db.reset_counts();
+    fixture.world.run(async {
+        let context = fixture.world.context();
+        let seen_by = filter.visible_to.as_deref();
+        let mut statements: Vec<_> = filter.statements(&fixture.workspace, context.now()).into();
+        statements.push(store::connections::counts_statement(&fixture.workspace, seen_by));
+        statements.push(store::connections::used_apps_statement(&fixture.workspace, seen_by));
+        context.db().batch(statements).await.unwrap();
+    });
+    fixture.world.db.vm_steps.get()
+}
+
+fn assert_overviews_are_flat(small: &Fixture, large: &Fixture) {
+    for (what, filter) in overviews() {
+        let costs = [small, large].map(|fixture| cost_of_overview(fixture, &filter));
+        let most = large.world.db.most_vm_steps.get();
+        assert!(most < MOST_OPERATIONS_OF_PAGE, "{what}: a statement of {most} operations holds the database");
+        assert_flat(&what, costs);
+    }
+}
+
+#[test]
+fn no_page_costs_more_in_a_larger_workspace() {
+    let same = [("account_id", "'one'"), ("user_id", "NULL"), ("name", "'Acme'")];
+    let mine = [("user_id", "'user7'"), ("is_shared", "1"), ("status", "'needs_reconnect'"), ("name", "'test'")];
+    let more = [("scopes_granted", r#"'["more", ' || substr(c.scopes_requested, 2)"#), ("user_id", "'user7'")];
+    let ended = [("deleted_at", "CASE WHEN n.number % 4 THEN 1 END"), ("user_id", "'user7'")];
+    let denied = [("app", "CASE WHEN n.number % 4 THEN 'denied' ELSE 'acme' END"), ("user_id", "'user7'")];
+    for differences in [&[][..], &same, &mine, &more, &ended, &denied] {
+        let [small, large] = SIZES.map(|size| {
+            let fixture = workspace_with(size, differences);
+            fixture.world.db.tamper(&format!(
+                "INSERT INTO denied_apps (workspace_id, app, oauth_client, made_until) VALUES ('{}', 'denied', '', 9000000000)",
+                fixture.workspace
+            ));
+            fixture.world.db.tamper(
+                "INSERT INTO uses (connection_id, workflow, step, workspace_id, first_used_at, last_used_at, active_days)
+                SELECT id, 'billing', '', workspace_id, 1, 1, 1 FROM connections",
+            );
+            fixture
+        });
+        assert_overviews_are_flat(&small, &large);
+    }
+}
+
+#[test]
+fn every_way_into_the_connections_of_a_page_has_its_index() {
+    let fixture = workspace_with(20, &[]);
+    let filter = OverviewFilter { limit: 50, ..OverviewFilter::default() };
+    let statements = filter.statements(&fixture.workspace, fixture.world.now());
+    for statement in statements {
+        let plan = fixture.world.db.explain_query_plan(statement.sql);
+        for index in [
+            "connections_by_user (workspace_id=? AND user_id=? AND (created_at,id)<(?,?))",
+            "connections_shared (workspace_id=? AND (created_at,id)<(?,?))",
+            "connections_by_workspace (workspace_id=? AND (created_at,id)<(?,?))",
+            "connections_by_app (workspace_id=? AND app=? AND (created_at,id)<(?,?))",
+            "connections_by_status (workspace_id=? AND status=? AND (created_at,id)<(?,?))",
+            "uses_by_workflow (workspace_id=? AND workflow=? AND connection_id<?)",
+        ] {
+            assert!(plan.iter().any(|step| step.ends_with(&format!(" INDEX {index}"))), "{index}: {plan:#?}");
+        }
     }
 }
 

@@ -752,11 +752,32 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
 
         // Page
         Handler::ShowConnectionsPage => operation(PAGE, "Page: the person's connections")
-            .query("q", "Part of the name, account label or app id.", text())
-            .query("cursor", "From the link to the next page.", text())
-            .query("done", "What has just happened, for a notice.", text())
+            .about("A filter that means nothing filters nothing.")
+            .query("q", "Words that the name, the account label or the app has, words for a status, or an id.", text())
+            .query("app", "An app's id.", text())
+            .query("status", "A status, or what deserves a look, such as `expires_soon`.", text())
+            .query("environment", "`production` or `test`.", text())
+            .query("owner", "For an admin: a user's id, or `none`.", text())
+            .query("workflow", "A workflow that used them.", text())
+            .query("sort", "`name`, `app` or `used`, with `-` in front: backwards.", text())
+            .query("page", "From the link to another page.", text())
+            .query("cursor", "From the link to older connections.", text())
             .answers(200, "Their own and the shared connections, 50 per page. For an admin, all of the workspace.")
             .refuses(422, "`invalid_request`: `cursor`."),
+        Handler::ShowReviewPage => operation(PAGE, "Page: what to look at before a workflow trips over it")
+            .query("cursor", "From the link to older connections.", text())
+            .answers(200, "Groups of connections, the first five of each.")
+            .refuses(422, "`invalid_request`: `cursor`."),
+        Handler::ShowBulkPage => operation(PAGE, "Page: the address of the form for several connections")
+            .answers(303, "To the list."),
+        Handler::SubmitBulk => operation(PAGE, "Form: do something with several connections")
+            .about("`action` is `check`, `disconnect`, `undo`, `rename` or `share`. A request takes a few of them. The other fields are those of the pages that it answers with, and have what is left. Only an admin may share.")
+            .form(form::fields(&["action", "id", "confirmed", "back", "owner", "sharing", "done", "problem", "ended"]))
+            .answers(200, "A question, how far it is, or the result.")
+            .answers(303, "Back, with one new name.")
+            .refuses(403, FORM_OR_ADMIN)
+            .refuses(422, "`invalid_request`: `action`. A page: nothing is selected, or too many.")
+            .refuses(429, ""),
         Handler::ShowConnectionPage => operation(PAGE, "Page: one connection")
             .query("disconnect", "Asks for the confirmation to disconnect.", text())
             .answers(200, "Status, permissions, uses, history.")

@@ -148,7 +148,8 @@ fn describe_distance(shell: &PageContext, at: Timestamp) -> String {
     }
 }
 
-fn format_date(at: Timestamp) -> String {
+/// A day, in words.
+pub fn format_date(at: Timestamp) -> String {
     DateTime::<Utc>::from_timestamp(at.unix(), 0).unwrap_or_default().format("%-d %b %Y").to_string()
 }
 

@@ -100,6 +100,7 @@ fn sections(shell: &PageContext, current: Option<Section>) -> Markup {
     let mut shown = vec![
         (Section::Connections, "/", text.nav_connections),
         (Section::Connect, "/connect", text.nav_connect),
+        (Section::Review, "/review", text.nav_review),
         (Section::Workflows, "/workflows", text.nav_workflows),
     ];
     if shell.is_admin() {

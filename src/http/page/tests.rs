@@ -44,17 +44,60 @@ fn connection_summary(words: &str, tone: Tone) -> ConnectionSummary {
         status: StatusLabel { text: words.to_owned(), tone },
         attention: vec![words.to_owned()],
         last_used_at: Some(noon()),
-        owner: Some(words.to_owned()),
-        reconnect: Some(("Reconnect", format!("/connections/{words}/reconnect"))),
+        workflows: 3,
+        owner: words.to_owned(),
+        environment: "test".to_owned(),
+        is_default: true,
+        may_change: true,
+        action: if tone == Tone::Bad { RowAction::Reconnect } else { RowAction::Check },
+    }
+}
+
+fn filter_choice(words: &str) -> FilterChoice {
+    FilterChoice { value: words.to_owned(), label: words.to_owned() }
+}
+
+fn list_filters(words: &str) -> ListFilters {
+    ListFilters {
+        search: words.to_owned(),
+        app: words.to_owned(),
+        status: words.to_owned(),
+        environment: words.to_owned(),
+        owner: words.to_owned(),
+        workflow: words.to_owned(),
+        sort: words.to_owned(),
+        apps: vec![filter_choice(words), filter_choice("other")],
+        statuses: vec![filter_choice(words)],
+        owners: vec![filter_choice(words)],
     }
 }
 
 fn connection_list_view(words: &str) -> ConnectionListView {
+    let tab = |is_current| StatusTab {
+        label: "All",
+        number: 200,
+        or_more: is_current,
+        href: format!("/?status={words}"),
+        is_current,
+    };
+    let sort = |sorted| SortLink { href: format!("/?sort={words}"), sorted };
+    let href = |name: &str| Some(format!("/?{name}={words}"));
     ConnectionListView {
         connections: vec![connection_summary(words, Tone::Good), connection_summary(words, Tone::Bad)],
-        search: Some(words.to_owned()),
-        next_page_href: Some(format!("/?cursor={words}")),
-        is_later_page: false,
+        tabs: vec![tab(true), tab(false)],
+        filters: list_filters(words),
+        sorts: vec![sort(Some("ascending")), sort(Some("descending")), sort(None)],
+        pages: PagesOfList {
+            from: 51,
+            matches: 120,
+            window: Some(400),
+            is_later_window: true,
+            previous_href: href("page"),
+            next_href: href("page"),
+            newest_href: href("q"),
+            older_href: href("cursor"),
+            here: format!("/?q={words}"),
+        },
         recently_disconnected: vec![RecentlyDisconnected {
             id: words.to_owned(),
             app: words.to_owned(),
@@ -64,6 +107,81 @@ fn connection_list_view(words: &str) -> ConnectionListView {
             undo_until: noon(),
         }],
     }
+}
+
+fn review_view(words: &str) -> ReviewView {
+    use crate::review::{NameProblem, ReviewGroup};
+    let row = |group: ReviewGroup| ReviewRow {
+        connection: ConnectionSummary { attention: vec![], ..connection_summary(words, Tone::Bad) },
+        twin: (group == ReviewGroup::Duplicate).then(|| (words.to_owned(), words.to_owned())),
+        suggestion: (group == ReviewGroup::UnclearName)
+            .then(|| NameSuggestion { name: words.to_owned(), problem: NameProblem::Same }),
+    };
+    let group = |group| ReviewGroupView { group, number: 7, or_more: true, rows: vec![row(group)] };
+    ReviewView {
+        groups: ReviewGroup::ALL.into_iter().map(group).collect(),
+        window: Some(400),
+        older_href: Some(format!("/review?cursor={words}")),
+        here: format!("/review?cursor={words}"),
+    }
+}
+
+fn bulk_fields(words: &str, offer: BulkOffer) -> BulkFields {
+    BulkFields {
+        offer,
+        left: vec![words.to_owned()],
+        done: 3,
+        all: 12,
+        problems: vec![(words.to_owned(), crate::bulk::BulkOutcome::Broken)],
+        ended: vec![words.to_owned()],
+        back: format!("/?q={words}"),
+        owner: words.to_owned(),
+        sharing: words.to_owned(),
+    }
+}
+
+fn bulk_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
+    let text = words.to_owned();
+    let impact = BulkImpactRow {
+        name: text.clone(),
+        app: text.clone(),
+        app_name: text.clone(),
+        workflows: vec![text.clone(), text.clone()],
+    };
+    let confirm = BulkConfirmView {
+        fields: bulk_fields(words, BulkOffer::Disconnect),
+        rows: vec![impact.clone(), BulkImpactRow { workflows: vec![], ..impact }],
+        skipped: vec![text.clone()],
+        workflows: vec![text.clone()],
+    };
+    let people = |people: Vec<(String, String)>| OwnerChoice { owner: format!("id:{words}"), people };
+    let share = BulkShareView {
+        fields: bulk_fields(words, BulkOffer::Share),
+        people: people(vec![(text.clone(), text.clone())]),
+        is_incomplete: true,
+    };
+    let problems = crate::bulk::BulkOutcome::ALL.iter().map(|outcome| BulkProblem {
+        id: text.clone(),
+        name: Some(text.clone()).filter(|_| *outcome != crate::bulk::BulkOutcome::Gone),
+        outcome: *outcome,
+        may_reconnect: true,
+    });
+    let result = BulkResultView { fields: bulk_fields(words, BulkOffer::Disconnect), problems: problems.collect() };
+    let checked = BulkResultView {
+        fields: BulkFields { ended: vec![], ..bulk_fields(words, BulkOffer::Check) },
+        problems: vec![],
+    };
+    vec![
+        nothing_selected(shell, &format!("/?q={words}"), None),
+        nothing_selected(shell, &format!("/?q={words}"), Some(80)),
+        bulk_confirm(shell, &BulkConfirmView { rows: vec![], ..confirm.clone() }),
+        bulk_confirm(shell, &confirm),
+        bulk_share(shell, &BulkShareView { people: people(vec![]), ..share.clone() }),
+        bulk_share(shell, &share),
+        bulk_progress(shell, &BulkProgressView { fields: bulk_fields(words, BulkOffer::Share) }),
+        bulk_result(shell, &result),
+        bulk_result(shell, &checked),
+    ]
 }
 
 fn app_tile(words: &str, readiness: AppReadiness) -> AppTile {
@@ -988,9 +1106,12 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     pages.extend(connection_form_pages(&shell, words));
     pages.extend(settings_pages(&shell, words));
     pages.extend(email_pages(&PageContext { has_email: true, ..shell.clone() }, words));
+    pages.extend(bulk_pages(&shell, words));
     pages.extend([
         connection_list(&shell, &connection_list_view(words)),
         connection_list(&shell, &ConnectionListView { connections: Vec::new(), ..connection_list_view(words) }),
+        review(&shell, &review_view(words)),
+        review(&shell, &ReviewView::default()),
         connection_list(&shell, &ConnectionListView::default()),
         connection_list(
             &PageContext { notice: Some(Notice::disconnected_for_now("con_1", words)), ..shell.clone() },
@@ -1137,13 +1258,11 @@ fn every_page_follows_the_html_rules() {
         let sources = html.split(" src=\"").skip(1);
         assert!(sources.into_iter().all(|source| source.starts_with("/assets/")), "{html}");
         for tag in tags.iter().filter(|tag| tag.starts_with("form") && !tag.contains("method=\"post\"")) {
-            let search =
-                |action: &str| format!("form class=\"line\" method=\"get\" action=\"{action}\" role=\"search\"");
             let leads_to_sign_in = "form method=\"get\" action=\"/sign-in\"";
             let of_settings = tag.contains("method=\"get\" action=\"/settings/")
                 || tag.contains("method=\"get\" action=\"/activity\"");
             assert!(
-                *tag == search("/")
+                *tag == "form method=\"get\" action=\"/\" role=\"search\" aria-label=\"Search and filter your connections\""
                     || *tag
                         == "form class=\"toolbar\" method=\"get\" action=\"/connect\" role=\"search\" aria-label=\"Search apps\""
                     || *tag == leads_to_sign_in
@@ -1197,26 +1316,22 @@ fn an_empty_list_explains_connections_and_an_empty_search_does_not() {
     assert!(first.contains("with an account of yours. You make it once."));
     assert!(first.contains("href=\"/connect\">Choose an app</a>"));
     assert!(!first.contains("role=\"search\""));
-    let searched = connection_list(
-        &page_context(),
-        &ConnectionListView { search: Some("zzz".to_owned()), ..ConnectionListView::default() },
-    )
-    .into_string();
+    let searched = connection_list(&page_context(), &search_for("zzz", PagesOfList::default())).into_string();
     assert!(searched.contains("No connection has “<bdi>zzz</bdi>”") && searched.contains("Show all connections"));
     assert!(!searched.contains("Nothing is connected yet"));
 }
 
+fn search_for(words: &str, pages: PagesOfList) -> ConnectionListView {
+    let filters = ListFilters { search: words.to_owned(), ..ListFilters::default() };
+    ConnectionListView { filters, pages, ..ConnectionListView::default() }
+}
+
 #[test]
 fn a_search_that_is_not_complete_leads_to_the_older_connections() {
-    let page = |next_page_href: Option<&str>, is_later_page| {
-        let next_page_href = next_page_href.map(str::to_owned);
-        let view = ConnectionListView {
-            search: Some("zzz".to_owned()),
-            next_page_href,
-            is_later_page,
-            ..ConnectionListView::default()
-        };
-        connection_list(&page_context(), &view).into_string()
+    let page = |older_href: Option<&str>, is_later_window| {
+        let older_href = older_href.map(str::to_owned);
+        let pages = PagesOfList { older_href, is_later_window, ..PagesOfList::default() };
+        connection_list(&page_context(), &search_for("zzz", pages)).into_string()
     };
     let incomplete = page(Some("/?cursor=1.a&amp;q=zzz"), false);
     assert!(incomplete.contains("No connection found yet") && incomplete.contains(">Search older connections<"));
@@ -1226,14 +1341,22 @@ fn a_search_that_is_not_complete_leads_to_the_older_connections() {
 }
 
 #[test]
-fn connections_that_need_repair_come_first_with_a_button() {
-    let healthy = ConnectionSummary { reconnect: None, ..connection_summary("healthy", Tone::Good) };
-    let connections = vec![healthy, connection_summary("broken", Tone::Bad)];
+fn a_row_has_one_action_and_a_menu_and_a_box_to_select_it() {
+    let broken = connection_summary("broken", Tone::Bad);
+    let healthy = ConnectionSummary { may_change: false, ..connection_summary("healthy", Tone::Good) };
+    let connections = vec![broken, healthy];
     let html = connection_list(&page_context(), &ConnectionListView { connections, ..ConnectionListView::default() })
         .into_string();
-    assert!(html.find("/connections/broken").unwrap() < html.find("/connections/healthy").unwrap());
-    assert!(html.contains("href=\"/connections/broken/reconnect\">Reconnect<span class=\"unseen\">: "));
+    assert!(html.contains("href=\"/connections/broken/reconnect\">Reconnect<span class=\"unseen\">: "), "{html}");
     assert!(!html.contains("/connections/healthy/reconnect"));
+    assert!(html.contains("formaction=\"/connections/healthy/check\"") && html.contains("/connections/broken/rename"));
+    assert!(!html.contains("/connections/healthy/rename") && !html.contains("/connections/healthy/disconnect"));
+    for name in ["broken", "healthy"] {
+        assert!(html.contains(&format!("Select <bdi>{name}</bdi>")), "{html}");
+    }
+    let member = PageContext { person: Some(SignedInPerson { name: "Ada".into(), is_admin: false }), ..page_context() };
+    let of_member = connection_list(&member, &connection_list_view("words")).into_string();
+    assert!(html.contains("Change owner…") && !of_member.contains("Change owner…"));
 }
 
 #[test]

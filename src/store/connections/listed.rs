@@ -60,51 +60,13 @@ macro_rules! serves_default {
         )
     };
 }
-/// One row per connection with what the page and the API show. A filter that is NULL selects everything. The first
-/// condition decides which index is used: what it names is found without a scan of the whole workspace. The next page
-/// is found by a bound that is always present, because otherwise `SQLite` would not use it. With `?32` those that are
-/// disconnected and not erased yet, and those that are denied, are among the rows: any number of them may follow each other.
-macro_rules! listed {
-    ($first:literal) => {
-        listed!(listed_columns!(), $first)
-    };
-    ($columns:expr, $first:literal) => {
+/// Whether the connection `c` with its client `k` deserves the attention that a code names. `attention` says the same in Rust.
+macro_rules! attention_holds {
+    ($code:literal) => {
         concat!(
-            "SELECT ",
-            $columns,
-            ", CASE WHEN ?32 THEN NOT ",
-            is_not_denied!("c"),
-            " ELSE 0 END AS is_denied, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.is_current AS client_current, k.secret_expires_at AS client_secret_expires_at,
-      coalesce(c.used_by_workflows, (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id)) AS workflows,
-      coalesce(c.used_by_steps, (SELECT count(*) FROM uses u WHERE u.connection_id = c.id)) AS steps,
-      EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
-        AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate,
-      EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AS is_default, ",
-            serves_default!("c"),
-            " AS serves_default,
-      (SELECT ", related_connection!("b"), " FROM replacements r CROSS JOIN connections b ON b.id = r.replaced_by WHERE r.connection_id = c.id) AS answering,
-      (SELECT json_group_array(json(one)) FROM (SELECT ", related_connection!("o"), " AS one FROM replacements r
-        CROSS JOIN connections o ON o.id = r.connection_id AND o.deleted_at IS NULL WHERE r.replaced_by = c.id LIMIT ?30)) AS replaced,
-      CASE WHEN c.step_changed_at > ?28 THEN (SELECT json_group_array(json(one)) FROM (SELECT ", step_change!("u"), " AS one FROM ",
-            uses_that_changed!(),
-            " LIMIT ?31)) END AS step_changes
-    FROM connections c LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
-    WHERE (?32 OR c.deleted_at IS NULL AND ",
-            is_not_denied!("c"),
-            ") AND ",
-            $first,
+            "CASE ",
+            $code,
             "
-      AND (?3 IS NULL OR c.app = ?3)
-      AND (?4 IS NULL OR c.status = ?4)
-      AND (?5 IS NULL OR c.user_id = ?5)
-      AND (?6 IS NULL OR EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?6))
-      AND (?7 IS NULL OR instr(lower(c.name), lower(?7)) > 0 OR instr(lower(c.account_label), lower(?7)) > 0 OR instr(c.app, lower(?7)) > 0)
-      AND (?8 IS NULL OR coalesce(c.is_shared, c.user_id IS NULL) OR c.user_id = ?8)
-      AND (?9 IS NULL OR c.id IN (SELECT value FROM json_each(?9)))
-      AND (?10 IS NULL OR c.app IN (SELECT value FROM json_each(?10)))
-      AND (?22 IS NULL OR c.environment = ?22)
-      AND (?23 IS NULL OR c.environment = ?23)
-      AND (?11 IS NULL OR CASE ?11
         WHEN 'missing_scopes' THEN CASE WHEN json_valid(c.scopes_requested) AND json_valid(c.scopes_granted) THEN
           EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
           WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g)) END
@@ -132,7 +94,62 @@ macro_rules! listed {
         WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?19
         WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
           AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
-        END)
+        END"
+        )
+    };
+}
+/// One row per connection with what the page and the API show. A filter that is NULL selects everything. The first
+/// condition decides which index is used: what it names is found without a scan of the whole workspace. The next page
+/// is found by a bound that is always present, because otherwise `SQLite` would not use it. With `?32` those that are
+/// disconnected and not erased yet, and those that are denied, are among the rows: any number of them may follow each other.
+macro_rules! listed {
+    ($first:literal) => {
+        listed!(listed_columns!(), $first)
+    };
+    ($columns:expr, $first:literal) => {
+        listed!($columns, "connections c", $first)
+    };
+    ($columns:expr, $from:expr, $first:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            ", CASE WHEN ?32 THEN NOT ",
+            is_not_denied!("c"),
+            " ELSE 0 END AS is_denied, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.is_current AS client_current, k.secret_expires_at AS client_secret_expires_at,
+      coalesce(c.used_by_workflows, (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id)) AS workflows,
+      coalesce(c.used_by_steps, (SELECT count(*) FROM uses u WHERE u.connection_id = c.id)) AS steps,
+      EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
+        AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate,
+      EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AS is_default, ",
+            serves_default!("c"),
+            " AS serves_default,
+      (SELECT ", related_connection!("b"), " FROM replacements r CROSS JOIN connections b ON b.id = r.replaced_by WHERE r.connection_id = c.id) AS answering,
+      (SELECT json_group_array(json(one)) FROM (SELECT ", related_connection!("o"), " AS one FROM replacements r
+        CROSS JOIN connections o ON o.id = r.connection_id AND o.deleted_at IS NULL WHERE r.replaced_by = c.id LIMIT ?30)) AS replaced,
+      CASE WHEN c.step_changed_at > ?28 THEN (SELECT json_group_array(json(one)) FROM (SELECT ", step_change!("u"), " AS one FROM ",
+            uses_that_changed!(),
+            " LIMIT ?31)) END AS step_changes
+    FROM ",
+            $from,
+            " LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
+    WHERE (?32 OR c.deleted_at IS NULL AND ",
+            is_not_denied!("c"),
+            ") AND ",
+            $first,
+            "
+      AND (?3 IS NULL OR c.app = ?3)
+      AND (?4 IS NULL OR c.status = ?4)
+      AND (?5 IS NULL OR c.user_id = ?5)
+      AND (?6 IS NULL OR EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?6))
+      AND (?7 IS NULL OR instr(lower(c.name), lower(?7)) > 0 OR instr(lower(c.account_label), lower(?7)) > 0 OR instr(c.app, lower(?7)) > 0)
+      AND (?8 IS NULL OR coalesce(c.is_shared, c.user_id IS NULL) OR c.user_id = ?8)
+      AND (?9 IS NULL OR c.id IN (SELECT value FROM json_each(?9)))
+      AND (?10 IS NULL OR c.app IN (SELECT value FROM json_each(?10)))
+      AND (?22 IS NULL OR c.environment = ?22)
+      AND (?23 IS NULL OR c.environment = ?23)
+      AND (?11 IS NULL OR ",
+            attention_holds!("?11"),
+            ")
       AND (?24 IS NULL OR c.status IN (SELECT value FROM json_each(?24)))
       AND (?25 IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(?25) w
         WHERE NOT EXISTS (SELECT 1 FROM json_each(c.metadata) m WHERE m.key = w.key AND m.value = w.value)))
@@ -208,18 +225,6 @@ const LAST_WITH_OTHER_SCOPES: &str = last_read!(
     "c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.scopes_granted <> c.scopes_requested AND ?5 IS NULL"
 );
 
-/// Defaults that need a reconnect: the person's own, and of all connections that need one the newest. The connections that
-/// answer for others are found by what is listed of them.
-const BROKEN_DEFAULTS: &str = concat!(
-    "SELECT o.connection_id AS id FROM app_defaults o CROSS JOIN connections b ON b.id = o.connection_id
-      AND b.status = 'needs_reconnect' AND b.deleted_at IS NULL WHERE o.workspace_id = ?1 AND o.user_id = ?2 AND o.user_id <> ''
-    UNION ALL SELECT bounded.id FROM (SELECT id FROM connections WHERE workspace_id = ?1 AND deleted_at IS NULL
-      AND status = 'needs_reconnect' AND status <> 'connected' ORDER BY created_at DESC, id DESC LIMIT ?3) bounded
-    WHERE ",
-    serves_default!("bounded"),
-    " LIMIT ?4"
-);
-
 /// The connections that a workflow used, up to a limit.
 const OF_WORKFLOW: &str = "SELECT connection_id FROM uses WHERE workspace_id = ?1 AND workflow = ?2 LIMIT ?3";
 
@@ -232,8 +237,6 @@ pub const EXAMINED_AT_ONCE: i64 = 200;
 const NAMED_AT_ONCE: usize = 80;
 /// Uses of a workflow that are looked up to find its connections. Where there are more, the list is read in order.
 const MOST_USES_OF_WORKFLOW: i64 = 1_000;
-/// Connections that need a reconnect and are looked at for defaults among them.
-const BROKEN_EXAMINED: i64 = 500;
 
 /// Connections that one answers for, as far as they are shown.
 const REPLACED_SHOWN: i64 = 20;
@@ -656,17 +659,19 @@ impl ListReader<'_> {
 /// The statement that finds one connection.
 pub(super) fn find_statement(workspace: &WorkspaceId, id: &ConnectionId, now: Timestamp) -> Statement {
     let filter = ConnectionFilter { id: Some(id.clone()), limit: 1, ..ConnectionFilter::default() };
-    let reader = ListReader {
-        workspace,
-        filter: &filter,
-        now,
-        among: None,
-        found: vec![],
-        examined: 0,
-        also: vec![],
-        answered: vec![],
-    };
-    reader.statement(FIND, None, None)
+    statement_without_bounds(FIND, workspace, &filter, now)
+}
+
+/// A statement made of [`listed!`], with its first 32 values. It finds one row more than the filter asks for.
+pub(super) fn statement_without_bounds(
+    select: &'static str,
+    workspace: &WorkspaceId,
+    filter: &ConnectionFilter,
+    now: Timestamp,
+) -> Statement {
+    let reader =
+        ListReader { workspace, filter, now, among: None, found: vec![], examined: 0, also: vec![], answered: vec![] };
+    reader.statement(select, None, None)
 }
 
 /// What it has found.
@@ -727,14 +732,4 @@ pub async fn list_with(
         }
     }
     Ok((Page { data, next }, reader.answered))
-}
-
-/// The statement that finds defaults that need a reconnect, with those of a person. What it finds the person may not see.
-pub fn broken_defaults(workspace: &WorkspaceId, user: Option<&str>) -> Statement {
-    sql!(BROKEN_DEFAULTS, workspace, user, BROKEN_EXAMINED, i64::try_from(NAMED_AT_ONCE).unwrap_or(1))
-}
-
-/// The connections that it found.
-pub fn read_broken_defaults(rows: &Rows) -> StoreResult<Vec<ConnectionId>> {
-    rows.rows.iter().map(|row| Columns(row).id("id")).collect()
 }
