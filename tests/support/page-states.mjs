@@ -80,6 +80,10 @@ const unfold = (name) => async ({ page }) => {
   const summary = page.locator("summary", { hasText: name }).first();
   if (!(await summary.evaluate((one) => one.parentElement.open))) await summary.click();
 };
+/** Selects the first row of a list. */
+const tickFirst = ({ page }) => page.locator("tbody input[type=checkbox]").first().check();
+/** Presses a button for the selected rows. */
+const pressBulk = (action) => ({ page }) => clickThrough(page, page.locator(`form.bulk button[value=${action}]`));
 /** At the app's own page, as an account, and back. */
 const allowAs = (login) => async ({ page, site }) => {
   await allow(page, login);
@@ -126,7 +130,18 @@ export const STATES = [
   ["connections-empty-member", "newMember", "/", "Connections"],
   ["connections-many", "root", "/", "Connections", { sample: true }],
   ["connections-many-later", "root", after("/", follow("Next page")), "Connections"],
+  ["connections-filtered", "admin", "/?status=not_checked&sort=name", "Connections"],
   ["connections-undo", "admin", disconnectOne, "Connections", { sample: true }],
+  ["bulk-disconnect", "admin", after("/", tickFirst, press("Disconnect…")), "Disconnect 1 connection?", { sample: true }],
+  ["bulk-share", "admin", after("/", tickFirst, press("Change owner…")), "Change who has 1 connection"],
+  ["bulk-share-nothing", "admin", after("/", tickFirst, press("Change owner…"), press("Save")), "Change who has 1 connection", { status: 422 }],
+  ["bulk-result", "admin", after("/", tickFirst, pressBulk("check")), "Check finished", { sample: true }],
+
+  // Review
+  ["review", "admin", "/review", "Review", { sample: true }],
+  ["review-member", "member", "/review", "Review"],
+  ["review-fine", "newcomer", "/review", "Review", { sample: true }],
+  ["review-many", "root", "/review", "Review"],
 
   // Connect an app
   ["connect", "admin", "/connect", "Connect an app", { sample: true }],
