@@ -25,6 +25,9 @@ for (const javaScriptEnabled of [true, false]) {
     const consent = async (login, withheld) => {
       await typeByKeyboard(page, page.locator("input[name=login]"), login);
       await page.keyboard.press("Enter");
+      // The server asks whoever was another account before to go on, by a script or by a button.
+      await page.getByRole("button", { name: /^(Allow|Continue)$/ }).waitFor();
+      if (!javaScriptEnabled && (await button("Continue").count()) > 0) await press(button("Continue"));
       if (withheld) await press(page.getByRole("checkbox", { name: withheld }), "Space");
       await press(page.getByRole("button", { name: "Allow" }));
     };

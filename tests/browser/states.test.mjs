@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { suite, test } from "node:test";
 import { collectComplaints, useBrowser, WIDTHS } from "../support/browser.mjs";
 import { ROOT } from "../support/installation.mjs";
+import { isOfRoute, PAGE_ROUTES } from "../support/page-routes.mjs";
 import { openState, prepareWorld, states, storageOf } from "../support/page-states.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -42,6 +43,17 @@ suite("without scripts", () => {
   }
 });
 
+/** What has no page of its own to look at: it redirects, or it is a file. */
+const WITHOUT_PAGE = ["/oauth/callback/{client}", "/sign-in/callback/{client}", "/activity/export"];
+const seen = new Set();
+
+if (asked === "all" || asked === "each") {
+  test("every page has a state", () => {
+    const missing = PAGE_ROUTES.filter((route) => route.method === "GET" && !WITHOUT_PAGE.includes(route.path) && ![...seen].some((path) => isOfRoute(path, route)));
+    assert.deepEqual(missing.map(({ path }) => path), []);
+  });
+}
+
 /** Opens a state with a new profile and asserts that nothing is wrong with it. */
 async function look(state, { screens, suffix, javaScriptEnabled = true }) {
   const context = await site.browser.newContext({ viewport: { width: 1440, height: 900 }, storageState: storageOf(site, world, state.who), javaScriptEnabled, reducedMotion: "reduce" });
@@ -59,6 +71,7 @@ async function findAllProblems(context, state, { screens, suffix, javaScriptEnab
   const complaints = collectComplaints(context, site.url);
   const page = await context.newPage();
   const answer = await openState(site, page, world, state);
+  seen.add(new URL(page.url()).pathname);
   const heading = (await page.locator("h1").first().innerText()).trim();
   assert.equal(answer?.status(), state.status, `the status of ${page.url()}, "${heading}"`);
   assert.ok(typeof state.heading === "string" ? heading === state.heading : state.heading.test(heading), `the heading of ${page.url()} is "${heading}"`);

@@ -249,9 +249,9 @@ export const STATES = [
   // Links
   ["link", "guest", link({ app: "acme", user: { id: "guest", name: "Guest Gwen" } }), "Connect Acme"],
   ["link-manual", "guest", link({ app: "telegram", user: { id: "guest", name: "Guest Gwen" } }), "Connect Telegram", { sample: true }],
-  ["link-connected", "guest", after(link({ app: "acme", user: { id: "gwen", name: "Guest Gwen" } }), press("Continue to Acme"), allowAs("gwen")), "Connected"],
+  ["link-connected", "guest", after(link({ app: "acme", user: { id: "gwen", name: "Guest Gwen" } }), press("Continue to Acme"), allowAnybody), "Connected"],
   ["link-denied", "guest", after(link({ app: "acme", user: { id: "gwen", name: "Guest Gwen" } }), press("Continue to Acme"), denyAs("gwen")), "Not connected"],
-  ["link-popup", "guest", after(link({ app: "acme", popup: { origin: "https://app.northwind.example" } }), press("Continue to Acme"), allowAs("popup")), "Connected"],
+  ["link-popup", "guest", after(link({ app: "acme", popup: { origin: "https://app.northwind.example" } }), press("Continue to Acme"), allowAnybody), "Connected"],
   ["link-of-another", "member", link({ app: "acme", user: { id: "gwen", name: "Guest Gwen" } }), "This link is for Guest Gwen", { status: 409 }],
   ["link-ended", "guest", "/connect/nothing", "The link has ended", { status: 410 }],
 

@@ -180,7 +180,7 @@ fn choice_form(
         form.panel method="post" action=(view.action) {
             (csrf_field(shell))
             (effect)
-            button.main[is_main] type="submit" name="choice" value=(value) aria-describedby={ "effect-" (value) } { (label) }
+            button.main[is_main] type="submit" name="choice" value=(value) aria-describedby={ "effect-" (value) } { span { (label) } }
         }
     }
 }

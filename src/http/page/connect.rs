@@ -65,7 +65,7 @@ pub fn connect(shell: &PageContext, view: &ConnectView) -> Markup {
             (hosts_section(shell, &view.hosts, shell.text.hosts.sent_access))
             (next_steps_section(shell, view))
             div.actions {
-                button.main type="submit" { (fill(text.continue_to, &[("app", app())])) }
+                button.main type="submit" { span { (fill(text.continue_to, &[("app", app())])) } }
                 @if let Some(cancel) = &view.cancel_href { (link(text.cancel, cancel, "button")) }
             }
         }

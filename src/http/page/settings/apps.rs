@@ -475,7 +475,7 @@ pub fn events_only_page(shell: &PageContext, view: &EventsOnlyView) -> Markup {
         (head(&heading, &html! {}))
         (form_errors(shell, &view.errors, &[("event_secret", text.event_secret)]))
         p { (text.no_client_needed_about) }
-        div.actions { a.button href=(view.connect_href) { (fill(text.connect, &[("app", user_text(name))])) } }
+        div.actions { a.button href=(view.connect_href) { span { (fill(text.connect, &[("app", user_text(name))])) } } }
         (events_section(shell, &format!("/settings/apps/{app}/events"), &view.events, &view.errors))
         (emergency_section(shell, app))
     };
