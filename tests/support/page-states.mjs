@@ -96,6 +96,9 @@ const denyAs = (login) => async ({ page, site }) => {
 const allowAnybody = (at) => allowAs(anyName())(at);
 const anyName = () => `someone-${Math.floor(Math.random() * 1e9)}`;
 
+/** The session ends while a page is open. */
+const endSession = ({ page }) => page.context().clearCookies();
+
 /** A form that no page of ours has. */
 const postTo = (path) => async ({ page }) => {
   const loaded = page.waitForEvent("load");
@@ -166,6 +169,7 @@ export const STATES = [
   ["other-account", "member", after(of("hers", "/reconnect"), press("Continue to Acme"), allowAs("mallory")), "This is another account", { sample: true }],
   ["denied", "member", after("/oauth/start/acme", press("Continue to Acme"), denyAs("grace")), "Not connected"],
   ["connected", "root", after("/oauth/start/acme", press("Continue to Acme"), allowAnybody), /^Acme/, { sample: true }],
+  ["again", "member", after("/oauth/start/acme", press("Continue to Acme"), denyAs("grace"), follow("Try again")), /Acme/],
   ["callback-unknown", "guest", "/oauth/callback/cli_0123456789abcdefABCD-_?state=x&code=y", "We don’t recognise this sign-in", { status: 400 }],
   ["callback-other-browser", "guest", "/oauth/ended/other-browser", "You began in another browser", { status: 400 }],
 
@@ -198,6 +202,11 @@ export const STATES = [
   ["connection-forbidden", "member", of("slack", "/rename"), /./, { status: 403 }],
 
   // Workflows
+  ["workflows", "admin", "/workflows", "Workflows", { sample: true }],
+  ["workflows-member", "member", "/workflows", "Workflows"],
+  ["workflows-none-found", "admin", "/workflows?q=zzz", "Workflows"],
+  ["workflows-empty", "newcomer", "/workflows", "Workflows"],
+  ["workflows-many", "root", "/workflows", "Workflows"],
   ["workflow", "admin", "/workflows/Weekly%20report", /Weekly report/],
   ["workflow-unknown", "member", "/workflows/nothing", /./, { status: 404 }],
 
@@ -246,6 +255,12 @@ export const STATES = [
   ["activity-none", "admin", "/activity?app=nothing", "Activity"],
   ["activity-many", "root", "/activity", "Activity"],
 
+  // E-mail
+  ["email", "admin", "/email", /mail/],
+  ["email-member", "member", "/email", /mail/],
+  ["email-settings", "admin", "/settings/email", /mail/],
+  ["email-stop-unknown", "guest", "/email/stop/nothing", /./, { status: undefined }],
+
   // Links
   ["link", "guest", link({ app: "acme", user: { id: "guest", name: "Guest Gwen" } }), "Connect Acme"],
   ["link-manual", "guest", link({ app: "telegram", user: { id: "guest", name: "Guest Gwen" } }), "Connect Telegram", { sample: true }],
@@ -259,7 +274,8 @@ export const STATES = [
   ["signed-out", "guest", "/", /./, { status: 401, sample: true }],
   ["sign-in", "guest", signInLink, /./],
   ["sign-in-used", "guest", "/sign-in/nothing", /./, { status: 410 }],
-  ["sign-in-choice", "guest", "/sign-in", "You are not signed in"],
+  ["sign-in-choice", "guest", "/sign-in", "Sign in"],
+  ["session-ended", "admin", after(of("slack", "/rename"), endSession, press("Save name")), /./, { status: undefined }],
   ["after-sign-out", "guest", after(signInLink, press(/^Sign in/), unfold("NP"), press("Sign out")), "Signed out"],
   ["not-found", "member", "/nothing/here", /./, { status: 404, sample: true }],
   ["not-found-guest", "guest", "/nothing/here", /./, { status: 404 }],
