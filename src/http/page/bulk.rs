@@ -284,7 +284,7 @@ pub fn bulk_share(shell: &PageContext, view: &BulkShareView) -> Markup {
     let described = described_by("owner", false, wrong.is_some());
     let sharings = [("", text.sharing_stays), ("shared", text.shared), ("private", text.private)];
     let body = html! {
-        (error_summary(None, &mistakes))
+        (error_summary(shell, None, &mistakes))
         (back_link(text.back, &view.fields.back))
         (head(&html! { (title) }, &html! {}))
         form.card method="post" action="/bulk" {
@@ -292,12 +292,12 @@ pub fn bulk_share(shell: &PageContext, view: &BulkShareView) -> Markup {
             div.field.wrong[wrong.is_some()] {
                 @if view.people.people.is_empty() {
                     label for="owner" { (text.owner_id) }
-                    (field_error("owner", wrong))
+                    (field_error(shell, "owner", wrong))
                     input #owner type="text" name="owner" value=(view.people.owner) maxlength="128" autocomplete="off" dir="auto"
                         aria-describedby=[described.as_deref()];
                 } @else {
                     label for="owner" { (text.owner) }
-                    (field_error("owner", wrong))
+                    (field_error(shell, "owner", wrong))
                     select #owner name="owner" aria-describedby=[described.as_deref()] {
                         option value="" { (text.owner_stays) }
                         option value="none" selected[view.people.owner == "none"] { (text.owner_nobody) }
