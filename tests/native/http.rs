@@ -534,7 +534,7 @@ fn a_refused_name_is_shown_again_in_its_form() {
     };
     let refused = rename(&mut ann, "+");
     assert_eq!(refused.status, 422);
-    assert!(refused.body.contains(r##"<a href="#name">"##) && refused.body.contains("1 to 100 characters"));
+    assert!(refused.body.contains(r##"<a href="#name">"##) && refused.body.contains("up to 100 characters"));
     assert!(refused.body.contains(&format!(r#"action="{page}/rename""#)) && !refused.body.contains("name:"));
     assert_eq!(rename(&mut ann, "my_name").status, 303);
     let history = ann.get(&page).body;

@@ -115,13 +115,13 @@ fn no_other_auth_method_takes_the_place_of_the_recommended_one_unasked() {
     let (_, path) = make_link(&fixture, &json!({ "app": "acme" }));
     let mut ann = TestBrowser::new(&fixture);
     let page = ann.get(&path).body;
-    assert!(page.contains(">Recommended<") && page.contains("Not set up yet. Ask whoever sent you"), "{page}");
+    assert!(page.contains(">Recommended<") && page.contains("Ask whoever sent you the link to set it up"), "{page}");
     assert!(!page.contains("<form") && !page.contains("type=\"password\""), "{page}");
     let way = format!("{path}?auth_method=api_key");
     assert!(page.contains(&format!("href=\"{way}\"")), "{page}");
     // A form that was never offered stores nothing.
     let sent = ann.send(crate::http::request(Method::Post, &path, b"input.api_key=k".to_vec()));
-    assert!(sent.body.contains("Not set up yet. Ask whoever sent you"), "{}", sent.body);
+    assert!(sent.body.contains("Ask whoever sent you the link to set it up"), "{}", sent.body);
     assert_eq!(fixture.world.acme.count_requests("/token"), 0);
     let chosen = ann.get(&way).body;
     assert!(chosen.contains("<form") && chosen.contains("type=\"password\""), "{chosen}");
@@ -153,7 +153,7 @@ fn an_auth_method_is_not_passed_over_because_the_database_fails() {
     for failing in 0..8 {
         fixture.world.db.outage.set(Some((failing, Fault::BeforeCommit)));
         let page = ann.get(&path);
-        assert!(page.status == 503 || page.body.contains("Not set up yet. Ask whoever sent you"), "{}", page.body);
+        assert!(page.status == 503 || page.body.contains("Ask whoever sent you the link to set it up"), "{}", page.body);
         fixture.world.db.outage.set(None);
     }
 }

@@ -477,7 +477,7 @@ suite("clients", () => {
     for (const press of [() => eve.get("/oauth/start/acme"), () => eve.get(`/connections/${connection}/reconnect`)]) {
       const page = await press();
       assert.equal(page.status, 409);
-      assert.match(page.text, /An admin has to set this up once/);
+      assert.match(page.text, /An admin has to enter the client.s secret again/);
     }
     await expire(connection);
     assert.equal((await installation.resolve(connection, {}, key)).status, 200, "a connection stays with the definition it was made with");
