@@ -122,8 +122,8 @@ macro_rules! has_unclear_name {
           OR lower(c.name) IN (SELECT value FROM json_each(?48))
           OR lower(c.name) IN (c.app, replace(c.app, '-', ' '))
           OR EXISTS (SELECT 1 FROM (SELECT d.id, d.user_id, d.is_shared FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
-              AND d.name = c.name AND d.deleted_at IS NULL LIMIT ?47) d
-            WHERE d.id <> c.id AND (?8 IS NULL OR coalesce(d.is_shared, d.user_id IS NULL) OR d.user_id = ?8))))"
+              AND d.name = c.name AND d.deleted_at IS NULL LIMIT ?47) bounded
+            WHERE bounded.id <> c.id AND (?8 IS NULL OR coalesce(bounded.is_shared, bounded.user_id IS NULL) OR bounded.user_id = ?8))))"
     };
 }
 /// The name of the custom app of the connection `c`, by this condition on the app's row `n`.
