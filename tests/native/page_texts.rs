@@ -41,8 +41,9 @@ fn literals(source: &str) -> Vec<String> {
             }
         }
         let Some(end) = end else { break };
-        found.push(after[..end].to_owned());
-        rest = &after[end + 1..];
+        let (text, behind) = after.split_at(end);
+        found.push(text.to_owned());
+        rest = behind.strip_prefix('"').unwrap_or_default();
     }
     found
 }
