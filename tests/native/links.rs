@@ -153,7 +153,11 @@ fn an_auth_method_is_not_passed_over_because_the_database_fails() {
     for failing in 0..8 {
         fixture.world.db.outage.set(Some((failing, Fault::BeforeCommit)));
         let page = ann.get(&path);
-        assert!(page.status == 503 || page.body.contains("Ask whoever sent you the link to set it up"), "{}", page.body);
+        assert!(
+            page.status == 503 || page.body.contains("Ask whoever sent you the link to set it up"),
+            "{}",
+            page.body
+        );
         fixture.world.db.outage.set(None);
     }
 }

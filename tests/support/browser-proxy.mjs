@@ -1,6 +1,6 @@
 // Owns the address at which a real browser reaches the Worker and its static files. The port is known before the Worker starts, because
-// PUBLIC_URL must contain it. Requests and answers pass unchanged, with cookies and redirects. Text is compressed on the way, as
-// Cloudflare does it, so that a browser counts the bytes that people load.
+// PUBLIC_URL must contain it. Requests and answers pass unchanged, with cookies and redirects. Text is compressed for those who accept
+// it, as Cloudflare does it, so that a browser counts the bytes that people load.
 
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -23,7 +23,8 @@ export async function startBrowserProxy() {
       const answer = await behind.fetch(`${url}${request.url}`, await toFetchOptions(request));
       const body = Buffer.from(await answer.arrayBuffer());
       const isText = /^(text\/|application\/(javascript|json)|image\/svg)/.test(answer.headers.get("content-type") ?? "");
-      if (!isText || body.length === 0) return response.writeHead(answer.status, copyHeaders(answer)).end(body);
+      const isAccepted = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "");
+      if (!isText || !isAccepted || body.length === 0) return response.writeHead(answer.status, copyHeaders(answer)).end(body);
       response.writeHead(answer.status, { ...copyHeaders(answer), "content-encoding": "gzip" }).end(gzipSync(body));
     } catch (error) {
       response.writeHead(502).end(String(error));
