@@ -44,7 +44,7 @@ suite("without scripts", () => {
 });
 
 /** What has no page of its own to look at: it redirects, or it is a file. */
-const WITHOUT_PAGE = ["/settings", "/oauth/callback/{client}", "/sign-in/callback/{client}", "/activity/export"];
+const WITHOUT_PAGE = ["/bulk", "/settings", "/oauth/callback/{client}", "/sign-in/callback/{client}", "/activity/export"];
 const seen = new Set();
 
 if (asked === "all" || asked === "each") {
@@ -87,10 +87,15 @@ async function findAllProblems(context, state, { screens, suffix, javaScriptEnab
     problems.push(...(await find(page, `${width} ${colorScheme}`)));
     await shoot(`${width}-${colorScheme}`);
   }
-  // What can be unfolded is unfolded.
-  await page.evaluate(() => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+  // What can be unfolded is unfolded, and a menu opened: several would hide each other.
   await show(page, { width: 320, colorScheme: "light" });
+  await page.evaluate(() => document.querySelectorAll("details:not(.menu)").forEach((one) => (one.open = true)));
   problems.push(...(await find(page, "320 unfolded")));
+  for (const menu of [".bar details.menu", "main details.menu"]) {
+    await page.evaluate((selector) => document.querySelector(selector)?.setAttribute("open", ""), menu);
+    problems.push(...(await findSizes(page, `320 with an open menu`)));
+    await page.evaluate((selector) => document.querySelector(selector)?.removeAttribute("open"), menu);
+  }
   if (isWhole) {
     await shoot("320-unfolded");
     await show(page, { width: 768, colorScheme: "dark", forcedColors: "active" });

@@ -146,6 +146,12 @@ export const STATES = [
   ["review-fine", "newcomer", "/review", "Review", { sample: true }],
   ["review-many", "root", "/review", "Review"],
 
+  ["connections-attention", "admin", "/?status=needs_reconnect", "Connections"],
+  ["connections-by-name", "root", "/?sort=name", "Connections"],
+  ["review", "admin", "/review", "Review", { sample: true }],
+  ["review-fine", "newcomer", "/review", "Review"],
+  ["review-many", "root", "/review", "Review"],
+
   // Connect an app
   ["connect", "admin", "/connect", "Connect an app", { sample: true }],
   ["connect-member", "member", "/connect", "Connect an app"],

@@ -184,7 +184,7 @@ export async function makeLargeWorkspace(installation, count) {
     last_used_at: "c.created_at - n",
   };
   const values = columns.map((column) => changed[column] ?? `c.${column}`).join(", ");
-  const numbers = "WITH RECURSIVE numbers (n) AS (SELECT ?2 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?3)";
+  const numbers = "WITH RECURSIVE numbers (n) AS (SELECT CAST(?2 AS INTEGER) UNION ALL SELECT n + 1 FROM numbers WHERE n < ?3)";
   for (let from = 1; from < count; from += 2_000) {
     const to = Math.min(from + 1_999, count - 1);
     await installation.run(`${numbers} INSERT INTO connections (${columns.join(", ")}) SELECT ${values} FROM numbers, connections c WHERE c.id = ?1`, id, from, to);
