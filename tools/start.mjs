@@ -18,6 +18,13 @@ const CLIENT_ID = "connections";
 const STATE = repoPath(".dev/state.json");
 const LOG = repoPath(".dev/wrangler.log");
 const FIVE_MINUTES = 300_000;
+/** What a person is asked to allow, in words. */
+const SCOPES = [
+  { id: "openid", description: "Know which account it is" },
+  { id: "email", description: "See the e-mail address" },
+  { id: "profile", description: "See the name" },
+  { id: "offline_access", description: "Use the account while you are away" },
+];
 
 async function start() {
   await checkPort(PORT, "PORT");
@@ -188,7 +195,7 @@ async function ensureWorkspaceKey(adminKey) {
 
 async function ensureApp(key, issuer) {
   const auth = { type: "oauth2", issuer, authorize_params: { prompt: "consent" }, rotation: "strict" };
-  const app = { id: "local-oauth", name: "Local OAuth server", auth, scopes: ["openid", "email", "profile", "offline_access"], request: { base_url: `${issuer}/` } };
+  const app = { id: "local-oauth", name: "Local OAuth server", auth, scopes: SCOPES, request: { base_url: `${issuer}/` } };
   const exists = (await call(key, "GET", "/v1/apps/local-oauth")).ok;
   // An app's definition has revisions. Sending the same one at every start would add revisions.
   if (exists && readState().app === JSON.stringify(app)) return;

@@ -148,9 +148,6 @@ export const STATES = [
 
   ["connections-attention", "admin", "/?status=needs_reconnect", "Connections"],
   ["connections-by-name", "root", "/?sort=name", "Connections"],
-  ["review", "admin", "/review", "Review", { sample: true }],
-  ["review-fine", "newcomer", "/review", "Review"],
-  ["review-many", "root", "/review", "Review"],
 
   // Connect an app
   ["connect", "admin", "/connect", "Connect an app", { sample: true }],

@@ -67,7 +67,7 @@ pub fn settings_email(shell: &PageContext, view: &EmailSettingsView) -> Markup {
         (form_errors(shell, &view.errors, &[]))
         p { (text.about) }
         @if !view.is_available { (unavailable(shell)) }
-        (switch_section(shell, view))
+        @if view.is_available || view.is_on || view.from.is_some() { (switch_section(shell, view)) }
         @if view.is_available { (test_section(shell, view)) }
         section.card aria-labelledby="own" {
             h2 #own { (text.own) }
