@@ -8,7 +8,7 @@ import { findChromium } from "./chromium.mjs";
 import { shrinkPng } from "./png.mjs";
 
 const FOLDER = repoPath("docs/pictures");
-const SCREEN = { width: 1200, height: 760 };
+const SCREEN = { width: 1240, height: 860 };
 const MOST_BYTES = 80_000;
 
 /** Name, the state that is shown (tests/support/page-states.mjs). */
@@ -22,11 +22,13 @@ async function takePictures() {
   Object.assign(process.env, quietWrangler, { CHROMIUM: await findChromium() });
   // Imported late: the packages are installed by ensureNpm.
   const { openSite } = await import("../tests/support/browser.mjs");
-  const { openState, prepareWorld, states, storageOf } = await import("../tests/support/page-states.mjs");
+  const { openState, states, storageOf } = await import("../tests/support/page-states.mjs");
+  const { fillTeam } = await import("../tests/support/team.mjs");
   mkdirSync(FOLDER, { recursive: true });
   const site = await openSite();
-  const world = await prepareWorld(site, { connections: 1 });
   try {
+    const { connections, people } = await fillTeam(site.installation);
+    const world = { ids: connections, cookies: { admin: people.ada.cookies } };
     for (const [name, shown] of PICTURES) {
       const state = states.find((one) => one.name === shown);
       for (const colorScheme of ["light", "dark"]) {
@@ -41,7 +43,6 @@ async function takePictures() {
       }
     }
   } finally {
-    world.close();
     await site.close();
   }
 }
