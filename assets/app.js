@@ -71,8 +71,10 @@ for (const input of all("input[data-filter]")) {
 
 // A form that selects rows: one box selects all, and the buttons say how many are selected.
 for (const form of all("form[data-select]")) {
-  const boxes = () => [...document.querySelectorAll(`input[type=checkbox][form="${form.id}"][name=id]`)];
-  const every = document.querySelector(`input[data-all="${form.id}"]`);
+  // Not form.id: that is the boxes, which are called id.
+  const id = form.getAttribute("id");
+  const boxes = () => [...document.querySelectorAll(`input[type=checkbox][form="${id}"][name=id]`)];
+  const every = document.querySelector(`input[data-all="${id}"]`);
   const count = form.querySelector("[data-count]");
   const show = () => {
     const chosen = boxes().filter((box) => box.checked).length;

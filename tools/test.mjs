@@ -46,8 +46,8 @@ const WORKER_STEPS = [
 
 const WORKER_TEST_STEPS = [
   // Three files at once on two cores, because the tests often wait for tokens and time limits.
-  ["tests on workerd", ["workerd"], () => runNodeTests("tests/workerd", {}, 3)],
-  ["tests in Chromium", ["browser"], async () => runNodeTests("tests/browser", { CHROMIUM: await findChromium() })],
+  ["tests on workerd", ["workerd"], () => runNodeTests("tests/workerd", {}, { atOnce: 3 })],
+  ["tests in Chromium", ["browser"], async () => runNodeTests("tests/browser", { CHROMIUM: await findChromium() }, { minutes: 10 })],
 ];
 
 const FULL_STEPS = [
@@ -114,10 +114,10 @@ async function runCargoTests(options, env) {
   if (ran === 0) throw new Failure("cargo test ran no test.");
 }
 
-async function runNodeTests(folder, env, atOnce = 2) {
+async function runNodeTests(folder, env, { atOnce = 2, minutes } = {}) {
   const files = existsSync(repoPath(folder)) ? readdirSync(repoPath(folder)).filter((name) => name.endsWith(".test.mjs")) : [];
   if (files.length === 0) throw new Failure(`${folder} has no tests.`);
-  await runNodeFiles(files.sort().map((name) => join(folder, name)), env, { atOnce });
+  await runNodeFiles(files.sort().map((name) => join(folder, name)), env, { atOnce, minutes });
 }
 
 async function runNodeFiles(paths, env, { atOnce = 1, minutes = 3 } = {}) {

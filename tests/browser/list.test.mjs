@@ -45,7 +45,7 @@ for (const javaScriptEnabled of [true, false]) {
     await page.getByRole("heading", { name: "No connection found" }).waitFor();
     await page.getByRole("link", { name: "Show all connections" }).click();
     await page.getByText("Filters").click();
-    await page.getByLabel("Status").selectOption("not_checked");
+    await page.getByLabel("Status", { exact: true }).selectOption("not_checked");
     await page.getByRole("button", { name: "Apply" }).click();
     await page.getByText("Filters (1)").waitFor();
     assert.equal((await rows(page)).length, 3);
