@@ -27,7 +27,8 @@ const csrfOf = async (person, path = "/") => /name="csrf" value="([^"]*)"/.exec(
 const withoutOurs = (html) =>
   html
     .replace(/<script src="\/assets\/[a-z]+\.[0-9a-f]{12}\.js"( defer)?><\/script>/g, "")
-    .replace(/<svg( class="[a-z ]+")?( aria-hidden="true")? focusable="false"><use href="\/assets\/[a-z]+\.[0-9a-f]{12}\.svg#[a-z-]+"><\/use><\/svg>/g, "");
+    .replace(/<svg( class="[a-z ]+")?( aria-hidden="true")? focusable="false"><use href="\/assets\/[a-z]+\.[0-9a-f]{12}\.svg#[a-z-]+"><\/use><\/svg>/g, "")
+    .replace(/<svg class="spark" role="img" aria-label="[^"<>]*" viewBox="[0-9 ]+" preserveAspectRatio="none">/g, "");
 
 test("every page forbids scripts but our own, frames, caches and referrers", async () => {
   const { url: signIn } = await installation.requestOk("POST", "/v1/sign-in-links", { user: { id: "x" } });

@@ -1058,6 +1058,21 @@ fn activity_view(words: &str) -> ActivityView {
     }
 }
 
+/// The list of connections and the review, full and empty.
+fn list_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
+    vec![
+        connection_list(shell, &connection_list_view(words)),
+        connection_list(shell, &ConnectionListView { connections: Vec::new(), ..connection_list_view(words) }),
+        review(shell, &review_view(words)),
+        review(shell, &ReviewView::default()),
+        connection_list(shell, &ConnectionListView::default()),
+        connection_list(
+            &PageContext { notice: Some(Notice::disconnected_for_now("con_1", words)), ..shell.clone() },
+            &ConnectionListView::default(),
+        ),
+    ]
+}
+
 /// Every page in every shape, with these words in every field.
 fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     let shell = PageContext {
@@ -1107,16 +1122,8 @@ fn render_all_pages(words: &str, csrf: &str) -> Vec<String> {
     pages.extend(settings_pages(&shell, words));
     pages.extend(email_pages(&PageContext { has_email: true, ..shell.clone() }, words));
     pages.extend(bulk_pages(&shell, words));
+    pages.extend(list_pages(&shell, words));
     pages.extend([
-        connection_list(&shell, &connection_list_view(words)),
-        connection_list(&shell, &ConnectionListView { connections: Vec::new(), ..connection_list_view(words) }),
-        review(&shell, &review_view(words)),
-        review(&shell, &ReviewView::default()),
-        connection_list(&shell, &ConnectionListView::default()),
-        connection_list(
-            &PageContext { notice: Some(Notice::disconnected_for_now("con_1", words)), ..shell.clone() },
-            &ConnectionListView::default(),
-        ),
         app_catalogue(&shell, &catalogue_view(words)),
         app_catalogue(&shell, &searched),
         app_catalogue(&shell, &CatalogueView { apps: vec![], ..searched }),
@@ -1330,7 +1337,7 @@ fn search_for(words: &str, pages: PagesOfList) -> ConnectionListView {
 fn a_search_that_is_not_complete_leads_to_the_older_connections() {
     let page = |older_href: Option<&str>, is_later_window| {
         let older_href = older_href.map(str::to_owned);
-        let pages = PagesOfList { older_href, is_later_window, ..PagesOfList::default() };
+        let pages = PagesOfList { is_later_window, older_href, ..PagesOfList::default() };
         connection_list(&page_context(), &search_for("zzz", pages)).into_string()
     };
     let incomplete = page(Some("/?cursor=1.a&amp;q=zzz"), false);
