@@ -129,7 +129,7 @@ fn no_other_auth_method_takes_the_place_of_the_recommended_one_unasked() {
     let mut member = TestBrowser::new(&fixture);
     member.sign_in();
     let page = member.get("/oauth/start/acme").body;
-    let ask = "Please set up Acme (Sign in at the app) in the workspace";
+    let ask = "Please enter the secret of its OAuth client (Sign in at the app) in the workspace";
     assert!(page.contains("/apps/acme/setup?auth_method=oauth2") && page.contains(ask), "{page}");
     assert!(page.contains("https://c.example.com/settings/apps/acme?auth_method=oauth2"), "{page}");
     let mut root = TestBrowser::new(&fixture);
