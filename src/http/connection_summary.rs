@@ -69,10 +69,17 @@ pub(super) fn summarize<P: Ports>(
     let may_change = authorize::session_may_change(session, connection);
     // A removed app cannot be connected again.
     let may_repair = may_change && apps.name_of(connection.app.as_str()).is_some();
-    let action = match status {
-        ConnectionStatus::NeedsReconnect if may_repair && connection.kind.is_manual() => RowAction::NewKey,
-        ConnectionStatus::NeedsReconnect if may_repair => RowAction::Reconnect,
-        _ => RowAction::Check,
+    // Nothing but a person keeps what ends and can't be renewed.
+    let is_ending = !connection.refreshable && attention.iter().any(|one| one.code == AttentionCode::ExpiresSoon);
+    let needs_person = match status {
+        ConnectionStatus::NeedsReconnect => true,
+        ConnectionStatus::Connected => is_ending,
+        ConnectionStatus::AwaitingConfirmation => false,
+    };
+    let action = match (needs_person && may_repair, connection.kind.is_manual()) {
+        (true, true) => RowAction::NewKey,
+        (true, false) => RowAction::Reconnect,
+        (false, _) => RowAction::Check,
     };
     let why = reason.map(|reason| reason.explanation().to_owned());
     ConnectionSummary {

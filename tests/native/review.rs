@@ -56,6 +56,9 @@ fn everything_is_fine_until_something_is_not() {
             "{name}: {section}"
         );
         assert!(ann.get(&format!("/?status={name}")).body.contains(id.as_str()), "{name}: all of them");
+        // What only a person keeps leads to the consent, and all else to a check.
+        let leads_to_consent = section.contains(&format!("href=\"/connections/{id}/reconnect\">Reconnect"));
+        assert_eq!(leads_to_consent, matches!(name, "needs_reconnect" | "expires_soon"), "{name}: {section}");
         set(&fixture, &id, &back);
     }
     assert!(ann.get("/review").body.contains("Everything is fine"));

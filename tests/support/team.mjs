@@ -6,6 +6,9 @@ import { createWorkspace } from "./installation.mjs";
 import { Person } from "./person.mjs";
 
 const DAY = 86_400;
+/** Of the last 30 days, a bit for each: five in a week, and one in a week (migrations/0041_days_of_use.sql). */
+const ON_WORKDAYS = 0b111110011111001111100111110011;
+const ONCE_A_WEEK = 0b010000001000000100000010000001;
 
 /** What the apps answer, by host and path. */
 const ANSWERS = {
@@ -148,8 +151,8 @@ async function ageConnections(installation, team) {
     await installation.run("UPDATE connections SET created_at = created_at - ?2, connected_at = connected_at - ?2 WHERE id = ?1", id, made * DAY);
     for (const [workflow, step, days] of uses) {
       await installation.run(
-        "UPDATE uses SET last_used_at = last_used_at - ?4, first_used_at = first_used_at - ?5, active_days = ?6 WHERE connection_id = ?1 AND workflow = ?2 AND step = ?3",
-        id, workflow, step, days * DAY + 1800, made * DAY, Math.max(1, made - days),
+        "UPDATE uses SET last_used_at = last_used_at - ?4, first_used_at = first_used_at - ?5, active_days = ?6, used_days = (unixepoch() / 86400 - ?7) * 1073741824 + ?8 WHERE connection_id = ?1 AND workflow = ?2 AND step = ?3",
+        id, workflow, step, days * DAY + 1800, made * DAY, Math.max(1, made - days), days, days === 0 ? ON_WORKDAYS : ONCE_A_WEEK,
       );
     }
     const last = Math.min(...uses.map(([, , days]) => days));
