@@ -149,9 +149,9 @@ export async function startInstallation({
 
 /**
  * A configuration file like wrangler.toml, for a Worker of another name over the same database, without the Durable Object,
- * or with further databases, by their bindings.
+ * with further databases, by their bindings, or with what wrangler.toml has as comments: a queue, e-mail.
  */
-export function writeConfigFile({ name = "connections", refresher = true, further = [], queue = false }) {
+export function writeConfigFile({ name = "connections", refresher = true, further = [], queue = false, email = false }) {
   const ours = readFileSync(join(ROOT, "wrangler.toml"), "utf8")
     .replace(/^name = .*$/m, `name = "${name}"`)
     .replace(/^main = .*$/m, `main = "${join(ROOT, "build/index.js")}"`)
@@ -161,7 +161,8 @@ export function writeConfigFile({ name = "connections", refresher = true, furthe
   const file = join(mkdtempSync(join(tmpdir(), "connections-")), "wrangler.toml");
   const tables = further.map((binding) => `\n[[d1_databases]]\nbinding = "${binding}"\ndatabase_name = "${binding}"\ndatabase_id = "${binding}"\nmigrations_dir = "${join(ROOT, "migrations")}"\n`);
   const withQueue = queue ? ours.replace(/^# (?=\[\[queues\.|binding = "SCHEDULED_WORK"|queue = |max_batch_size|max_retries)/gm, "") : ours;
-  writeFileSync(file, (refresher ? withQueue : withQueue.replace(durableObject, "")) + tables.join(""));
+  const withEmail = email ? withQueue.replace(/^# (?=EMAIL_FROM = |\[\[send_email\]\]|name = "EMAIL")/gm, "") : withQueue;
+  writeFileSync(file, (refresher ? withEmail : withEmail.replace(durableObject, "")) + tables.join(""));
   return file;
 }
 
