@@ -97,7 +97,11 @@ for (const form of all("form[data-select]")) {
 
 // Long work goes on by itself; without scripts its button does.
 const next = document.querySelector("form[data-continue]");
-if (next) setTimeout(() => next.requestSubmit(), 400);
+if (next) {
+  const going = setTimeout(() => next.requestSubmit(), 400);
+  next.addEventListener("submit", () => clearTimeout(going));
+  for (const link of all("a")) link.addEventListener("click", () => clearTimeout(going));
+}
 
 // A confirmation opens over the page; without scripts its link leads to a page.
 for (const opener of all("[data-dialog]")) {

@@ -156,7 +156,8 @@ pub async fn run<P: Ports>(
             (id, outcome)
         }
     };
-    let at_once = connections_at_once(context, action);
+    // A name depends on those that were given before it.
+    let at_once = if *action == BulkAction::Rename { 1 } else { connections_at_once(context, action) };
     Ok(stream::iter(ids.iter().map(one)).buffered(at_once).collect().await)
 }
 
@@ -241,11 +242,19 @@ async fn undo_one<P: Ports>(
     }
 }
 
+/// Whether a connection has this name already, perhaps with a number after it.
+fn is_numbered(name: &str, suggested: &str) -> bool {
+    let is_number = |rest: &str| rest.strip_prefix(' ').is_some_and(|number| number.parse::<u32>().is_ok());
+    name.strip_prefix(suggested).is_some_and(|rest| rest.is_empty() || is_number(rest))
+}
+
 async fn rename<P: Ports>(context: &Context<P>, listed: &ListedConnection, actor: &Actor) -> Result<()> {
     let connection = &listed.connection;
     let app_name = connections::load_app_name(context, connection).await;
     let label = connection.account.as_ref().map(|account| account.label.as_str());
-    let Some(name) = suggest_name(&app_name, label).filter(|name| *name != connection.name) else { return Ok(()) };
+    let Some(name) = suggest_name(&app_name, label).filter(|name| !is_numbered(&connection.name, name)) else {
+        return Ok(());
+    };
     let (workspace, app) = (&connection.workspace, &connection.app);
     let taken = store::connections::list_names_with_prefix(context.db(), workspace, app, &name).await?;
     let patch = ConnectionPatch { name: Some(numbered_name(name, &taken)), ..ConnectionPatch::default() };

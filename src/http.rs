@@ -318,6 +318,8 @@ pub fn path_and_query(url: &str) -> (&str, &str) {
 /// A request for its handler: the caller is known and authorised.
 pub(crate) struct Call<'a> {
     request: &'a Request,
+    /// Whose form the request shows again, and the request for everybody else.
+    kept_of: Option<&'a (String, Request)>,
     /// The well-formed key in the request, not yet checked. Read once, because that takes two hashes.
     presented_key: Option<PresentedKey>,
     path_params: Vec<String>,
@@ -415,9 +417,10 @@ pub async fn handle<P: Ports>(context: &Context<P>, request: &Request) -> Respon
     let context = &*context;
     let is_page = matches!(&found, RouteMatch::Matched { route, .. } if route.is_page_of_person());
     let restored = is_page.then(|| kept_forms::restore(context, request)).flatten();
-    let request = restored.as_ref().unwrap_or(request);
+    let request = restored.as_ref().map_or(request, |restored| &restored.request);
     let mut call = Call {
         request,
+        kept_of: restored.as_ref().and_then(|restored| restored.of.as_ref()),
         presented_key: presented,
         path_params: vec![],
         caller_key: None,
@@ -590,6 +593,11 @@ async fn run_authenticated<P: Ports>(
     route: &routes::RouteEntry,
     call: &mut Call<'_>,
 ) -> Result<Response> {
+    if let Some((whose, without)) = call.kept_of
+        && call.session.as_ref().and_then(kept_forms::whose).as_ref() != Some(whose)
+    {
+        call.request = without;
+    }
     call.subject = authorize_call(context, route, call).await?;
     etags::refuse_unknown_condition(route, call.request)?;
     // A resolve authenticates in its own round trip, and refuses such a body itself.

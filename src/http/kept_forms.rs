@@ -1,6 +1,6 @@
 //! A form that was sent after its session had ended: what was typed comes back after the sign-in.
 //!
-//! Owns the cookie that keeps them: sealed, in this browser alone, for half an hour, for one page, and shown once. Which fields
+//! Owns the cookie that keeps them: sealed, in this browser alone, for half an hour, for one page and one person, and shown once. Which fields
 //! are kept, [`super::kept_fields`] says. Refuses a form that another site has sent, and to send a form by itself: a person sees
 //! it again, and presses the button.
 
@@ -9,7 +9,8 @@ use url::form_urlencoded;
 
 use super::browser_session::{kept_form_cookie, read_kept_form_cookie, require_same_origin};
 use super::own_pages::parse_own_page_path;
-use super::{Body, Call, Method, Request, Response};
+use super::{Body, Call, Method, Request, Response, input};
+use crate::caller::hash_secret;
 use crate::context::Context;
 use crate::frozen;
 use crate::ports::Ports;
@@ -27,6 +28,8 @@ const MAX_FIELDS: usize = 2500;
 struct KeptForm {
     /// The page that shows the form, with its query.
     page: String,
+    /// Whose it is.
+    whose: String,
     /// The fields as a browser sends them.
     fields: String,
     /// Until when they are shown.
@@ -42,6 +45,11 @@ pub enum EndedForm {
     TooLong,
     /// It has none that may be kept.
     NothingTyped,
+}
+
+/// Whose the forms of a session are, as their pages say it: a hash of workspace and person.
+pub(super) fn whose(session: &Session) -> Option<String> {
+    Some(hash_secret(&format!("the forms of {} {}", session.workspace, session.user()?.id)))
 }
 
 /// The page with the form that is sent to this address: at the same one, or above it.
@@ -63,7 +71,8 @@ pub(super) fn keep<P: Ports>(
     names: &[&str],
     page: Option<&str>,
 ) -> (EndedForm, Option<String>) {
-    let Some(page) = page.filter(|_| require_same_origin(context, call.request).is_ok()) else {
+    let page = page.filter(|_| require_same_origin(context, call.request).is_ok());
+    let (Some(page), Some(whose)) = (page, input::form_field(call.request, "whose")) else {
         return (EndedForm::NothingTyped, None);
     };
     let fields = select_fields(&call.request.body, names);
@@ -73,7 +82,7 @@ pub(super) fn keep<P: Ports>(
     if fields.len() > MAX_FIELDS {
         return (EndedForm::TooLong, None);
     }
-    let kept = KeptForm { page: page.to_owned(), fields, until: context.now().plus(KEPT_TTL).unix() };
+    let kept = KeptForm { page: page.to_owned(), whose, fields, until: context.now().plus(KEPT_TTL).unix() };
     let sealed = serde_json::to_string(&kept).ok().and_then(|text| {
         let key_ring = &context.config.key_ring;
         key_ring.seal(context.ports.random(), &SealContext::of(frozen::KEPT_FORM, "", "", 0), &Secret::new(text)).ok()
@@ -96,28 +105,37 @@ fn select_fields(body: &Body, names: &[&str]) -> String {
     kept.finish()
 }
 
-/// The request of a page that shows a form again: it has the kept fields as a body, so that they are read as if they had just
-/// been sent. A body that a browser sends with the request of a page is dropped.
-pub(super) fn restore<P: Ports>(context: &Context<P>, request: &Request) -> Option<Request> {
+/// The request of a page, with what its browser has kept for it.
+pub(super) struct Restored {
+    /// It has the kept fields as a body, so that they are read as if they had just been sent.
+    pub request: Request,
+    /// Whose they are, and the request for everybody else.
+    pub of: Option<(String, Request)>,
+}
+
+/// The request of a page that shows a form again. A body that a browser sends with the request of a page is dropped.
+pub(super) fn restore<P: Ports>(context: &Context<P>, request: &Request) -> Option<Restored> {
     if request.method != Method::Get {
         return None;
     }
-    let fields = read_kept(context, request).map(String::into_bytes);
     let has_body = !matches!(&request.body, Body::Bytes(bytes) if bytes.is_empty());
-    match fields {
-        Some(fields) => Some(Request { body: Body::Bytes(fields), ..request.clone() }),
-        None => has_body.then(|| Request { body: Body::Bytes(vec![]), ..request.clone() }),
+    let with_body = |bytes| Request { body: Body::Bytes(bytes), ..request.clone() };
+    match read_kept(context, request) {
+        Some(kept) => {
+            Some(Restored { request: with_body(kept.fields.into_bytes()), of: Some((kept.whose, with_body(vec![]))) })
+        }
+        None => has_body.then(|| Restored { request: with_body(vec![]), of: None }),
     }
 }
 
-fn read_kept<P: Ports>(context: &Context<P>, request: &Request) -> Option<String> {
+fn read_kept<P: Ports>(context: &Context<P>, request: &Request) -> Option<KeptForm> {
     let sealed = read_kept_form_cookie(context, request).filter(|_| !request.is_speculative())?;
     let place = SealContext::of(frozen::KEPT_FORM, "", "", 0);
     let text = context.config.key_ring.open(&place, sealed.expose()).ok()?;
     let kept: KeptForm = serde_json::from_str(text.expose()).ok()?;
     let (path, query) = kept.page.split_once('?').unwrap_or((&kept.page, ""));
     let is_this_page = path == request.path && query == request.query;
-    (is_this_page && context.now().unix() < kept.until).then_some(kept.fields)
+    (is_this_page && context.now().unix() < kept.until).then_some(kept)
 }
 
 /// Whether a request is that of a page which shows a form again.
@@ -125,14 +143,14 @@ pub(super) fn is_restored(request: &Request) -> bool {
     request.method == Method::Get && matches!(&request.body, Body::Bytes(bytes) if !bytes.is_empty())
 }
 
-/// Takes the cookie away with the page that has shown the form to somebody who is signed in.
+/// Takes the cookie away with the page that has shown the form to somebody who is signed in. One that has failed has not.
 pub(super) fn end_kept<P: Ports>(
     context: &Context<P>,
     request: &Request,
     session: Option<&Session>,
     response: Response,
 ) -> Response {
-    if is_restored(request) && session.is_some() {
+    if is_restored(request) && session.is_some() && response.status == 200 {
         return response.with_header("set-cookie", kept_form_cookie(context, "", 0));
     }
     response

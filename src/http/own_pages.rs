@@ -20,8 +20,9 @@ pub(super) fn parse_own_page_path<P: Ports>(context: &Context<P>, text: &str) ->
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let visible =
         text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>'));
-    // A path that a browser reads in another way (`//host`, `/\host`, `/../`, `%2e`) is refused.
-    if !visible || path.contains("//") || path.contains('%') {
+    // A path that a browser reads in another way (`//host`, `/\host`, `/../`, `%2e%2e`) is refused: here, or below because it
+    // differs.
+    if !visible || path.contains("//") {
         return Err(wrong());
     }
     let at = context.config.public_url.at("");

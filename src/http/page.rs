@@ -107,6 +107,8 @@ pub struct PageContext {
     pub person: Option<SignedInPerson>,
     /// The session's anti-forgery token, in every form that changes something.
     pub csrf: Option<String>,
+    /// Whose the forms of the page are: what is kept of one after its session ended is shown to nobody else.
+    pub whose: Option<String>,
     /// What has just happened.
     pub notice: Option<Notice>,
     /// Another text each time a page is made: a form with it is handled once.
@@ -132,6 +134,7 @@ impl PageContext {
             now,
             person: None,
             csrf: None,
+            whose: None,
             notice: None,
             form_id: None,
             brand: None,

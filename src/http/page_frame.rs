@@ -22,6 +22,7 @@ pub(super) fn page_context<P: Ports>(
                 is_admin: session.role == Role::Admin,
             }),
             csrf: browser_session::csrf_token(context, request),
+            whose: kept_forms::whose(session),
             notice: if kept_forms::is_restored(request) {
                 Some(Notice { code: NoticeCode::FormRestored, about: String::new() })
             } else {

@@ -27,10 +27,12 @@ pub(super) async fn show_review_page<P: Ports>(context: &Context<P>, call: &Call
         let twin = row.twin.as_ref().map(|twin| (twin.id.to_string(), twin.name.clone()));
         ReviewRow { twin, suggestion, connection: summarize(context, shell.text, session, &apps, row) }
     };
+    let cursor = seen.after.as_ref().map(window_text);
     let group = |(group, overview): (ReviewGroup, crate::store::connections::Overview)| ReviewGroupView {
         group,
         number: overview.matches,
         or_more: overview.next_window.is_some() && group == ReviewGroup::NeedsReconnect,
+        all_href: with_query("/", &[("status", Some(group.as_str())), ("cursor", cursor.as_deref())]),
         rows: overview.rows.into_iter().map(|one| row(group, one)).collect(),
     };
     let older = next_window.as_ref().map(window_text);
@@ -38,7 +40,7 @@ pub(super) async fn show_review_page<P: Ports>(context: &Context<P>, call: &Call
         groups: groups.into_iter().map(group).collect(),
         window: (older.is_some() || seen.after.is_some()).then_some(WINDOW),
         older_href: older.map(|older| with_query("/review", &[("cursor", Some(&older))])),
-        here: with_query("/review", &[("cursor", seen.after.as_ref().map(window_text).as_deref())]),
+        here: with_query("/review", &[("cursor", cursor.as_deref())]),
     };
     Ok(Response::html(200, page::review(&shell, &view)))
 }

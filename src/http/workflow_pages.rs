@@ -22,6 +22,7 @@ use crate::resolve::{Expectations, ResolveRequest};
 use crate::store::sessions::Session;
 use crate::store::workflows::{UsePosition, WorkflowUse};
 use crate::workflows::{self, PreflightConnection, WorkflowDetails, WorkflowSummary};
+use crate::workspace::{Role, User};
 
 /// Workflows of a page.
 const WORKFLOWS_PER_PAGE: i64 = 50;
@@ -140,7 +141,12 @@ fn connection_view(
     let connection = listed.connection;
     let is_removed = apps.apps.iter().all(|app| app.id() != connection.app.as_str());
     let is_broken = problem.as_ref().is_some_and(|error| error.code == ErrorCode::NeedsReconnect);
-    let may_repair = is_broken && !is_removed && authorize::session_may_change(session, &connection);
+    let is_mine = |owner: Option<User>| owner.zip(session.user()).is_some_and(|(owner, person)| owner.id == person.id);
+    let may_change = match &listed.replaced_by {
+        Some(by) => session.role == Role::Admin || is_mine(by.owner()),
+        None => authorize::session_may_change(session, &connection),
+    };
+    let may_repair = is_broken && !is_removed && may_change;
     let to_repair = listed.replaced_by.as_ref().map_or(&connection.id, |by| &by.id);
     WorkflowConnectionView {
         repair: may_repair.then(|| {

@@ -279,3 +279,17 @@ fn no_request_takes_more_subrequests_than_the_free_plan_has() {
         assert!(result.body.contains(says), "{action}: {}", result.body);
     }
 }
+
+#[test]
+fn names_that_are_given_together_differ_and_stay_when_the_form_is_sent_again() {
+    let fixture = Fixture::new();
+    let ids = several(&fixture, 2);
+    fixture.world.db.tamper("UPDATE connections SET name = 'test', account_label = 'one'");
+    let mut ann = person(&fixture, "ann", "member");
+    for _ in 0..2 {
+        run(&mut ann, "rename", &ids);
+        let mut names: Vec<_> = ids.iter().map(|id| fixture.load_connection(id).name).collect();
+        names.sort();
+        assert_eq!(names, ["Acme (one)", "Acme (one) 2"]);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use connections::caller::{ApiKey, KeyScope};
+use connections::caller::{ApiKey, KeyScope, hash_secret};
 use connections::client::ClientSecret;
 use connections::connect::link::{self, NewLink};
 use connections::connect::start::FLOW_TTL;
@@ -273,6 +273,11 @@ impl<'a> TestBrowser<'a> {
         let signed_in = self.press(&link_path(&made));
         assert_eq!(signed_in.status, 303);
         signed_in.header("location").unwrap().to_owned()
+    }
+
+    /// What the forms of a person say whose they are.
+    pub(crate) fn whose(&self, user: &str) -> String {
+        hash_secret(&format!("the forms of {} {user}", self.fixture.workspace))
     }
 
     /// Submits a form with these fields, and with the anti-forgery token of a page.

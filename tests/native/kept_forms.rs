@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::http::{TestBrowser, request};
 use crate::support::Fixture;
+use crate::support::database::{Fault, FaultRule};
 
 const CANARY: &str = "canary5b1d-typed-secret";
 
@@ -23,7 +24,7 @@ fn sign_in(browser: &mut TestBrowser<'_>) -> String {
 }
 
 fn send(browser: &mut TestBrowser<'_>, path: &str, fields: &str) -> Response {
-    let form = format!("csrf=of-the-ended-session&{fields}").into_bytes();
+    let form = format!("csrf=of-the-ended-session&whose={}&{fields}", browser.whose("root")).into_bytes();
     browser.send(request(Method::Post, path, form))
 }
 
@@ -161,6 +162,10 @@ fn whoever_opens_a_page_without_a_session_gets_to_it_after_any_sign_in() {
     assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("Bearer")));
     assert_eq!(sign_in(&mut browser), asked);
     assert_eq!(browser.get(&asked).status, 200);
+    // A name that has to be escaped is one, too.
+    let mut browser = TestBrowser::new(&fixture);
+    assert_eq!(browser.get("/workflows/daily%2Dreport").status, 401);
+    assert_eq!(sign_in(&mut browser), "/workflows/daily%2Dreport");
     // A link that names a page has precedence, and what was asked for is forgotten.
     let mut browser = TestBrowser::new(&fixture);
     browser.get(&asked);
@@ -232,4 +237,32 @@ fn a_form_of_an_earlier_session_is_refused_and_shows_what_was_typed() {
     assert!(refused.body.contains(&format!("href=\"{path}\"")), "{}", refused.body);
     assert!(browser.get(&path).body.contains("value=\"Ledger\""));
     assert_eq!(name_of(&fixture, &id), before);
+}
+
+#[test]
+fn what_one_person_typed_is_not_shown_to_another() {
+    let fixture = Fixture::new();
+    let mut browser = signed_out_admin(&fixture);
+    assert_eq!(send(&mut browser, "/settings/workspace", "name=Typed+by+root").status, 401);
+    browser.sign_in_as(&json!({ "user": { "id": "eve" }, "role": "admin" }));
+    for _ in 0..2 {
+        let page = browser.get("/settings/workspace").body;
+        assert!(!page.contains("Typed by root") && !page.contains("Nothing is saved yet."), "{page}");
+    }
+    assert!(!browser.cookies.keys().any(|name| name.ends_with("cx_form")), "it is gone for root, too");
+}
+
+#[test]
+fn a_page_that_fails_keeps_the_form_for_its_next_try() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let path = format!("/connections/{id}/rename");
+    let mut browser = signed_out_admin(&fixture);
+    send(&mut browser, &path, "name=Ledger");
+    sign_in(&mut browser);
+    let fault = FaultRule { statement_part: "FROM connections", times: 2, fault: Fault::BeforeCommit };
+    fixture.world.db.fault_rules.borrow_mut().push(fault);
+    assert_eq!(browser.get(&path).status, 503);
+    fixture.world.db.fault_rules.borrow_mut().clear();
+    assert!(browser.get(&path).body.contains("value=\"Ledger\""));
 }

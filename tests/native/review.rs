@@ -172,3 +172,15 @@ fn older_connections_are_reviewed_on_further_pages() {
         assert!(found && pages == 3, "{user}: {pages}");
     }
 }
+
+#[test]
+fn a_twin_that_a_person_does_not_see_is_not_named() {
+    let fixture = Fixture::new();
+    let [shared, private] = ["ann", "bob"].map(|who| fixture.connect(who));
+    fixture.world.db.tamper("UPDATE connections SET account_id = 'one', user_id = 'bob', is_shared = 0");
+    set(&fixture, &shared, "is_shared = 1");
+    set(&fixture, &private, "name = 'Layoffs'");
+    let page = person(&fixture, "ann", "member").get("/review").body;
+    assert!(!page.contains("Layoffs") && !page.contains(private.as_str()), "{page}");
+    assert!(person(&fixture, "bob", "member").get("/review").body.contains("Layoffs"));
+}

@@ -81,6 +81,7 @@ pub(super) fn csrf_field(shell: &PageContext) -> Markup {
         @if let Some(value) = &shell.csrf {
             input type="hidden" name="csrf" value=(value);
         }
+        @if let Some(value) = &shell.whose { input type="hidden" name="whose" value=(value); }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct ReviewGroupView {
     pub number: i64,
     /// Whether there may be more.
     pub or_more: bool,
+    /// The list that has all of them.
+    pub all_href: String,
     /// The first of them.
     pub rows: Vec<ReviewRow>,
 }
@@ -131,7 +133,7 @@ fn group_section(shell: &PageContext, view: &ReviewGroupView, here: &str) -> Mar
             } } }
             (bulk_bar(shell, &form, here, offers))
             @if shown < view.number || view.or_more {
-                p { a.way href={ "/?status=" (id) } { (fill(text.show_all, &[("count", html! { (number) })])) (icon("right")) } }
+                p { a.way href=(view.all_href) { (fill(text.show_all, &[("count", html! { (number) })])) (icon("right")) } }
             }
         }
     }

@@ -117,7 +117,10 @@ fn review_view(words: &str) -> ReviewView {
         suggestion: (group == ReviewGroup::UnclearName)
             .then(|| NameSuggestion { name: words.to_owned(), problem: NameProblem::Same }),
     };
-    let group = |group| ReviewGroupView { group, number: 7, or_more: true, rows: vec![row(group)] };
+    let group = |group| {
+        let all_href = format!("/?cursor={words}");
+        ReviewGroupView { group, number: 7, or_more: true, all_href, rows: vec![row(group)] }
+    };
     ReviewView {
         groups: ReviewGroup::ALL.into_iter().map(group).collect(),
         window: Some(400),

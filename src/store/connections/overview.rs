@@ -146,7 +146,8 @@ macro_rules! overview_columns {
             custom_app_name!("n.revision = c.app_revision"),
             " END AS removed_app_name,
       CASE WHEN ?46 = 'duplicate' THEN (SELECT json_object('id', d.id, 'name', d.name) FROM connections d WHERE d.workspace_id = c.workspace_id
-        AND d.app = c.app AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL LIMIT 1) END AS twin"
+        AND d.app = c.app AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL
+        AND (?8 IS NULL OR coalesce(d.is_shared, d.user_id IS NULL) OR d.user_id = ?8) LIMIT 1) END AS twin"
         )
     };
 }
