@@ -133,7 +133,7 @@ impl Seed {
             created_at: self.now,
             updated_at: self.now,
         };
-        futures_executor::block_on(clients::put(&self.db, &client))?;
+        futures_executor::block_on(clients::put(&self.db, &client, false))?;
         Ok(id)
     }
 

@@ -145,7 +145,13 @@ fn answer_unsigned_challenge<P: Ports>(
         let events = app.events.as_ref()?;
         let challenge = events.challenge.as_ref().filter(|challenge| !challenge.signed)?;
         let value = request.find_challenge(challenge)?;
-        let secrets = open_secrets(context, client, events).ok()?;
+        let mut secrets = open_secrets(context, client, events).ok()?;
+        // While a secret is replaced there are two: the answer is by the one that the app has used, if it signs what it asks.
+        let is_used =
+            |one: &Secret| request.verify(&events.signature, std::slice::from_ref(one), context.now()).is_ok();
+        if let Some(used) = secrets.iter().find(|one| is_used(one)).cloned() {
+            secrets = vec![used];
+        }
         let (content_type, text) = challenge_answer(challenge, value.as_deref(), &secrets)?;
         Some((challenge_status(events, challenge), content_type, text))
     })

@@ -26,6 +26,7 @@ use crate::store::authorizations::Flow;
 use crate::store::cache_deletes::{self, CacheDelete};
 use crate::store::disconnect_jobs;
 use crate::store::erasing::{self, AppRevisionKey, DisconnectedConnection};
+use crate::store::events;
 use crate::store::maintenance::{self, UnfinishedWork};
 use crate::store::replacements;
 use crate::time::Timestamp;
@@ -276,7 +277,6 @@ fn erase_statements<P: Ports>(
     let has_cache = context.ports.cache().is_bound();
     let keys = |before| maintenance::erase_revoked_keys(before, (rows / 12).max(1), context.now(), has_cache);
     let mut statements = keys_revoked_before.map(keys).unwrap_or_default();
-    // One without a credential was told of already, or had none to tell of.
     for one in ended.iter().filter(|one| !one.workspace_deleted && one.has_credential) {
         statements.extend(cache::schedule_connection_removal(context, &one.id)?);
         let word = revocation::outcome_code(RevocationOutcome::Unsupported);
@@ -287,6 +287,13 @@ fn erase_statements<P: Ports>(
             &Actor::ScheduledRun,
             Some(word),
         )?);
+    }
+    // It lost its credential while it needed a reconnect: nothing is revoked, and nobody was told yet that it is final.
+    for one in ended.iter().filter(|one| !one.workspace_deleted && !one.has_credential) {
+        let word = Some(revocation::outcome_code(RevocationOutcome::Failed));
+        let (disconnected, actor) = (EventType::Disconnected, Actor::ScheduledRun);
+        let line = context.event_statement(&one.workspace, &one.id, disconnected, &actor, word)?;
+        statements.extend([erasing::mark_if_pending(&one.workspace, &one.id), events::insert_if_changed(line)]);
     }
     // After their events, which keep the names of the connections.
     if !ended.is_empty() {

@@ -148,6 +148,8 @@ pub struct ToldEvent {
     pub is_broken: bool,
     /// Whether there is such a connection no more.
     pub is_gone: bool,
+    /// Whether its connection was connected anew since.
+    pub is_renewed: bool,
 }
 
 /// An e-mail that somebody has taken to send it.
@@ -190,8 +192,14 @@ impl ClaimedEmail {
                 EmailPreference::Urgent => is_urgent(event),
                 EmailPreference::None => false,
             };
+            // What is gone, or was connected anew, ends no more and lacks nothing.
+            let is_over = (one.is_gone || one.is_renewed)
+                && matches!(
+                    WebhookEventType::parse(&event.event_type),
+                    Some(WebhookEventType::ConnectionExpiresSoon | WebhookEventType::ConnectionMissingScopes)
+                );
             // What works again is told as that.
-            may_know && is_wanted && (event.event_type != repair || one.is_broken)
+            may_know && is_wanted && !is_over && (event.event_type != repair || one.is_broken)
         };
         self.events.iter().filter(is_told).collect()
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns who may set such a secret. An app that sends it can prove nothing, because the secret is what it would prove itself with,
 //! and the address of a client's events is no secret: it is a part of the redirect URI. So a program of the workspace asks for an
-//! address with a token in it. Whoever has that address may set one secret with it, within an hour. Refuses everybody else, and
+//! address with a token in it. Whoever has that address may set one secret with it, within an hour, and no longer than the key. Refuses everybody else, and
 //! never takes the place of a secret that is set: a further one stands beside it.
 
 use crate::app::{App, AppId, SecretHandshake};
@@ -76,6 +76,7 @@ pub async fn take<P: Ports>(
     let Some((token, actor)) = token.and_then(|token| Some((token, read_token(context, client, token)?))) else {
         return Ok(Err("handshake_not_open"));
     };
+    let Actor::Key(asked_by) = &actor else { return Ok(Err("handshake_not_open")) };
     let mut client = client.clone();
     for _ in 0..MAX_TRIES {
         // What can't be read must not be replaced.
@@ -96,7 +97,7 @@ pub async fn take<P: Ports>(
         let (changed, detail) = (EventType::EventSecretChanged, Some("received"));
         let event = context.event_statement_about(&client.workspace, changed, &actor, subject, detail)?;
         let mark = hash_secret(token);
-        if app_events::take_secret(context.db(), &client, &sealed, &mark, (event, context.now())).await? {
+        if app_events::take_secret(context.db(), &client, &sealed, (&mark, asked_by), (event, context.now())).await? {
             return Ok(Ok(()));
         }
         let Some(now) = app_events::get_receiver(context.db(), &client.id).await? else { break };

@@ -230,13 +230,13 @@ async fn store_client<P: Ports>(
     let event = context.event_statement_about(workspace, changed, actor, subject, detail)?;
     let db = AuditedDatabase::new(condition.db(context), event, ChangedBy::First);
     let put = if matches!(event_secret, NewSecret::Kept) {
-        clients::put(&db, &client).await
+        clients::put(&db, &client, true).await
     } else {
         // A line of its own: whoever can send events is another matter than whose secret is sent to the app.
         let detail = if client.sealed_event_secret.is_some() { "set" } else { "removed" };
         let event =
             context.event_statement_about(workspace, EventType::EventSecretChanged, actor, subject, Some(detail))?;
-        clients::put(&AuditedDatabase::new(db, event, ChangedBy::First), &client).await
+        clients::put(&AuditedDatabase::new(db, event, ChangedBy::First), &client, false).await
     };
     match put {
         Ok(()) => Ok(client),

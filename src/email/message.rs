@@ -7,7 +7,7 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::words::Words;
-use super::{ClaimedEmail, EmailKind, ToldEvent, WEBHOOK_DISABLED};
+use super::{ClaimedEmail, EmailKind, EmailPreference, ToldEvent, WEBHOOK_DISABLED};
 use crate::catalogue;
 use crate::connection::ReconnectReason;
 use crate::fill::fill_plain;
@@ -59,7 +59,7 @@ pub fn write(email: &ClaimedEmail, words: &Words, pages: &Pages<'_>) -> Option<W
     }
     let workspace = one_line(email.workspace_name.as_deref().unwrap_or_default(), LONGEST_NAME);
     // Whoever does not see all of them is not told how many there are.
-    let sees_all = email.role == Some(Role::Admin) && told.len() == email.events.len();
+    let sees_all = email.role == Some(Role::Admin) && email.person.preference == EmailPreference::All;
     let listed = i64::try_from(email.events.len()).unwrap_or(i64::MAX);
     let left = if sees_all { email.event_count.saturating_sub(listed).max(0) } else { 0 };
     let subject = subject(email.kind, &told, left, &workspace, words);

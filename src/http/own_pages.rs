@@ -20,9 +20,11 @@ pub(super) fn parse_own_page_path<P: Ports>(context: &Context<P>, text: &str) ->
     let (path, query) = text.split_once('?').unwrap_or((text, ""));
     let visible =
         text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'"' | b'<' | b'>'));
-    // A path that a browser reads in another way (`//host`, `/\host`, `/../`, `%2e%2e`) is refused: here, or below because it
-    // differs.
-    if !visible || path.contains("//") {
+    // A path that a browser or a proxy reads in another way (`//host`, `/\host`, `/../`, `%2e%2e`, `%2f`) is refused: here, or
+    // below because it differs.
+    let has_slash =
+        path.to_ascii_lowercase().split('%').skip(1).any(|rest| rest.starts_with("2f") || rest.starts_with("5c"));
+    if !visible || path.contains("//") || has_slash {
         return Err(wrong());
     }
     let at = context.config.public_url.at("");

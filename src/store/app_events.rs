@@ -6,7 +6,7 @@ use crate::app::{AccountMatch, AppId, NamedAccount};
 use crate::client::Client;
 use crate::connection::ConnectionStatus;
 use crate::environment::Environment;
-use crate::ids::{ClientId, ConnectionId, WorkspaceId};
+use crate::ids::{ApiKeyId, ClientId, ConnectionId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::retention::SEEN_EVENT_AGE;
 use crate::sql;
@@ -49,10 +49,13 @@ const OF_CLIENT: &str = concat!(
 );
 const MARK_SEEN: &str = "INSERT INTO seen_app_events (oauth_client, event_hash, seen_at) VALUES (?1, ?2, ?3)
     ON CONFLICT (oauth_client, event_hash) DO UPDATE SET seen_at = ?3 WHERE seen_at <= ?3 - ?4";
-/// A secret that an app has sent, unless it met another change. Whatever was set stays set: the new text has it all.
+/// A secret that an app has sent, unless it met another change, or the key that asked for its address (`?6`) has ended.
+/// Whatever was set stays set: the new text has it all.
 const TAKE_SECRET: &str =
     "UPDATE oauth_clients SET sealed_event_secret = ?3, event_secret_received_at = ?4, updated_at = ?4
-    WHERE id = ?2 AND workspace_id = ?1 AND sealed_event_secret IS ?5";
+    WHERE id = ?2 AND workspace_id = ?1 AND sealed_event_secret IS ?5
+      AND EXISTS (SELECT 1 FROM api_keys k WHERE k.id = ?6 AND k.workspace_id = ?1 AND k.revoked_at IS NULL
+        AND (k.expires_at IS NULL OR k.expires_at > ?4))";
 /// Of the events about a connection, one in a while leads to a check, whichever instance they come to. The scheduled run does
 /// it if nobody else gets to it.
 const TAKE_CHECKS: &str = "UPDATE connections SET reported_at = ?3,
@@ -144,12 +147,12 @@ pub async fn take_secret(
     db: &impl Database,
     client: &Client,
     sealed: &str,
-    mark: &str,
+    (mark, asked_by): (&str, &ApiKeyId),
     (event, now): (Statement, Timestamp),
 ) -> StoreResult<bool> {
     let used = sql!(MARK_SEEN, &client.id, mark, now, SEEN_EVENT_AGE);
     let before = client.sealed_event_secret.as_deref();
-    let taken = sql!(TAKE_SECRET, &client.workspace, &client.id, sealed, now, before);
+    let taken = sql!(TAKE_SECRET, &client.workspace, &client.id, sealed, now, before, asked_by);
     all_or_nothing(db, vec![used, taken], vec![event]).await
 }
 

@@ -14,8 +14,9 @@ use crate::time::Timestamp;
 /// another id.
 const PUT: &str = "INSERT INTO oauth_clients (id, workspace_id, registration, client_id, sealed_secret, scopes, destinations, secret_expires_at, is_current, created_at, updated_at, variables, redirect_id, authorization_server, sealed_event_secret)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?9, ?10, ?11, ?12, ?13)
-    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, is_current = 1, updated_at = ?9, variables = ?10, authorization_server = ?12, sealed_event_secret = ?13,
-      event_secret_received_at = CASE WHEN sealed_event_secret IS ?13 THEN event_secret_received_at END,
+    ON CONFLICT (id) DO UPDATE SET sealed_secret = ?5, scopes = ?6, destinations = ?7, secret_expires_at = ?8, is_current = 1, updated_at = ?9, variables = ?10, authorization_server = ?12,
+      sealed_event_secret = CASE WHEN ?14 THEN sealed_event_secret ELSE ?13 END,
+      event_secret_received_at = CASE WHEN ?14 OR sealed_event_secret IS ?13 THEN event_secret_received_at END,
       misconfigured_at = NULL, misconfigured_error = NULL, backoff_until = 0, failures = 0, wake_after = 0
     WHERE client_id = ?4 AND redirect_id = ?11";
 const RETIRE_OTHERS: &str =
@@ -122,8 +123,9 @@ impl FromRow for Client {
 }
 
 /// Stores a client (new, or with a new secret), makes it the current one and clears its problems. A `Constraint` error
-/// says that another one was stored first: for the same id at the app, or under the same id of ours.
-pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseError> {
+/// says that another one was stored first: for the same id at the app, or under the same id of ours. `keeps_event_secret`:
+/// what its events are signed with stays as it is stored, which may be another one than was read.
+pub async fn put(db: &impl Database, client: &Client, keeps_event_secret: bool) -> Result<(), DatabaseError> {
     let mut statements = vec![
         sql!(
             PUT,
@@ -139,7 +141,8 @@ pub async fn put(db: &impl Database, client: &Client) -> Result<(), DatabaseErro
             json_text(&client.variables),
             &client.redirect_id,
             client.authorization_server.as_deref(),
-            client.sealed_event_secret.as_deref()
+            client.sealed_event_secret.as_deref(),
+            keeps_event_secret
         ),
         sql!(RETIRE_OTHERS, &client.workspace, client.registration.as_str(), &client.id),
     ];

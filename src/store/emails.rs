@@ -48,9 +48,13 @@ const ADD_TO_DIGEST: &str =
         UNION ALL SELECT value FROM json_each(excluded.events) LIMIT 100))";
 const END_LEASE: &str = "UPDATE deliveries SET status = 'delivered', next_attempt_at = NULL, lease_id = NULL
     WHERE subscription_id = ?1 AND next_attempt_at = ?2 AND lease_id = ?3";
+/// What is urgent goes before all digests, however many are due at the same hour.
 const CLAIM: &str =
     "UPDATE emails SET status = 'sending', due_at = NULL, claim_id = ?3, claimed_until = ?2, attempts = attempts + 1
-    WHERE id IN (SELECT id FROM emails WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?4)";
+    WHERE id IN (SELECT id FROM (
+      SELECT * FROM (SELECT id FROM emails WHERE kind = 'urgent' AND due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?4)
+      UNION ALL SELECT * FROM (SELECT id FROM emails WHERE kind = 'digest' AND due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?4))
+      LIMIT ?4)";
 const CLAIMED: &str = "SELECT e.id, e.workspace_id, e.user_id, e.kind, e.event_count, e.attempts, p.email, p.email_preference, p.role,
       w.name AS workspace_name, EXISTS (SELECT 1 FROM subscriptions s WHERE s.workspace_id = e.workspace_id AND s.channel = 'email') AS is_on
     FROM emails e LEFT JOIN people p ON p.workspace_id = e.workspace_id AND p.user_id = e.user_id
@@ -58,7 +62,7 @@ const CLAIMED: &str = "SELECT e.id, e.workspace_id, e.user_id, e.kind, e.event_c
     WHERE e.status = 'sending' AND e.claimed_until = ?1 AND e.claim_id = ?2";
 const CLAIMED_EVENTS: &str =
     "SELECT o.*, e.id AS email_id, coalesce(c.status = 'needs_reconnect' AND c.deleted_at IS NULL, 0) AS is_broken,
-      c.id IS NULL OR c.deleted_at IS NOT NULL AS is_gone
+      c.id IS NULL OR c.deleted_at IS NOT NULL AS is_gone, coalesce(c.connected_at > o.occurred_at, 0) AS is_renewed
     FROM emails e CROSS JOIN json_each(e.events) j CROSS JOIN outbox o LEFT JOIN connections c ON c.id = o.connection_id
     WHERE e.status = 'sending' AND e.claimed_until = ?1 AND e.claim_id = ?2 AND o.id = j.value";
 const RECORD: &str = "UPDATE emails SET status = ?3, due_at = ?4, error = ?5, claim_id = NULL
@@ -254,8 +258,10 @@ struct EventOfEmail(String, ToldEvent);
 
 impl FromRow for EventOfEmail {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
-        let (is_broken, is_gone) = (row.boolean("is_broken")?, row.boolean("is_gone")?);
-        Ok(Self(row.text("email_id")?, ToldEvent { event: OutboxEvent::from_row(row)?, is_broken, is_gone }))
+        let [is_broken, is_gone, is_renewed] = ["is_broken", "is_gone", "is_renewed"].map(|name| row.boolean(name));
+        let event = OutboxEvent::from_row(row)?;
+        let told = ToldEvent { event, is_broken: is_broken?, is_gone: is_gone?, is_renewed: is_renewed? };
+        Ok(Self(row.text("email_id")?, told))
     }
 }
 

@@ -89,6 +89,11 @@ const EMPTY_TABLES: [&str; 19] = [
     "DELETE FROM told_states WHERE (subject, type) IN (SELECT subject, type FROM told_states WHERE workspace_id = ?1 LIMIT ?2)",
     "DELETE FROM attention_sweeps WHERE workspace_id IN (SELECT workspace_id FROM attention_sweeps WHERE workspace_id = ?1 LIMIT ?2)",
 ];
+/// It sets what is set already: the line that follows asks whether a row was changed, and this counts.
+const MARK_IF_PENDING: &str = "UPDATE connections SET undo_state = NULL WHERE id = ?2 AND workspace_id = ?1 AND deleted_at IS NOT NULL
+    AND EXISTS (SELECT 1 FROM events e WHERE e.workspace_id = ?1 AND e.connection_id = ?2 AND e.type = 'disconnected' AND e.detail IS 'pending')
+    AND NOT EXISTS (SELECT 1 FROM events e WHERE e.workspace_id = ?1 AND e.connection_id = ?2 AND e.type = 'disconnected'
+      AND e.detail IS NOT 'pending')";
 /// Nobody is told of anything from now on.
 const END_SUBSCRIPTIONS: &str =
     "DELETE FROM subscriptions WHERE id IN (SELECT id FROM subscriptions WHERE workspace_id = ?1 LIMIT ?2)";
@@ -247,6 +252,11 @@ pub async fn lease_connections_and_revocations(
 /// The readable rows: an unreadable one does not block the others.
 pub(super) fn read_valid_rows<T: FromRow>(rows: &Rows) -> Vec<T> {
     rows.rows.iter().filter_map(|row| T::from_row(&Columns(row)).ok()).collect()
+}
+
+/// The statement that changes a disconnected connection of which the audit log only says that it may come back.
+pub fn mark_if_pending(workspace: &WorkspaceId, connection: &ConnectionId) -> Statement {
+    sql!(MARK_IF_PENDING, workspace, connection)
 }
 
 /// The statements that erase ended connections with their uses. One with more uses than `most_uses` loses its

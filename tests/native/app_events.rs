@@ -8,9 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use connections::caller::KeyScope;
 use connections::http::{self, Body, Method, Request, Response};
-use connections::ids::ConnectionId;
+use connections::ids::{ClientId, ConnectionId};
 use connections::ports::{AppResponse, OutboundRequest, RateLimit};
 use connections::resolve::deferred;
+use connections::store::clients;
 use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
@@ -1037,4 +1038,28 @@ fn without_the_binding_nothing_is_measured() {
     call(&fixture, &key, Method::Post, &format!("/v1/connections/{id}/resolve"), &json!({}));
     send(&fixture, &signed(&fixture, &path, &revocation(&["ann"])));
     assert!(fixture.world.metrics.points.borrow().is_empty());
+}
+
+#[test]
+fn an_address_for_a_secret_ends_with_the_key_that_asked_for_it() {
+    for end in ["revoked_at", "expires_at"] {
+        let (fixture, path) = set_up_handshake(&json!({ "header": "X-Acme-Secret" }));
+        let query = open_handshake(&fixture);
+        let now = fixture.world.now().unix();
+        fixture.world.db.tamper(&format!("UPDATE api_keys SET {end} = {now}"));
+        assert_refused(&fixture, &handshake(&path, &query, STRANGERS_SECRET), end);
+    }
+}
+
+#[test]
+fn a_client_that_is_entered_again_keeps_a_secret_that_came_meanwhile() {
+    let (fixture, path) = set_up_handshake(&json!({ "header": "X-Acme-Secret" }));
+    let id = ClientId::parse(path.trim_start_matches("/hooks/")).unwrap();
+    let context = fixture.world.context();
+    let read = fixture.world.run(clients::get(context.db(), &fixture.workspace, &id)).unwrap().unwrap();
+    assert_eq!(send(&fixture, &handshake(&path, &open_handshake(&fixture), SENT_SECRET)).status, 200);
+    fixture.world.run(clients::put(context.db(), &read, true)).unwrap();
+    let body = r#"{"type":"message"}"#;
+    let event = event_request(&path, body, &[("X-Acme-Signature", &sign(SENT_SECRET, body))]);
+    assert_eq!(send(&fixture, &event).status, 200);
 }

@@ -189,7 +189,7 @@ fn connections_that_waited_for_a_client_are_woken_once_and_in_steps() {
     fixture.world.run(async {
         let context = fixture.world.context();
         let client = clients::get(context.db(), &fixture.workspace, &fixture.client).await.unwrap().unwrap();
-        clients::put(context.db(), &client).await.unwrap();
+        clients::put(context.db(), &client, false).await.unwrap();
     });
     assert_eq!(waiting(), most + 1);
     assert_eq!(wait("rowid = 1"), 1, "it fails again");

@@ -980,7 +980,7 @@ fn connections_stay_with_the_client_they_were_made_with() {
         .unwrap();
         other.client_id = "another".into();
         other.sealed_secret = None;
-        connections::store::clients::put(context.db(), &other).await.unwrap();
+        connections::store::clients::put(context.db(), &other, false).await.unwrap();
     });
     assert!(!fixture.load_client().current);
     assert_eq!(fixture.refresh_if_needed(&id), RefreshOutcome::Refreshed);

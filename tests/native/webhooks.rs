@@ -1068,3 +1068,15 @@ fn a_workspace_that_is_told_by_email_alone_looks_for_webhooks_once() {
     send_due(&fixture);
     assert_eq!(fixture.world.db.statements.get(), 0);
 }
+
+#[test]
+fn a_disconnect_of_what_has_lost_its_credential_is_told_once() {
+    let (Told { fixture, receivers, .. }, id) = told_of_connection();
+    fixture.world.db.tamper(
+        "UPDATE connections SET sealed_credential = NULL, status = 'needs_reconnect', reconnect_reason = 'revoked'",
+    );
+    disconnect_for_now(&fixture, &id);
+    run_for(&fixture, 1_800);
+    assert_eq!(receivers.types(), ["connection.deleted"]);
+    assert_eq!(disconnect_lines(&fixture, &id).len(), 2, "that it may come back, and that it is final");
+}
