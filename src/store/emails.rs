@@ -38,14 +38,29 @@ const QUEUE_URGENT: &str =
     "INSERT INTO emails (id, workspace_id, user_id, kind, events, event_count, created_at, status, due_at)
     SELECT ?1, ?2, ?3, 'urgent', ?4, ?5, ?6, 'waiting', ?7
     WHERE EXISTS (SELECT 1 FROM deliveries WHERE subscription_id = ?8 AND next_attempt_at = ?9 AND lease_id = ?10)";
-const ADD_TO_DIGEST: &str =
+/// What a digest lists of these events: a hundred, first what needs a person, then the oldest.
+macro_rules! listed_events {
+    ($all:literal) => {
+        concat!(
+            "(SELECT json_group_array(value) FROM (SELECT j.value FROM (",
+            $all,
+            ") j LEFT JOIN outbox o ON o.id = j.value
+        ORDER BY coalesce(o.type, '') IN ('connection.created', 'connection.recovered', 'connection.account_changed',
+          'connection.default_changed', 'connection.deleted'), o.occurred_at, j.value LIMIT 100))"
+        )
+    };
+}
+const ADD_TO_DIGEST: &str = concat!(
     "INSERT INTO emails (id, workspace_id, user_id, kind, events, event_count, created_at, status, due_at)
-    SELECT ?1, ?2, ?3, 'digest', ?4, ?5, ?6, 'waiting', ?7
+    SELECT ?1, ?2, ?3, 'digest', ",
+    listed_events!("SELECT value FROM json_each(?4)"),
+    ", ?5, ?6, 'waiting', ?7
     WHERE EXISTS (SELECT 1 FROM deliveries WHERE subscription_id = ?8 AND next_attempt_at = ?9 AND lease_id = ?10)
     ON CONFLICT (workspace_id, user_id) WHERE kind = 'digest' AND status = 'waiting' AND attempts = 0 DO UPDATE SET
       event_count = event_count + excluded.event_count,
-      events = (SELECT json_group_array(value) FROM (SELECT value FROM json_each(emails.events)
-        UNION ALL SELECT value FROM json_each(excluded.events) LIMIT 100))";
+      events = ",
+    listed_events!("SELECT value FROM json_each(emails.events) UNION ALL SELECT value FROM json_each(excluded.events)")
+);
 const END_LEASE: &str = "UPDATE deliveries SET status = 'delivered', next_attempt_at = NULL, lease_id = NULL
     WHERE subscription_id = ?1 AND next_attempt_at = ?2 AND lease_id = ?3";
 /// What is urgent goes before all digests, however many are due at the same hour.
@@ -186,11 +201,12 @@ pub const MOST_LISTED: usize = 100;
 
 /// The statement that writes it, if the lease is still held.
 pub fn queue(of: &EmailSubscription, lease: &DeliveryLease, new: &NewEmail<'_>, now: Timestamp) -> Statement {
-    let statement = match new.kind {
-        EmailKind::Urgent => QUEUE_URGENT,
-        EmailKind::Digest => ADD_TO_DIGEST,
+    // The statement of a digest chooses itself.
+    let (statement, most) = match new.kind {
+        EmailKind::Urgent => (QUEUE_URGENT, MOST_LISTED),
+        EmailKind::Digest => (ADD_TO_DIGEST, usize::MAX),
     };
-    let listed: Vec<_> = new.events.iter().take(MOST_LISTED).collect();
+    let listed: Vec<_> = new.events.iter().take(most).collect();
     sql!(
         statement,
         new.id.as_str(),

@@ -267,12 +267,17 @@ fn a_long_day_is_one_digest_that_says_how_much_it_leaves_out() {
         INSERT INTO outbox (id, workspace_id, type, occurred_at, connection_id, app, name, user_id, workflow_count)
         SELECT 'evt_more' || n.i, c.workspace_id, 'connection.created', c.created_at, c.id, 'acme', 'Acme ' || n.i, 'bob', 0 FROM n, connections c",
     );
+    // What needs a person is named, however much happened before it.
+    fixture.world.db.tamper(
+        "INSERT INTO outbox (id, workspace_id, type, occurred_at, connection_id, app, name, user_id, detail, workflow_count)
+        SELECT 'evt_needs', workspace_id, 'connection.missing_scopes', created_at + 60, id, 'acme', 'Lacking', 'bob', 'write', 0 FROM connections",
+    );
     run_until_digest(&fixture);
     let sent = take(&fixture);
     assert_eq!(recipients(&sent), ["ann", "root"], "bob has no address");
     let of_root = sent.iter().find(|one| one.to.starts_with("root@")).unwrap();
-    assert_eq!(of_root.text.matches("was connected").count(), 100);
-    assert!(of_root.text.contains("And 600 more.") && of_root.subject.contains("700 changes"), "{}", of_root.subject);
+    assert_eq!((of_root.text.matches("was connected").count(), of_root.text.matches("Lacking").count()), (99, 1));
+    assert!(of_root.text.contains("And 601 more.") && of_root.subject.contains("701"), "{}", of_root.subject);
     let of_ann = sent.iter().find(|one| one.to.starts_with("ann@")).unwrap();
     assert_eq!(of_ann.text.matches("was connected").count(), 1, "her own");
 }
