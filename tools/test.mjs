@@ -120,7 +120,7 @@ async function runNodeTests(folder, env, { atOnce = 2, minutes } = {}) {
   await runNodeFiles(files.sort().map((name) => join(folder, name)), env, { atOnce, minutes });
 }
 
-async function runNodeFiles(paths, env, { atOnce = 1, minutes = 3 } = {}) {
+async function runNodeFiles(paths, env, { atOnce = 1, minutes = 6 } = {}) {
   const options = ["--no-warnings", "--test", "--test-reporter=spec", `--test-concurrency=${atOnce}`, `--test-timeout=${minutes * 60_000}`, "--test-force-exit"];
   const { code, output } = await captureShown(node22, [...options, ...paths], { ...quietWrangler, ...env });
   countTests(output, /^ℹ pass (\d+)\nℹ fail (\d+)/gm);

@@ -70,6 +70,7 @@ export async function startInstallation(names, folder, otherBuild) {
 export function createClient(runtime) {
   const client = {
     runtime,
+    publicUrl: PUBLIC_URL,
     async request(path, init = {}, worker = "connections") {
       const response = await fetch(`http://127.0.0.1:${runtime.ports[worker]}${path}`, { redirect: "manual", ...init });
       return { status: response.status, headers: response.headers, text: await response.text() };
