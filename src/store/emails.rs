@@ -42,11 +42,11 @@ const QUEUE_URGENT: &str =
 macro_rules! listed_events {
     ($all:literal) => {
         concat!(
-            "(SELECT json_group_array(value) FROM (SELECT j.value FROM (",
+            "(SELECT json_group_array(value) FROM (SELECT bounded.value FROM (",
             $all,
-            ") j LEFT JOIN outbox o ON o.id = j.value
+            ") bounded LEFT JOIN outbox o ON o.id = bounded.value
         ORDER BY coalesce(o.type, '') IN ('connection.created', 'connection.recovered', 'connection.account_changed',
-          'connection.default_changed', 'connection.deleted'), o.occurred_at, j.value LIMIT 100))"
+          'connection.default_changed', 'connection.deleted'), o.occurred_at, bounded.value LIMIT 100))"
         )
     };
 }
