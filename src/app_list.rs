@@ -129,6 +129,11 @@ impl AppList {
     pub fn name_of(&self, id: &str) -> Option<&str> {
         self.apps.iter().find(|one| one.id() == id).map(ListedApp::name)
     }
+
+    /// What a page calls an app: its name, or else its id.
+    pub fn name_or_id<'a>(&'a self, id: &'a str) -> &'a str {
+        self.name_of(id).unwrap_or(id)
+    }
 }
 
 impl ListedApp {

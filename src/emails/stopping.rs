@@ -61,8 +61,12 @@ fn open<P: Ports>(context: &Context<P>, token: &str) -> Result<(Context<P>, Reci
 /// # Errors
 /// `link_ended` for anything that was not made here, or whose key is gone, or whose workspace was deleted.
 pub async fn preview<P: Ports>(context: &Context<P>, token: &str) -> Result<Workspace> {
-    let (context, recipient) = open(context, token)?;
-    let found = workspaces::get(context.db(), &recipient.workspace).await?;
+    let (elsewhere, recipient) = open(context, token)?;
+    load_workspace(&elsewhere, &recipient).await
+}
+
+async fn load_workspace<P: Ports>(elsewhere: &Context<P>, recipient: &Recipient) -> Result<Workspace> {
+    let found = workspaces::get(elsewhere.db(), &recipient.workspace).await?;
     found.ok_or_else(|| Error::new(ErrorCode::LinkEnded, "The workspace was deleted, so you get no e-mail from it."))
 }
 
@@ -72,7 +76,7 @@ pub async fn preview<P: Ports>(context: &Context<P>, token: &str) -> Result<Work
 /// As [`preview`].
 pub async fn stop<P: Ports>(context: &Context<P>, token: &str) -> Result<Workspace> {
     let (elsewhere, recipient) = open(context, token)?;
-    let workspace = preview(context, token).await?;
+    let workspace = load_workspace(&elsewhere, &recipient).await?;
     let elsewhere = elsewhere.with_origin((*context.origin).clone());
     let (Recipient { workspace: id, user }, none) = (&recipient, EmailPreference::None);
     super::choose(&elsewhere, id, user, none, &Actor::User(user.clone())).await?;

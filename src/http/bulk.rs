@@ -182,7 +182,7 @@ async fn confirm_disconnect<P: Ports>(
         let app = connection.app.to_string();
         BulkImpactRow {
             name: connection.name,
-            app_name: apps.name_of(&app).unwrap_or(&app).to_owned(),
+            app_name: apps.name_or_id(&app).to_owned(),
             app,
             workflows: one.workflows,
         }

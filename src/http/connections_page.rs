@@ -61,7 +61,7 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
     let filter = query.filter(session);
     let found = connections::load_connections_page(context, &session.workspace, &filter, session.role).await?;
     let ConnectionsPage { overview, counts, used_apps, people, apps, disconnected } = found;
-    let app_name = |id: &str| apps.name_of(id).unwrap_or(id).to_owned();
+    let app_name = |id: &str| apps.name_or_id(id).to_owned();
     let statuses = [
         (shell.text.list.all, "", counts.all),
         (shell.text.status.needs_reconnect, ConnectionStatus::NeedsReconnect.as_str(), counts.needs_reconnect),

@@ -10,7 +10,7 @@ use super::page_frame::page_context;
 use super::settings_view::{environment_text, workflow_href};
 use super::workflows::path_workflow;
 use super::{Call, Response, input};
-use crate::app_list::{AppList, ListedApp};
+use crate::app_list::AppList;
 use crate::attention;
 use crate::authorize::{self, Caller, RequiredRole};
 use crate::connection::ChosenBy;
@@ -30,11 +30,6 @@ const WORKFLOWS_PER_PAGE: i64 = 50;
 const STEPS_SHOWN: usize = 200;
 /// Logos beside a workflow.
 const LOGOS_SHOWN: usize = 5;
-
-/// The name of an app. One that was removed has its id alone.
-fn app_name(apps: &AppList, id: &str) -> String {
-    apps.apps.iter().find(|one| one.id() == id).map_or(id, ListedApp::name).to_owned()
-}
 
 pub(super) async fn show_workflows_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let session = call.session()?;
@@ -77,7 +72,12 @@ fn workflow_row(text: &Texts, apps: &AppList, one: &WorkflowSummary) -> Workflow
     WorkflowRow {
         workflow: one.workflow.clone(),
         href: workflow_href(&one.workflow),
-        apps: one.apps.iter().take(LOGOS_SHOWN).map(|id| (id.to_string(), app_name(apps, id.as_str()))).collect(),
+        apps: one
+            .apps
+            .iter()
+            .take(LOGOS_SHOWN)
+            .map(|id| (id.to_string(), apps.name_or_id(id.as_str()).to_owned()))
+            .collect(),
         more_apps: one.apps.len().saturating_sub(LOGOS_SHOWN),
         connections: one.connections.len(),
         steps: one.steps.len(),
@@ -139,7 +139,7 @@ fn connection_view(
 ) -> WorkflowConnectionView {
     let PreflightConnection { connection: listed, steps, problem, .. } = one;
     let connection = listed.connection;
-    let is_removed = apps.apps.iter().all(|app| app.id() != connection.app.as_str());
+    let is_removed = apps.name_of(connection.app.as_str()).is_none();
     let is_broken = problem.as_ref().is_some_and(|error| error.code == ErrorCode::NeedsReconnect);
     let is_mine = |owner: Option<User>| owner.zip(session.user()).is_some_and(|(owner, person)| owner.id == person.id);
     let may_change = match &listed.replaced_by {
@@ -154,7 +154,7 @@ fn connection_view(
             (label, format!("/connections/{to_repair}/reconnect"))
         }),
         problem: problem.map(|error| problem_in_words(text, &error, environment)),
-        app: (connection.app.to_string(), app_name(apps, connection.app.as_str())),
+        app: (connection.app.to_string(), apps.name_or_id(connection.app.as_str()).to_owned()),
         account_label: connection.account.as_ref().map(|account| account.label.clone()),
         environment: environment_text(connection.environment),
         is_replaced: listed.replaced_by.is_some(),
@@ -188,7 +188,7 @@ fn step_view(text: &Texts, apps: &AppList, one: WorkflowUse) -> StepView {
         step: one.recorded.step,
         connection: one.connection.id.to_string(),
         name: one.connection.name,
-        app: (one.connection.app.to_string(), app_name(apps, one.connection.app.as_str())),
+        app: (one.connection.app.to_string(), apps.name_or_id(one.connection.app.as_str()).to_owned()),
         by_default: matches!(one.recorded.chosen_by, ChosenBy::Default | ChosenBy::Only),
         notes: replaced.into_iter().chain(changed).collect(),
         last_used_at: one.recorded.last_used_at,

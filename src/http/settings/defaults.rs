@@ -37,7 +37,7 @@ fn slot_href(slot: &DefaultSlot) -> String {
 fn default_row(apps: &AppList, broken: &str, one: ListedDefault) -> DefaultRow {
     let slot = &one.default.slot;
     let id = slot.app.as_str();
-    let name = apps.apps.iter().find(|app| app.id() == id).map_or(id, |app| app.name());
+    let name = apps.name_or_id(id);
     DefaultRow {
         href: slot_href(slot),
         app: (id.to_owned(), name.to_owned()),

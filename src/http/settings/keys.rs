@@ -55,11 +55,10 @@ fn offer_limits(call: &Call<'_>, connections: &Page<ListedConnection>, known: &A
         let has_client = clients.current(one.client_registration()).is_some();
         matches!(one, ListedApp::Custom(_)) || has_client || used.contains(one.id())
     };
-    let name_of = |id: &str| apps.iter().find(|one| one.id() == id).map_or(id, ListedApp::name).to_owned();
     let app_choices = apps.iter().filter(is_known).map(|one| (one.id().to_owned(), one.name().to_owned(), None));
     let connection_choices = connections.data.iter().map(|ListedConnection { connection, .. }| {
         let account = connection.account.as_ref().map(|account| account.label.as_str());
-        let app = name_of(connection.app.as_str());
+        let app = known.name_or_id(connection.app.as_str()).to_owned();
         let about = account.map_or_else(|| app.clone(), |account| format!("{app}, {account}"));
         (connection.id.to_string(), connection.name.clone(), Some(about))
     });

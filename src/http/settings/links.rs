@@ -38,7 +38,7 @@ fn state_label(shell: &PageContext, state: LinkState) -> StatusLabel {
 fn link_row(shell: &PageContext, apps: &AppList, link: Link) -> LinkRow {
     let state = link.state(shell.now);
     let id = link.app.as_str();
-    let name = apps.apps.iter().find(|one| one.id() == id).map_or_else(|| id.to_owned(), |one| one.name().to_owned());
+    let name = apps.name_or_id(id).to_owned();
     LinkRow {
         id: link.id.to_string(),
         app: (id.to_owned(), name),
