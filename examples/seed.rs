@@ -55,7 +55,7 @@ impl LocalDatabase {
             SqlValue::Integer(number) => (*number).into(),
             SqlValue::Text(text) => text.clone().into(),
         });
-        let mut prepared = self.0.prepare_cached(statement.sql)?;
+        let mut prepared = self.0.prepare_cached(&statement.sql)?;
         Ok(u64::try_from(prepared.execute(rusqlite::params_from_iter(values))?).unwrap_or(0))
     }
 }

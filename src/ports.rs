@@ -4,6 +4,7 @@
 //! Owns the contracts. Refuses to name a platform: the edge implements them over Workers, the
 //! native tests over memory, with faults and counters.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -171,16 +172,71 @@ sql_values_of_ids! {
     SignInLinkId, WebhookId, WorkspaceId,
 }
 
-/// One SQL statement with its `?1, ?2 …` values. The text is always a constant: nothing is spliced in.
+/// The text of a statement. It is made of constants only, so nothing that a caller sends can get into it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SqlText(Cow<'static, str>);
+
+impl SqlText {
+    /// The text, if it is one constant.
+    pub fn as_constant(&self) -> Option<&'static str> {
+        match self.0 {
+            Cow::Borrowed(text) => Some(text),
+            Cow::Owned(_) => None,
+        }
+    }
+
+    /// How many values it takes: its values are numbered, and some numbers may be left out.
+    fn values(&self) -> usize {
+        let numbers = self.0.split('?').skip(1);
+        let digits = numbers.map(|after| after.split(|next: char| !next.is_ascii_digit()).next().unwrap_or_default());
+        digits.filter_map(|digits| digits.parse().ok()).max().unwrap_or(0)
+    }
+}
+
+impl From<&'static str> for SqlText {
+    fn from(text: &'static str) -> Self {
+        Self(Cow::Borrowed(text))
+    }
+}
+
+impl FromIterator<&'static str> for SqlText {
+    fn from_iter<T: IntoIterator<Item = &'static str>>(parts: T) -> Self {
+        Self(Cow::Owned(parts.into_iter().collect()))
+    }
+}
+
+impl Deref for SqlText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SqlText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+/// One SQL statement with its `?1, ?2 …` values.
 #[derive(Debug, Clone)]
 pub struct Statement {
     /// The SQL.
-    pub sql: &'static str,
+    pub sql: SqlText,
     /// Bound values, in order.
     pub params: Vec<SqlValue>,
 }
 
 impl Statement {
+    /// A statement that is put together, of the values that its parts may name. It takes them up to the last one that is named,
+    /// because a database refuses more.
+    pub fn put_together(parts: impl IntoIterator<Item = &'static str>, mut params: Vec<SqlValue>) -> Self {
+        let sql: SqlText = parts.into_iter().collect();
+        params.truncate(sql.values());
+        Self { sql, params }
+    }
+
     /// Whether it surely changes nothing.
     pub fn is_read(&self) -> bool {
         let sql = self.sql.trim_start();
@@ -193,7 +249,7 @@ impl Statement {
 #[macro_export]
 macro_rules! sql {
     ($sql:expr $(, $param:expr)* $(,)?) => {
-        $crate::ports::Statement { sql: $sql, params: vec![$($crate::ports::SqlValue::from($param)),*] }
+        $crate::ports::Statement { sql: $crate::ports::SqlText::from($sql), params: vec![$($crate::ports::SqlValue::from($param)),*] }
     };
 }
 

@@ -48,7 +48,7 @@ impl From<StatementResult> for Rows {
 
 impl Database for D1 {
     async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<Rows>, DatabaseError> {
-        let texts: Array = statements.iter().map(|one| glue::constant(one.sql)).collect();
+        let texts: Array = statements.iter().map(|one| glue::sql(&one.sql)).collect();
         let values: Vec<&[SqlValue]> = statements.iter().map(|one| one.params.as_slice()).collect();
         let values = serde_json::to_string(&values).map_err(|_| malformed())?;
         let begin = |settle: &Function, number| {

@@ -8,6 +8,8 @@ use worker::wasm_bindgen::prelude::wasm_bindgen;
 use worker::wasm_bindgen::{self, JsCast as _, JsValue};
 use worker::web_sys::{Request, Response};
 
+use crate::ports::SqlText;
+
 #[wasm_bindgen(module = "/src/edge/glue.js")]
 extern "C" {
     #[wasm_bindgen(js_name = requestLines)]
@@ -98,6 +100,11 @@ thread_local! {
 pub(super) fn constant(text: &'static str) -> JsString {
     let place = (text.as_ptr().addr(), text.len());
     TEXTS.with_borrow_mut(|texts| texts.entry(place).or_insert_with(|| JsString::from(text)).clone())
+}
+
+/// The text of a statement as the platform has it.
+pub(super) fn sql(text: &SqlText) -> JsString {
+    text.as_constant().map_or_else(|| JsString::from(&**text), constant)
 }
 
 /// What an error of the platform says: its cause, where it has one.

@@ -5,6 +5,7 @@
 
 mod chosen;
 #[macro_use]
+mod list_text;
 mod listed;
 mod overview;
 mod page;

@@ -170,7 +170,7 @@ pub fn workspace_of_line(statement: &Statement) -> Option<WorkspaceId> {
 
 /// The line is written only if the statement before it in the batch changes something.
 pub fn insert_if_changed(insert: Statement) -> Statement {
-    Statement { sql: INSERT_IF_CHANGED, ..insert }
+    Statement { sql: INSERT_IF_CHANGED.into(), ..insert }
 }
 
 /// A credential that was handed out to a key.

@@ -527,11 +527,12 @@ fn the_search_for_duplicates_uses_the_account_index() {
     }
     let seen = fixture.world.db.statements_run.borrow().clone();
     let lists: Vec<_> = seen.iter().filter(|sql| sql.contains("AS duplicate")).collect();
-    assert_eq!(lists.len(), 2);
+    // One text for each filter, one for the list, one for a connection alone.
+    assert_eq!(lists.len(), 5);
     for sql in lists {
         let plan = fixture.world.db.explain_query_plan(sql);
         let of_duplicates: Vec<_> = plan.iter().filter(|line| line.contains(" d ")).collect();
-        assert_eq!(of_duplicates.len(), 2, "{plan:?}");
+        assert!(!of_duplicates.is_empty(), "{plan:?}");
         for line in of_duplicates {
             let index = "connections_by_account (workspace_id=? AND app=? AND account_id=? AND user_id=?)";
             assert!(line.contains(index), "{line}");

@@ -276,7 +276,7 @@ fn pages_and_rows_are_found_by_primary_keys() {
     let tables = ["connections", "oauth_clients", "revocations", "flows", "reseal_progress"];
     let mut searched: BTreeSet<&str> = BTreeSet::new();
     for sql in seen {
-        for line in fixture.world.db.explain_query_plan(sql) {
+        for line in fixture.world.db.explain_query_plan(&sql) {
             assert!(
                 !tables.iter().any(|table| line == format!("SCAN {table}")) || sql.starts_with("DELETE"),
                 "{line}: {sql}"

@@ -53,20 +53,13 @@ const SCANS: [(&str, &str); 8] = [
     ("UPDATE flows SET expires_at = ?1 [", "a test's own way to let time pass"),
 ];
 
-/// A scan of a table, and not of a bound list, one row of constants, or the few rows that a recursion makes (`used`), that
-/// a caller and its items are (`caller`, `asked`), or that a limit has cut (`bounded`).
-fn is_scan(step: &str) -> bool {
-    let what = step.strip_prefix("SCAN ").filter(|what| !["used", "caller", "asked", "bounded"].contains(what));
-    what.is_some_and(|what| !["VIRTUAL TABLE", "CONSTANT ROW", "(subquery"].iter().any(|text| what.contains(text)))
-}
-
 #[test]
 fn every_statement_uses_an_index_or_is_a_listed_exception() {
     let plans = plans::read();
     assert!(plans.len() >= 200, "{}", plans.len());
     for (statement, steps) in &plans {
         let reason = SCANS.iter().find(|(begins, _)| statement.starts_with(begins));
-        let scan = steps.iter().find(|step| is_scan(step));
+        let scan = steps.iter().find(|step| plans::is_scan(step));
         assert!(scan.is_none() || reason.is_some(), "{statement}: {scan:?}");
     }
     for (begins, reason) in SCANS {
@@ -102,8 +95,7 @@ const OF_A_WHOLE_WORKSPACE: [(&str, &str); 5] = [
 fn no_statement_reads_all_connections_of_a_workspace() {
     let mut seen = std::collections::BTreeSet::new();
     for (statement, steps) in &plans::read() {
-        let is_search = |step: &&String| step.contains(" INDEX connections_") && step.ends_with("(workspace_id=?)");
-        let Some(step) = steps.iter().find(is_search) else { continue };
+        let Some(step) = steps.iter().find(|step| plans::is_of_whole_workspace(step)) else { continue };
         let reason = OF_A_WHOLE_WORKSPACE.iter().find(|(begins, _)| statement.starts_with(begins));
         assert!(reason.is_some(), "{statement}: {step}");
         seen.extend(reason.map(|(begins, _)| *begins));
@@ -114,13 +106,10 @@ fn no_statement_reads_all_connections_of_a_workspace() {
 #[test]
 fn lists_are_read_in_index_order_from_the_cursor() {
     for (has, index) in [
-        (
-            "LIST",
-            "SEARCH c USING INDEX connections_by_workspace (workspace_id=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))",
-        ),
+        ("LIST", "SEARCH c USING INDEX connections_by_workspace (workspace_id=? AND (created_at,id)<(?,?))"),
         (
             "OF_USER",
-            "SEARCH c USING INDEX connections_by_user (workspace_id=? AND user_id=? AND (created_at,id)>(?,?) AND (created_at,id)<(?,?))",
+            "SEARCH c USING INDEX connections_by_user (workspace_id=? AND user_id=? AND (created_at,id)<(?,?))",
         ),
         ("SEEN_BY", "MERGE (UNION ALL)"),
     ] {
@@ -143,7 +132,7 @@ fn lists_are_read_in_index_order_from_the_cursor() {
 /// A scan of a table without a reason.
 fn find_full_scan(fixture: &Fixture, sql: &str) -> Option<String> {
     let has_reason = SCANS.iter().any(|(begins, _)| sql.starts_with(begins));
-    fixture.world.db.explain_query_plan(sql).into_iter().find(|step| is_scan(step) && !has_reason)
+    fixture.world.db.explain_query_plan(sql).into_iter().find(|step| plans::is_scan(step) && !has_reason)
 }
 
 #[test]
@@ -164,7 +153,7 @@ fn refresh_resolve_check_and_disconnect_scan_no_table() {
     fixture.run_scheduled();
     let seen = fixture.world.db.statements_run.borrow().clone();
     assert!(seen.len() >= 40, "{}", seen.len());
-    for sql in seen {
+    for sql in &seen {
         assert_eq!(find_full_scan(&fixture, sql), None, "{sql}");
     }
 }

@@ -5,165 +5,20 @@
 
 use std::collections::BTreeMap;
 
+use super::list_text;
 use crate::app::AppId;
 use crate::client::{ClientProblem, SECRET_EXPIRY_WARNING};
 use crate::connection::{Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, UNUSED_AFTER};
 use crate::environment::Environment;
 use crate::gather::Gather as _;
 use crate::ids::{ConnectionId, WorkspaceId};
-use crate::ports::{Database, DatabaseError, Row, Rows, Statement};
+use crate::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
 use crate::sql;
 use crate::store::replacements::RelatedConnection;
 use crate::store::uses::{CHANGE_SETTLED, CHANGE_SHOWN, StepChange};
 use crate::store::{Columns, FromRow, Page, StoreResult, json_text, run_statement};
 use crate::time::Timestamp;
 
-/// The app was asked: no problem of ours prevented it.
-macro_rules! was_asked {
-    () => {
-        "coalesce(c.last_error, '') NOT IN ('client_secret_unreadable', 'client_key_unusable', 'client_addresses_changed')"
-    };
-}
-/// The columns of a listed connection. Of its credential only the beginning, which names the key that sealed it: the rest
-/// would be most of what a page of a list reads and sends.
-macro_rules! listed_columns {
-    () => {
-        "c.id AS id, c.workspace_id, c.app, c.app_revision, c.auth_method, c.credential_type, c.oauth_client, c.name, c.user_id, c.user_name,
-      c.account_id, c.account_label, c.created_at AS created_at, c.connected_at, c.last_used_at, c.deleted_at, c.generation, c.version, c.status,
-      c.reconnect_reason, c.expires_at, c.refreshable, c.refreshed_at, c.refresh_expires_at, c.refresh_idle_until, c.grant_expires_at,
-      c.lease_attempt_id, c.lease_expires_at, c.lease_token_hash, c.ambiguous_token_hash, c.ambiguous_since, c.next_attempt_at, c.failures,
-      c.last_error, c.refresh_refused_since, c.refresh_refused_code, c.checked_at, c.check_evidence, c.next_check_at,
-      c.no_resources_message, c.definition_update_blocked, c.metadata, c.allowed_workflows, c.scopes_requested, c.scopes_granted,
-      c.variables, c.destinations, c.environment, c.is_shared, substr(c.sealed_credential, 1, 40) AS sealed_credential"
-    };
-}
-/// A step of the connection `c` used another one before, and that is told.
-macro_rules! uses_that_changed {
-    () => {
-        concat!(
-            "uses u ",
-            join_use_before!("u"),
-            " WHERE u.connection_id = c.id AND ",
-            step_has_changed!("u", "?28", "?29")
-        )
-    };
-}
-/// Steps get the connection by default: its own, or one that it answers for.
-macro_rules! serves_default {
-    ($connection:literal) => {
-        concat!(
-            "(EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = ", $connection,
-            ".id) AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.connection_id = ", $connection,
-            ".id)
-        OR EXISTS (SELECT 1 FROM replacements r CROSS JOIN app_defaults a ON a.connection_id = r.connection_id WHERE r.replaced_by = ",
-            $connection, ".id))"
-        )
-    };
-}
-/// Whether the connection `c` with its client `k` deserves the attention that a code names. `attention` says the same in Rust.
-macro_rules! attention_holds {
-    ($code:literal) => {
-        concat!(
-            "CASE ",
-            $code,
-            "
-        WHEN 'missing_scopes' THEN CASE WHEN json_valid(c.scopes_requested) AND json_valid(c.scopes_granted) THEN
-          EXISTS (SELECT 1 FROM json_each(c.scopes_requested) r
-          WHERE r.value NOT IN (SELECT g.value FROM json_each(c.scopes_granted) g)) END
-        WHEN 'client_misconfigured' THEN k.misconfigured_at IS NOT NULL OR c.last_error = 'client_addresses_changed'
-        WHEN 'client_secret_expires' THEN k.secret_expires_at < ?17
-        WHEN 'app_unreachable' THEN c.failures >= ?16 AND c.status = 'connected' AND c.refresh_refused_since IS NULL
-          AND (k.misconfigured_error IS NULL OR c.last_error IS NOT k.misconfigured_error)
-          AND ",
-            was_asked!(),
-            "
-        WHEN 'app_refuses' THEN c.refresh_refused_since IS NOT NULL AND c.status = 'connected' AND (c.failures >= ?16 OR c.expires_at <= ?12)
-          AND ",
-            was_asked!(),
-            "
-        WHEN 'expires_soon' THEN c.status = 'connected' AND ((NOT c.refreshable AND c.expires_at < ?18) OR c.refresh_expires_at < ?18
-          OR c.refresh_idle_until < ?18 OR c.grant_expires_at < ?18)
-        WHEN 'nothing_shared' THEN c.status = 'connected' AND c.no_resources_message IS NOT NULL
-        WHEN 'definition_changed' THEN c.definition_update_blocked IS NOT NULL
-        WHEN 'default_unusable' THEN c.status = 'needs_reconnect' AND ",
-            serves_default!("c"),
-            "
-        WHEN 'step_changed_connection' THEN c.step_changed_at > ?28 AND EXISTS (SELECT 1 FROM ",
-            uses_that_changed!(),
-            ")
-        WHEN 'unused' THEN coalesce(c.last_used_at, c.connected_at) < ?19
-        WHEN 'duplicate' THEN EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
-          AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL)
-        END"
-        )
-    };
-}
-/// One row per connection with what the page and the API show. A filter that is NULL selects everything. The first
-/// condition decides which index is used: what it names is found without a scan of the whole workspace. The next page
-/// is found by a bound that is always present, because otherwise `SQLite` would not use it. With `?32` those that are
-/// disconnected and not erased yet, and those that are denied, are among the rows: any number of them may follow each other.
-macro_rules! listed {
-    ($first:literal) => {
-        listed!(listed_columns!(), $first)
-    };
-    ($columns:expr, $first:literal) => {
-        listed!($columns, "connections c", $first)
-    };
-    ($columns:expr, $from:expr, $first:literal) => {
-        concat!(
-            "SELECT ",
-            $columns,
-            ", CASE WHEN ?32 THEN NOT ",
-            is_not_denied!("c"),
-            " ELSE 0 END AS is_denied, k.misconfigured_at AS client_misconfigured_at, k.misconfigured_error AS client_error, k.is_current AS client_current, k.secret_expires_at AS client_secret_expires_at,
-      coalesce(c.used_by_workflows, (SELECT count(DISTINCT u.workflow) FROM uses u WHERE u.connection_id = c.id)) AS workflows,
-      coalesce(c.used_by_steps, (SELECT count(*) FROM uses u WHERE u.connection_id = c.id)) AS steps,
-      EXISTS (SELECT 1 FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app AND d.account_id = c.account_id
-        AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL) AS duplicate,
-      EXISTS (SELECT 1 FROM app_defaults a WHERE a.connection_id = c.id) AS is_default, ",
-            serves_default!("c"),
-            " AS serves_default,
-      (SELECT ", related_connection!("b"), " FROM replacements r CROSS JOIN connections b ON b.id = r.replaced_by WHERE r.connection_id = c.id) AS answering,
-      (SELECT json_group_array(json(one)) FROM (SELECT ", related_connection!("o"), " AS one FROM replacements r
-        CROSS JOIN connections o ON o.id = r.connection_id AND o.deleted_at IS NULL WHERE r.replaced_by = c.id LIMIT ?30)) AS replaced,
-      CASE WHEN c.step_changed_at > ?28 THEN (SELECT json_group_array(json(one)) FROM (SELECT ", step_change!("u"), " AS one FROM ",
-            uses_that_changed!(),
-            " LIMIT ?31)) END AS step_changes
-    FROM ",
-            $from,
-            " LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id
-    WHERE (?32 OR c.deleted_at IS NULL AND ",
-            is_not_denied!("c"),
-            ") AND ",
-            $first,
-            "
-      AND (?3 IS NULL OR c.app = ?3)
-      AND (?4 IS NULL OR c.status = ?4)
-      AND (?5 IS NULL OR c.user_id = ?5)
-      AND (?6 IS NULL OR EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?6))
-      AND (?7 IS NULL OR instr(lower(c.name), lower(?7)) > 0 OR instr(lower(c.account_label), lower(?7)) > 0 OR instr(c.app, lower(?7)) > 0)
-      AND (?8 IS NULL OR coalesce(c.is_shared, c.user_id IS NULL) OR c.user_id = ?8)
-      AND (?9 IS NULL OR c.id IN (SELECT value FROM json_each(?9)))
-      AND (?10 IS NULL OR c.app IN (SELECT value FROM json_each(?10)))
-      AND (?22 IS NULL OR c.environment = ?22)
-      AND (?23 IS NULL OR c.environment = ?23)
-      AND (?11 IS NULL OR ",
-            attention_holds!("?11"),
-            ")
-      AND (?24 IS NULL OR c.status IN (SELECT value FROM json_each(?24)))
-      AND (?25 IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(?25) w
-        WHERE NOT EXISTS (SELECT 1 FROM json_each(c.metadata) m WHERE m.key = w.key AND m.value = w.value)))
-      AND (?26 IS NULL OR EXISTS (SELECT 1 FROM events e
-        WHERE e.workspace_id = c.workspace_id AND e.connection_id = c.id AND e.occurred_at >= ?26))
-      AND (NOT ?27 OR c.user_id IS NULL)
-      AND (c.created_at, c.id) < (coalesce(?13, 9e15), coalesce(?14, ''))
-      AND (c.created_at, c.id) >= (?20, ?21)"
-        )
-    };
-}
-macro_rules! newest_first {
-    ($($of:expr),+) => { concat!($($of),+, " ORDER BY created_at DESC, id DESC LIMIT ?15") };
-}
 /// The last of the `?4` rows after the cursor that a list reads, in the order of the same index.
 macro_rules! last_read {
     ($($first:literal),+) => {
@@ -180,36 +35,54 @@ macro_rules! last_read {
     };
 }
 
+/// How a list finds its connections: by conditions that an index answers. Where there are two, it finds them by each, in order,
+/// and merges them.
+struct Source {
+    columns: &'static str,
+    conditions: &'static [&'static str],
+}
+
 /// With its whole credential: a connection that is looked at alone may be used.
-const FIND: &str = newest_first!(listed!("c.*", "c.workspace_id = ?1 AND c.id = ?2"));
+const FIND: Source = Source { columns: "c.*", conditions: &["c.workspace_id = ?1 AND c.id = ?2"] };
 /// The plus keeps `SQLite` from reading a whole workspace in order of time.
-const AMONG: &str =
-    newest_first!(listed!("+c.workspace_id = ?1 AND ?2 IS NULL AND c.id IN (SELECT value FROM json_each(?9))"));
+const AMONG: Source = Source::of(&["+c.workspace_id = ?1 AND c.id IN (SELECT value FROM json_each(?9))"]);
+const LIST: Source = Source::of(&["c.workspace_id = ?1"]);
+const OF_USER: Source = Source::of(&["c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?5"]);
+const OF_NOBODY: Source = Source::of(&["c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id IS NULL"]);
+/// A person's own connections and those that others share.
+const SEEN_BY: Source = Source::of(&[
+    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?8",
+    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND coalesce(c.is_shared, c.user_id IS NULL) AND c.user_id IS NOT ?8",
+]);
+const WITH_STATUS: Source =
+    Source::of(&["c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.status = ?4 AND c.status <> 'connected'"]);
+const OF_APP: Source = Source::of(&["c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.app = ?3"]);
+const WITH_OTHER_SCOPES: Source =
+    Source::of(&["c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.scopes_granted <> c.scopes_requested"]);
+
+impl Source {
+    const fn of(conditions: &'static [&'static str]) -> Self {
+        Self { columns: list_text::COLUMNS, conditions }
+    }
+
+    /// The list of those that meet further conditions, newest first.
+    fn select(&self, is_denied: Option<&'static str>, further: &[&'static str]) -> Vec<&'static str> {
+        let mut parts = Vec::new();
+        for found in self.conditions {
+            parts.push(if parts.is_empty() { "SELECT " } else { " UNION ALL SELECT " });
+            parts.extend([self.columns, list_text::ADDED_COLUMNS]);
+            parts.extend(is_denied);
+            parts.extend([" FROM connections c", list_text::CLIENT]);
+            parts.extend(list_text::all_of(" WHERE ", [*found].into_iter().chain(further.iter().copied())));
+        }
+        parts.push(" ORDER BY created_at DESC, id DESC LIMIT ?15");
+        parts
+    }
+}
+
 /// Where the named connections stand in the order of a list.
 const POSITIONS: &str = "SELECT created_at, id FROM connections c WHERE +c.workspace_id = ?1 AND c.deleted_at IS NULL
       AND c.id IN (SELECT value FROM json_each(?2)) AND (c.created_at, c.id) < (?3, ?4)";
-const LIST: &str = newest_first!(listed!("c.workspace_id = ?1 AND ?2 IS NULL"));
-const OF_USER: &str =
-    newest_first!(listed!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.user_id = ?5"));
-const OF_NOBODY: &str =
-    newest_first!(listed!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.user_id IS NULL"));
-/// A person's own connections and those that others share, each found in order by the index, and merged.
-const SEEN_BY: &str = newest_first!(
-    listed!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.user_id = ?8"),
-    " UNION ALL ",
-    listed!(
-        "c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND coalesce(c.is_shared, c.user_id IS NULL) AND c.user_id IS NOT ?8"
-    )
-);
-const WITH_STATUS: &str = newest_first!(listed!(
-    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.status = ?4 AND c.status <> 'connected'"
-));
-const OF_APP: &str =
-    newest_first!(listed!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.app = ?3"));
-const WITH_OTHER_SCOPES: &str = newest_first!(listed!(
-    "c.workspace_id = ?1 AND c.deleted_at IS NULL AND ?2 IS NULL AND c.scopes_granted <> c.scopes_requested"
-));
-
 const LAST_OF_LIST: &str = last_read!("c.workspace_id = ?1 AND ?5 IS NULL");
 const LAST_OF_USER: &str = last_read!("c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.user_id = ?5");
 const LAST_OF_NOBODY: &str =
@@ -226,7 +99,7 @@ const LAST_WITH_OTHER_SCOPES: &str = last_read!(
 );
 
 /// The connections that a workflow used, up to a limit.
-const OF_WORKFLOW: &str = "SELECT connection_id FROM uses WHERE workspace_id = ?1 AND workflow = ?2 LIMIT ?3";
+const USED_BY_WORKFLOW: &str = "SELECT connection_id FROM uses WHERE workspace_id = ?1 AND workflow = ?2 LIMIT ?3";
 
 /// Connections that one request looks at, at most, if it has to look at each of them. The next page continues behind them.
 pub const MOST_EXAMINED: i64 = 1_000;
@@ -356,7 +229,7 @@ pub struct ConnectionFilter {
 
 /// In which order a list is read: by which statement, and by which statement one finds how far it may read.
 struct ListPlan<'a> {
-    select: &'static str,
+    source: &'static Source,
     reach: Reach<'a>,
 }
 
@@ -398,6 +271,40 @@ impl Position {
 }
 
 impl ConnectionFilter {
+    /// One condition for each filter that is set.
+    fn conditions(&self) -> impl Iterator<Item = &'static str> {
+        let conditions = [
+            (self.app.is_some(), list_text::OF_APP),
+            (self.status.is_some(), list_text::OF_STATUS),
+            (self.user.is_some(), list_text::OF_USER),
+            (self.workflow.is_some(), list_text::OF_WORKFLOW),
+            (
+                self.text.is_some(),
+                "(instr(lower(c.name), lower(?7)) > 0 OR instr(lower(c.account_label), lower(?7)) > 0 OR instr(c.app, lower(?7)) > 0)",
+            ),
+            (self.visible_to.is_some(), list_text::SEEN),
+            // A list of named connections finds them by their names.
+            (self.connections.is_some() && self.id.is_some(), "+c.id IN (SELECT value FROM json_each(?9))"),
+            (self.apps.is_some(), "+c.app IN (SELECT value FROM json_each(?10))"),
+            (self.environment.is_some(), list_text::OF_ENVIRONMENT),
+            (self.key_environment.is_some(), "+c.environment = ?23"),
+            (self.statuses.is_some(), "+c.status IN (SELECT value FROM json_each(?24))"),
+            (
+                self.metadata.is_some(),
+                "NOT EXISTS (SELECT 1 FROM json_each(?25) w
+        WHERE NOT EXISTS (SELECT 1 FROM json_each(c.metadata) m WHERE m.key = w.key AND m.value = w.value))",
+            ),
+            (
+                self.updated_since.is_some(),
+                "EXISTS (SELECT 1 FROM events e
+        WHERE e.workspace_id = c.workspace_id AND e.connection_id = c.id AND e.occurred_at >= ?26)",
+            ),
+            (self.without_user, list_text::OF_NOBODY),
+        ];
+        let attention = self.attention.as_deref().map(list_text::attention);
+        conditions.into_iter().filter_map(|(is_set, condition)| is_set.then_some(condition)).chain(attention)
+    }
+
     /// The index that leads to the fewest rows.
     fn plan(&self) -> ListPlan<'_> {
         let set = [
@@ -416,30 +323,30 @@ impl ConnectionFilter {
             self.updated_since.is_some(),
         ];
         let is_partly_covered = set.iter().filter(|is_set| **is_set).count() > 1;
-        let by_index = |select, last_read, value| ListPlan {
-            select,
+        let by_index = |source, last_read, value| ListPlan {
+            source,
             reach: Reach::piece_if(is_partly_covered, (last_read, Some(value))),
         };
         match self {
-            Self { id: Some(_), .. } => ListPlan { select: FIND, reach: Reach::Listed },
+            Self { id: Some(_), .. } => ListPlan { source: &FIND, reach: Reach::Listed },
             Self { connections: Some(ids), .. } if ids.len() > NAMED_AT_ONCE => {
-                ListPlan { select: AMONG, reach: Reach::Named(ids) }
+                ListPlan { source: &AMONG, reach: Reach::Named(ids) }
             }
-            Self { connections: Some(_), .. } => ListPlan { select: AMONG, reach: Reach::Listed },
-            Self { user: Some(user), .. } => by_index(OF_USER, LAST_OF_USER, user.as_str()),
+            Self { connections: Some(_), .. } => ListPlan { source: &AMONG, reach: Reach::Listed },
+            Self { user: Some(user), .. } => by_index(&OF_USER, LAST_OF_USER, user.as_str()),
             Self { without_user: true, .. } => {
-                ListPlan { select: OF_NOBODY, reach: Reach::piece_if(is_partly_covered, (LAST_OF_NOBODY, None)) }
+                ListPlan { source: &OF_NOBODY, reach: Reach::piece_if(is_partly_covered, (LAST_OF_NOBODY, None)) }
             }
-            Self { visible_to: Some(user), .. } => by_index(SEEN_BY, LAST_SEEN_BY, user.as_str()),
+            Self { visible_to: Some(user), .. } => by_index(&SEEN_BY, LAST_SEEN_BY, user.as_str()),
             Self { status: Some(status), .. } if *status != ConnectionStatus::Connected => {
-                by_index(WITH_STATUS, LAST_WITH_STATUS, status.as_str())
+                by_index(&WITH_STATUS, LAST_WITH_STATUS, status.as_str())
             }
             Self { attention: Some(code), .. } if code == "missing_scopes" => {
-                ListPlan { select: WITH_OTHER_SCOPES, reach: Reach::Piece((LAST_WITH_OTHER_SCOPES, None)) }
+                ListPlan { source: &WITH_OTHER_SCOPES, reach: Reach::Piece((LAST_WITH_OTHER_SCOPES, None)) }
             }
-            Self { app: Some(app), .. } => by_index(OF_APP, LAST_OF_APP, app.as_str()),
-            Self { .. } if set.contains(&true) => ListPlan { select: LIST, reach: Reach::Piece((LAST_OF_LIST, None)) },
-            Self { .. } => ListPlan { select: LIST, reach: Reach::ListedOrEnded((LAST_OF_LIST, None)) },
+            Self { app: Some(app), .. } => by_index(&OF_APP, LAST_OF_APP, app.as_str()),
+            Self { .. } if set.contains(&true) => ListPlan { source: &LIST, reach: Reach::Piece((LAST_OF_LIST, None)) },
+            Self { .. } => ListPlan { source: &LIST, reach: Reach::ListedOrEnded((LAST_OF_LIST, None)) },
         }
     }
 }
@@ -450,7 +357,7 @@ async fn find_of_workflow(
     workspace: &WorkspaceId,
     workflow: &str,
 ) -> StoreResult<Option<Vec<ConnectionId>>> {
-    let found = run_statement(db, sql!(OF_WORKFLOW, workspace, workflow, MOST_USES_OF_WORKFLOW + 1)).await?;
+    let found = run_statement(db, sql!(USED_BY_WORKFLOW, workspace, workflow, MOST_USES_OF_WORKFLOW + 1)).await?;
     if i64::try_from(found.rows.len()).is_ok_and(|rows| rows <= MOST_USES_OF_WORKFLOW) {
         let ids: StoreResult<std::collections::BTreeSet<_>> =
             found.rows.iter().map(|row| Columns(row).id("connection_id")).try_gather();
@@ -488,54 +395,68 @@ impl ListReader<'_> {
     }
 
     /// The statement that lists what is behind one row, up to another.
-    fn statement(&self, select: &'static str, after: Option<&Position>, to: Option<&Position>) -> Statement {
-        self.statement_of(select, after, to, false)
+    fn statement(&self, source: &Source, after: Option<&Position>, to: Option<&Position>) -> Statement {
+        let usable = [list_text::NOT_DELETED, list_text::NOT_DENIED];
+        self.put_together(source.select(None, &self.conditions(to, &usable)), after, to)
     }
 
-    fn statement_of(
-        &self,
-        select: &'static str,
-        after: Option<&Position>,
-        to: Option<&Position>,
-        with_ended: bool,
-    ) -> Statement {
+    /// The same, and those that are disconnected or denied.
+    fn statement_with_ended(&self, source: &Source, after: Option<&Position>) -> Statement {
+        let text = source.select(Some(list_text::IS_DENIED), &self.conditions(None, &[]));
+        self.put_together(text, after, None)
+    }
+
+    /// What the rows of a statement are, in addition to where they are found.
+    fn conditions(&self, to: Option<&Position>, usable: &[&'static str]) -> Vec<&'static str> {
+        let position =
+            ["(c.created_at, c.id) < (?13, ?14)"].into_iter().chain(to.map(|_| "(c.created_at, c.id) >= (?20, ?21)"));
+        position.chain(usable.iter().copied()).chain(self.filter.conditions()).collect()
+    }
+
+    fn put_together(&self, text: Vec<&'static str>, after: Option<&Position>, to: Option<&Position>) -> Statement {
+        Statement::put_together(text, self.values(after, to))
+    }
+
+    /// All that a statement may name, by its number.
+    fn values(&self, after: Option<&Position>, to: Option<&Position>) -> Vec<SqlValue> {
         let Self { workspace, filter, now, .. } = self;
+        let (after_time, after_id) = after.map_or((NEVER, ""), |Position(at, id)| (*at, id.as_str()));
         let (read_to_time, read_to_id) = to.map_or((0, ""), |Position(at, id)| (*at, id.as_str()));
-        sql!(
-            select,
-            *workspace,
-            filter.id.as_ref(),
-            filter.app.as_ref(),
-            filter.status.map(ConnectionStatus::as_str),
-            filter.user.as_deref(),
-            filter.workflow.as_deref(),
-            filter.text.as_deref(),
-            filter.visible_to.as_deref(),
-            self.among.as_deref(),
-            filter.apps.as_ref().map(json_text),
-            filter.attention.as_deref(),
-            *now,
-            after.map(|Position(at, _)| *at),
-            after.map(|Position(_, id)| id.as_str()),
-            self.wanted() + 1,
-            FAILURE_THRESHOLD,
-            now.plus(SECRET_EXPIRY_WARNING),
-            now.plus(EXPIRES_SOON_WITHIN),
-            now.plus(-UNUSED_AFTER),
-            read_to_time,
-            read_to_id,
-            filter.environment.map(Environment::as_str),
-            filter.key_environment.map(Environment::as_str),
-            filter.statuses.as_ref().map(|list| json_text(&list.iter().map(|one| one.as_str()).collect::<Vec<_>>())),
-            filter.metadata.as_ref().map(json_text),
-            filter.updated_since,
-            filter.without_user,
-            now.plus(-CHANGE_SHOWN),
-            CHANGE_SETTLED,
-            REPLACED_SHOWN,
-            STEP_CHANGES_SHOWN,
-            with_ended
-        )
+        vec![
+            (*workspace).into(),
+            filter.id.as_ref().into(),
+            filter.app.as_ref().into(),
+            filter.status.map(ConnectionStatus::as_str).into(),
+            filter.user.as_deref().into(),
+            filter.workflow.as_deref().into(),
+            filter.text.as_deref().into(),
+            filter.visible_to.as_deref().into(),
+            self.among.as_deref().into(),
+            filter.apps.as_ref().map(json_text).into(),
+            REPLACED_SHOWN.into(),
+            (*now).into(),
+            after_time.into(),
+            after_id.into(),
+            (self.wanted() + 1).into(),
+            FAILURE_THRESHOLD.into(),
+            now.plus(SECRET_EXPIRY_WARNING).into(),
+            now.plus(EXPIRES_SOON_WITHIN).into(),
+            now.plus(-UNUSED_AFTER).into(),
+            read_to_time.into(),
+            read_to_id.into(),
+            filter.environment.map(Environment::as_str).into(),
+            filter.key_environment.map(Environment::as_str).into(),
+            filter
+                .statuses
+                .as_ref()
+                .map(|list| json_text(&list.iter().map(|one| one.as_str()).collect::<Vec<_>>()))
+                .into(),
+            filter.metadata.as_ref().map(json_text).into(),
+            filter.updated_since.into(),
+            STEP_CHANGES_SHOWN.into(),
+            now.plus(-CHANGE_SHOWN).into(),
+            CHANGE_SETTLED.into(),
+        ]
     }
 
     /// Runs the first statement of the list, and in the same round trip what else is to be read.
@@ -561,9 +482,9 @@ impl ListReader<'_> {
     }
 
     /// Reads connections that are named.
-    async fn read_listed(&mut self, db: &impl Database, select: &'static str) -> StoreResult<Option<String>> {
+    async fn read_listed(&mut self, db: &impl Database, source: &Source) -> StoreResult<Option<String>> {
         let after = self.start();
-        let statement = self.statement(select, after.as_ref(), None);
+        let statement = self.statement(source, after.as_ref(), None);
         let answer = self.run_first(db, statement).await?;
         if self.take(answer.rows) { self.cursor() } else { Ok(None) }
     }
@@ -573,11 +494,11 @@ impl ListReader<'_> {
     async fn read_listed_or_ended(
         &mut self,
         db: &impl Database,
-        select: &'static str,
+        source: &Source,
         last_read: LastRead<'_>,
     ) -> StoreResult<Option<String>> {
         let after = self.start();
-        let statement = self.statement_of(select, after.as_ref(), None, true);
+        let statement = self.statement_with_ended(source, after.as_ref());
         let answer = self.run_first(db, statement).await?;
         let read = i64::try_from(answer.rows.len()).unwrap_or(i64::MAX);
         let last = answer.rows.last().map(Position::of).transpose()?.filter(|_| read > self.filter.limit);
@@ -591,21 +512,21 @@ impl ListReader<'_> {
         }
         let Some(last) = last else { return Ok(None) };
         self.examined = read;
-        self.read_pieces(db, select, Some(last), last_read).await
+        self.read_pieces(db, source, Some(last), last_read).await
     }
 
     /// Reads piece by piece, until the page is full or the request has looked at enough.
     async fn read_pieces(
         &mut self,
         db: &impl Database,
-        select: &'static str,
+        source: &Source,
         mut after: Option<Position>,
         last_read: LastRead<'_>,
     ) -> StoreResult<Option<String>> {
         let first = self.run_first(db, last_read_statement(self.workspace, after.as_ref(), last_read)).await?;
         let mut to = first.rows.first().map(Position::of).transpose()?;
         loop {
-            let mut statements = vec![self.statement(select, after.as_ref(), to.as_ref())];
+            let mut statements = vec![self.statement(source, after.as_ref(), to.as_ref())];
             self.examined += EXAMINED_AT_ONCE;
             let goes_on = to.is_some() && self.examined < MOST_EXAMINED;
             statements.extend(goes_on.then(|| last_read_statement(self.workspace, to.as_ref(), last_read)));
@@ -625,7 +546,7 @@ impl ListReader<'_> {
     async fn read_named(
         &mut self,
         db: &impl Database,
-        select: &'static str,
+        source: &Source,
         ids: &[ConnectionId],
     ) -> StoreResult<Option<String>> {
         let after = self.start();
@@ -642,7 +563,7 @@ impl ListReader<'_> {
         while let Some(piece) = pieces.next() {
             let named: Vec<&str> = piece.iter().map(|Position(_, id)| id.as_str()).collect();
             self.among = Some(json_text(&named));
-            let answer = run_statement(db, self.statement(select, after.as_ref(), None)).await?;
+            let answer = run_statement(db, self.statement(source, after.as_ref(), None)).await?;
             let is_full = self.take(answer.rows);
             if is_full || self.wanted() == 0 && pieces.peek().is_some() {
                 return self.cursor();
@@ -659,19 +580,22 @@ impl ListReader<'_> {
 /// The statement that finds one connection.
 pub(super) fn find_statement(workspace: &WorkspaceId, id: &ConnectionId, now: Timestamp) -> Statement {
     let filter = ConnectionFilter { id: Some(id.clone()), limit: 1, ..ConnectionFilter::default() };
-    statement_without_bounds(FIND, workspace, &filter, now)
+    reader(workspace, &filter, now, vec![]).statement(&FIND, None, None)
 }
 
-/// A statement made of [`listed!`], with its first 32 values. It finds one row more than the filter asks for.
-pub(super) fn statement_without_bounds(
-    select: &'static str,
-    workspace: &WorkspaceId,
-    filter: &ConnectionFilter,
+/// The values that parts of [`list_text`] name. A page asks for one row more than the filter does.
+pub(super) fn values(workspace: &WorkspaceId, filter: &ConnectionFilter, now: Timestamp) -> Vec<SqlValue> {
+    reader(workspace, filter, now, vec![]).values(None, None)
+}
+
+fn reader<'a>(
+    workspace: &'a WorkspaceId,
+    filter: &'a ConnectionFilter,
     now: Timestamp,
-) -> Statement {
-    let reader =
-        ListReader { workspace, filter, now, among: None, found: vec![], examined: 0, also: vec![], answered: vec![] };
-    reader.statement(select, None, None)
+    also: Vec<Statement>,
+) -> ListReader<'a> {
+    let among = filter.connections.as_ref().map(json_text);
+    ListReader { workspace, filter, now, among, found: vec![], examined: 0, also, answered: vec![] }
 }
 
 /// What it has found.
@@ -708,17 +632,15 @@ pub async fn list_with(
     if filter.attention.as_deref() == Some("default_unusable") && filter.status.is_none() {
         filter.to_mut().status = Some(ConnectionStatus::NeedsReconnect);
     }
-    let among = filter.connections.as_ref().map(json_text);
-    let mut reader =
-        ListReader { workspace, filter: &filter, now, among, found: vec![], examined: 0, also, answered: vec![] };
-    let ListPlan { select, reach } = filter.plan();
+    let mut reader = reader(workspace, &filter, now, also);
+    let ListPlan { source, reach } = filter.plan();
     let next = match reach {
-        Reach::Listed => reader.read_listed(db, select).await?,
-        Reach::ListedOrEnded(last_read) => reader.read_listed_or_ended(db, select, last_read).await?,
-        Reach::Named(ids) => reader.read_named(db, select, ids).await?,
+        Reach::Listed => reader.read_listed(db, source).await?,
+        Reach::ListedOrEnded(last_read) => reader.read_listed_or_ended(db, source, last_read).await?,
+        Reach::Named(ids) => reader.read_named(db, source, ids).await?,
         Reach::Piece(last_read) => {
             let after = reader.start();
-            reader.read_pieces(db, select, after, last_read).await?
+            reader.read_pieces(db, source, after, last_read).await?
         }
     };
     let mut data = Vec::with_capacity(reader.found.len());

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::list_text;
 use super::listed::{self, ConnectionFilter, EXAMINED_AT_ONCE, ListedConnection};
 use crate::app::AppId;
 use crate::connection::ConnectionStatus;
@@ -60,72 +61,54 @@ const SAME_NAMES: i64 = 20;
 
 /// One way into the connections of a workspace: those that a condition finds by its index, the newest first.
 macro_rules! source {
-    ($name:literal, $condition:literal) => {
+    ($condition:literal) => {
         concat!(
-            "SELECT * FROM (SELECT c.rowid AS at, c.created_at, c.id FROM connections c WHERE ?33 = '",
-            $name,
-            "' AND c.workspace_id = ?1 AND ",
+            "SELECT c.rowid AS at, c.created_at, c.id FROM connections c WHERE c.workspace_id = ?1 AND ",
             $condition,
-            " AND (c.created_at, c.id) < (?35, ?36) ORDER BY c.created_at DESC, c.id DESC LIMIT ?34)"
+            " AND (c.created_at, c.id) < (?31, ?32) ORDER BY c.created_at DESC, c.id DESC LIMIT ?30"
         )
     };
 }
-/// The rows of the window. Of all sources `?33` names one: the others are not read. What a person owns and shares comes from
-/// two of them, and stands in the window once. D1 takes five terms of a compound at most, so they stand in groups.
-macro_rules! window {
-    () => {
-        concat!(
-            "window (at, created_at, id) AS MATERIALIZED (SELECT * FROM (
-      SELECT * FROM (",
-            source!("seen", "c.deleted_at IS NULL AND c.user_id = ?8"),
-            "
-        UNION ",
-            source!("seen", "c.deleted_at IS NULL AND coalesce(c.is_shared, c.user_id IS NULL)"),
-            " ORDER BY 2 DESC, 3 DESC LIMIT ?34)
-      UNION ALL SELECT * FROM (",
-            source!("all", "c.id > ''"),
-            "
-        UNION ALL ",
-            source!("app", "c.deleted_at IS NULL AND c.app = ?3"),
-            "
-        UNION ALL ",
-            source!("status", "c.deleted_at IS NULL AND c.status = ?4 AND c.status <> 'connected'"),
-            ")
-      UNION ALL SELECT * FROM (",
-            source!("owner", "c.deleted_at IS NULL AND c.user_id = ?5"),
-            "
-        UNION ALL ",
-            source!("nobody", "c.deleted_at IS NULL AND c.user_id IS NULL"),
-            "
-        UNION ALL SELECT c.rowid, c.created_at, c.id FROM connections c WHERE ?33 = 'id' AND c.id = ?2
-        UNION ALL SELECT c.rowid, 0, c.id FROM (SELECT DISTINCT connection_id FROM uses WHERE ?33 = 'workflow' AND workspace_id = ?1
-            AND workflow = ?6 AND connection_id < ?36 ORDER BY connection_id DESC LIMIT ?34) bounded
-          CROSS JOIN connections c ON c.id = bounded.connection_id)))"
-        )
-    };
-}
+/// What a person owns and shares comes from two of them, and stands in the window once.
+const SEEN: &str = concat!(
+    "SELECT * FROM (",
+    source!("c.deleted_at IS NULL AND c.user_id = ?8"),
+    ") UNION SELECT * FROM (",
+    source!("c.deleted_at IS NULL AND coalesce(c.is_shared, c.user_id IS NULL)"),
+    ") ORDER BY 2 DESC, 3 DESC LIMIT ?30"
+);
+const ALL: &str = source!("c.id > ''");
+const OF_APP: &str = source!("c.deleted_at IS NULL AND c.app = ?3");
+const OF_STATUS: &str = source!("c.deleted_at IS NULL AND c.status = ?4 AND c.status <> 'connected'");
+const OF_OWNER: &str = source!("c.deleted_at IS NULL AND c.user_id = ?5");
+const OF_NOBODY: &str = source!("c.deleted_at IS NULL AND c.user_id IS NULL");
+const ONE: &str =
+    "SELECT c.rowid AS at, c.created_at, c.id FROM connections c WHERE +c.workspace_id = ?1 AND c.id = ?2";
+const OF_WORKFLOW: &str =
+    "SELECT c.rowid AS at, 0 AS created_at, c.id FROM (SELECT DISTINCT connection_id FROM uses WHERE workspace_id = ?1
+        AND workflow = ?6 AND connection_id < ?32 ORDER BY connection_id DESC LIMIT ?30) bounded
+      CROSS JOIN connections c ON c.id = bounded.connection_id";
+/// The rows of the window.
+const WINDOW_OF: [&str; 2] = ["WITH window (at, created_at, id) AS MATERIALIZED (", ")"];
+/// The last connection of a full window.
+const LAST_OF_WINDOW: &str =
+    " SELECT created_at, id FROM window bounded ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?30 - 1";
+
 /// The connections of a workspace that need a reconnect.
-macro_rules! broken {
-    ($columns:literal) => {
-        concat!(
-            "SELECT ",
-            $columns,
-            " FROM connections c WHERE c.workspace_id = ?1 AND c.deleted_at IS NULL AND c.status = 'needs_reconnect' AND c.status <> 'connected'"
-        )
-    };
-}
-/// The name of the connection `c` says too little, and there is a better one: it is very short, it is a word that fits every
-/// connection, it is only the app's name, or another connection of the app has it. `review` says which.
-macro_rules! has_unclear_name {
-    () => {
-        "(c.account_label IS NOT NULL AND instr(lower(c.name), lower(c.account_label)) = 0 AND (length(c.name) < ?49
-          OR lower(c.name) IN (SELECT value FROM json_each(?48))
-          OR lower(c.name) IN (c.app, replace(c.app, '-', ' '))
-          OR EXISTS (SELECT 1 FROM (SELECT d.id, d.user_id, d.is_shared FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
-              AND d.name = c.name AND d.deleted_at IS NULL LIMIT ?47) bounded
-            WHERE bounded.id <> c.id AND (?8 IS NULL OR coalesce(bounded.is_shared, bounded.user_id IS NULL) OR bounded.user_id = ?8))))"
-    };
-}
+const BROKEN: &str = ", first_ones (at) AS MATERIALIZED (SELECT c.rowid FROM connections c WHERE c.workspace_id = ?1 AND c.deleted_at IS NULL
+      AND c.status = 'needs_reconnect' AND c.status <> 'connected' ORDER BY c.created_at DESC, c.id DESC LIMIT ?33)";
+/// They come with the first window.
+const BROKEN_TOO: &str = " UNION ALL SELECT at FROM first_ones bounded WHERE at NOT IN (SELECT at FROM window bounded)";
+/// So do the person's own defaults.
+const DEFAULTS_TOO: &str = " UNION ALL SELECT c.rowid FROM (SELECT DISTINCT connection_id FROM app_defaults
+      WHERE workspace_id = ?1 AND user_id = ?34 AND user_id <> '' LIMIT ?33) bounded
+      CROSS JOIN connections c ON c.id = bounded.connection_id AND c.status = 'needs_reconnect'
+        AND c.rowid NOT IN (SELECT at FROM window bounded) AND c.rowid NOT IN (SELECT at FROM first_ones bounded)";
+/// They have been in the first window.
+const BROKEN_BEFORE: &str = "(+c.status <> 'needs_reconnect' OR c.rowid NOT IN (SELECT at FROM first_ones bounded))";
+const NOT_DENIED: &str =
+    concat!("(NOT EXISTS (SELECT 1 FROM denied_apps WHERE workspace_id = ?1) OR ", is_not_denied!("c"), ")");
+
 /// The name of the custom app of the connection `c`, by this condition on the app's row `n`.
 macro_rules! custom_app_name {
     ($which:literal) => {
@@ -136,86 +119,46 @@ macro_rules! custom_app_name {
         )
     };
 }
-/// Columns that only these pages show.
-macro_rules! overview_columns {
-    () => {
-        concat!(
-            listed_columns!(),
-            ", (SELECT count(*) FROM found bounded) AS matches, CASE WHEN c.app_revision > 0 AND NOT EXISTS (SELECT 1 FROM apps n WHERE n.workspace_id = ?1 AND n.id = c.app AND n.is_current = 1)
-      THEN ",
-            custom_app_name!("n.revision = c.app_revision"),
-            " END AS removed_app_name,
-      CASE WHEN ?46 = 'duplicate' THEN (SELECT json_object('id', d.id, 'name', d.name) FROM connections d WHERE d.workspace_id = c.workspace_id
-        AND d.app = c.app AND d.account_id = c.account_id AND d.user_id IS c.user_id AND d.id <> c.id AND d.deleted_at IS NULL
-        AND (?8 IS NULL OR coalesce(d.is_shared, d.user_id IS NULL) OR d.user_id = ?8) LIMIT 1) END AS twin"
-        )
-    };
-}
-
-/// One page. The rows of the window are found by indexes alone; `found` reads each of them once, and only the rows of the page
-/// get all that a list shows. A word of a search (`?42`, with the status that it stands for) is found in name, account and app.
-const PAGE: &str = concat!(
-    "WITH ",
-    window!(),
-    ",
-    first_ones (at) AS MATERIALIZED (",
-    broken!("c.rowid"),
-    " AND (?37 OR ?38) ORDER BY c.created_at DESC, c.id DESC LIMIT ?39),
-    found (at, rank, rising, falling, created_at, id) AS MATERIALIZED (
-      SELECT c.rowid,
-        CASE WHEN ?41 <> '' OR c.status <> 'needs_reconnect' THEN 2 WHEN ",
-    serves_default!("c"),
-    " THEN 0 ELSE 1 END,
-        CASE ?41 WHEN 'name' THEN lower(c.name) WHEN 'app' THEN c.app WHEN 'used' THEN c.last_used_at WHEN 'account' THEN c.app || ' ' || c.account_id END,
-        CASE ?41 WHEN '-name' THEN lower(c.name) WHEN '-app' THEN c.app WHEN '-used' THEN c.last_used_at END,
-        c.created_at, c.id
-      FROM (SELECT at FROM window bounded
-        UNION ALL SELECT at FROM first_ones bounded WHERE ?37 AND at NOT IN (SELECT at FROM window bounded)
-        UNION ALL SELECT c.rowid FROM (SELECT DISTINCT connection_id FROM app_defaults WHERE ?37 AND workspace_id = ?1 AND user_id = ?40 AND user_id <> '' LIMIT ?39) bounded
-          CROSS JOIN connections c ON c.id = bounded.connection_id AND c.status = 'needs_reconnect'
-            AND c.rowid NOT IN (SELECT at FROM window bounded) AND c.rowid NOT IN (SELECT at FROM first_ones bounded)) bounded
-      CROSS JOIN connections c ON c.rowid = bounded.at
-      WHERE c.workspace_id = ?1 AND c.deleted_at IS NULL
-        AND (?8 IS NULL OR coalesce(c.is_shared, c.user_id IS NULL) OR c.user_id = ?8)
-        AND (?2 IS NULL OR c.id = ?2)
-        AND (?3 IS NULL OR c.app = ?3)
-        AND (?4 IS NULL OR c.status = ?4)
-        AND (?5 IS NULL OR c.user_id = ?5)
-        AND (NOT ?27 OR c.user_id IS NULL)
-        AND (?22 IS NULL OR c.environment = ?22)
-        AND (?6 IS NULL OR EXISTS (SELECT 1 FROM uses u WHERE u.connection_id = c.id AND u.workflow = ?6))
-        AND (NOT ?38 OR c.status <> 'needs_reconnect' OR c.rowid NOT IN (SELECT at FROM first_ones bounded))
-        AND (NOT EXISTS (SELECT 1 FROM denied_apps WHERE workspace_id = ?1) OR ",
-    is_not_denied!("c"),
-    ")
-        AND (?42 IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(?42) w WHERE c.status IS NOT w.value
-          AND instr(lower(c.name || ' ' || coalesce(c.account_label, '') || ' ' || c.app || ' ' || coalesce(?43 ->> c.app, '')
+/// A word of a search, with the status that it stands for, is found in name, account and app.
+const HAS_WORDS: &str = concat!(
+    "NOT EXISTS (SELECT 1 FROM json_each(?35) w WHERE c.status IS NOT w.value
+          AND instr(lower(c.name || ' ' || coalesce(c.account_label, '') || ' ' || c.app || ' ' || coalesce(?36 ->> c.app, '')
             || CASE WHEN c.app_revision > 0 THEN ' ' || coalesce(",
     custom_app_name!("n.is_current = 1"),
-    ", '') ELSE '' END), w.key) = 0))
-        AND (?46 IS NULL OR CASE ?46
-          WHEN 'not_checked' THEN c.status = 'connected' AND c.checked_at IS NULL AND c.refreshed_at IS NULL
-          WHEN 'forgotten' THEN coalesce(c.last_used_at, c.connected_at) < ?44
-          WHEN 'unclear_name' THEN ",
-    has_unclear_name!(),
-    "
-          ELSE (SELECT ",
-    attention_holds!("?46"),
-    " FROM (SELECT 1) LEFT JOIN oauth_clients k ON k.id = c.oauth_client AND k.workspace_id = c.workspace_id) END)),
-    page (at, rank, rising, falling) AS MATERIALIZED (SELECT at, rank, rising, falling FROM found bounded
-      ORDER BY rank, rising, falling DESC, created_at DESC, id DESC LIMIT ?15 OFFSET ?45)
-    ",
-    listed!(overview_columns!(), "page bounded CROSS JOIN connections c ON c.rowid = bounded.at", "c.workspace_id = ?1"),
-    " ORDER BY bounded.rank, bounded.rising, bounded.falling DESC, c.created_at DESC, c.id DESC"
+    ", '') ELSE '' END), w.key) = 0)"
 );
-/// The values that the window takes: the first ones of the page's.
-const WINDOW_VALUES: usize = 36;
-/// The last connection of a full window.
-const LAST_OF_WINDOW: &str = concat!(
-    "WITH ",
-    window!(),
-    " SELECT created_at, id FROM window bounded ORDER BY created_at DESC, id DESC LIMIT 1 OFFSET ?34 - 1"
+/// What deserves attention may be the client's.
+const OF_CLIENT: &str = concat!(" FROM (SELECT 1)", client!(), ")");
+const NOT_CHECKED: &str = "+c.status = 'connected' AND c.checked_at IS NULL AND c.refreshed_at IS NULL";
+const FORGOTTEN: &str = "coalesce(c.last_used_at, c.connected_at) < ?37";
+/// The name says too little, and there is a better one: it is very short, it is a word that fits every connection, it is only
+/// the app's name, or another connection of the app has it. `review` says which.
+const UNCLEAR_NAME: &str =
+    "(c.account_label IS NOT NULL AND instr(lower(c.name), lower(c.account_label)) = 0 AND (length(c.name) < ?41
+          OR lower(c.name) IN (SELECT value FROM json_each(?40))
+          OR lower(c.name) IN (c.app, replace(c.app, '-', ' '))
+          OR EXISTS (SELECT 1 FROM (SELECT d.id, d.user_id, d.is_shared FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
+              AND d.name = c.name AND d.deleted_at IS NULL LIMIT ?39) bounded
+            WHERE bounded.id <> c.id AND (?8 IS NULL OR coalesce(bounded.is_shared, bounded.user_id IS NULL) OR bounded.user_id = ?8))))";
+
+/// `found` reads each row of the window once, and only the rows of the page get all that a list shows.
+const FOUND: [&str; 4] = [
+    ", found (at, rank, rising, falling, created_at, id) AS MATERIALIZED (SELECT c.rowid, ",
+    ", c.created_at, c.id FROM (SELECT at FROM window bounded",
+    ") bounded CROSS JOIN connections c ON c.rowid = bounded.at",
+    ")",
+];
+const PAGE: &str =
+    ", page (at, rank, rising, falling) AS MATERIALIZED (SELECT at, rank, rising, falling FROM found bounded
+      ORDER BY rank, rising, falling DESC, created_at DESC, id DESC LIMIT ?15 OFFSET ?38) SELECT ";
+const PAGE_COLUMNS: &str = concat!(
+    ", (SELECT count(*) FROM found bounded) AS matches,
+      CASE WHEN c.app_revision > 0 AND NOT EXISTS (SELECT 1 FROM apps n WHERE n.workspace_id = ?1 AND n.id = c.app AND n.is_current = 1) THEN ",
+    custom_app_name!("n.revision = c.app_revision"),
+    " END AS removed_app_name, "
 );
+const ROWS_OF_PAGE: &str = " AS twin FROM page bounded CROSS JOIN connections c ON c.rowid = bounded.at";
+const IN_ORDER: &str = " ORDER BY bounded.rank, bounded.rising, bounded.falling DESC, c.created_at DESC, c.id DESC";
 
 /// How many of a status a person sees, and how many were looked at for that.
 macro_rules! count_status {
@@ -289,6 +232,16 @@ issues! {
 }
 
 impl Issue {
+    /// Its condition, after others.
+    fn condition(self) -> Vec<&'static str> {
+        match self {
+            Self::NotChecked => vec![" AND ", NOT_CHECKED],
+            Self::Forgotten => vec![" AND ", FORGOTTEN],
+            Self::UnclearName => vec![" AND ", UNCLEAR_NAME],
+            _ => vec![" AND (SELECT ", list_text::attention(self.as_str()), OF_CLIENT],
+        }
+    }
+
     /// Reads a code.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|one| one.as_str() == text)
@@ -318,6 +271,24 @@ pub enum Order {
 }
 
 impl Order {
+    /// What is compared first, then from low to high, then from high to low.
+    fn columns(self) -> &'static str {
+        match self {
+            Self::Usual => concat!(
+                "CASE WHEN +c.status <> 'needs_reconnect' THEN 2 WHEN ",
+                serves_default!(),
+                " THEN 0 ELSE 1 END, NULL, NULL"
+            ),
+            Self::Name => "2, lower(c.name), NULL",
+            Self::NameBackwards => "2, NULL, lower(c.name)",
+            Self::App => "2, c.app, NULL",
+            Self::AppBackwards => "2, NULL, c.app",
+            Self::LeastRecentlyUsed => "2, c.last_used_at, NULL",
+            Self::RecentlyUsed => "2, NULL, c.last_used_at",
+            Self::Account => "2, c.app || ' ' || c.account_id, NULL",
+        }
+    }
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -400,23 +371,23 @@ impl OverviewFilter {
     /// The index that leads to the fewest rows.
     fn source(&self) -> &'static str {
         match self {
-            Self { id: Some(_), .. } => "id",
-            Self { workflow: Some(_), .. } => "workflow",
-            Self { owner: Some(_), .. } => "owner",
-            Self { without_owner: true, .. } => "nobody",
-            Self { status: Some(status), .. } if *status != ConnectionStatus::Connected => "status",
-            Self { visible_to: Some(_), .. } => "seen",
-            Self { app: Some(_), .. } => "app",
-            Self { .. } => "all",
+            Self { id: Some(_), .. } => ONE,
+            Self { workflow: Some(_), .. } => OF_WORKFLOW,
+            Self { owner: Some(_), .. } => OF_OWNER,
+            Self { without_owner: true, .. } => OF_NOBODY,
+            Self { status: Some(status), .. } if *status != ConnectionStatus::Connected => OF_STATUS,
+            Self { visible_to: Some(_), .. } => SEEN,
+            Self { app: Some(_), .. } => OF_APP,
+            Self { .. } => ALL,
         }
     }
 
     /// Connections of a workflow are in the order of their ids, which all come before this.
     fn start(&self) -> (i64, &str) {
-        match (&self.after, self.source()) {
-            (Some((at, id)), _) => (at.unix(), id),
-            (None, "workflow") => (0, "~"),
-            (None, _) => (9_000_000_000_000_000, ""),
+        match &self.after {
+            Some((at, id)) => (at.unix(), id),
+            None if self.id.is_none() && self.workflow.is_some() => (0, "~"),
+            None => (9_000_000_000_000_000, ""),
         }
     }
 
@@ -438,36 +409,76 @@ impl OverviewFilter {
 
     /// The statements that read a page: the page, and the end of its window.
     pub fn statements(&self, workspace: &WorkspaceId, now: Timestamp) -> [Statement; 2] {
-        let mut page = listed::statement_without_bounds(PAGE, workspace, &self.listed(), now);
-        let (start_at, start_id) = self.start();
+        let [begin, end] = WINDOW_OF;
+        let window = [begin, self.source(), end];
+        let values = self.values(workspace, now);
+        let last = Statement::put_together(window.into_iter().chain([LAST_OF_WINDOW]), values.clone());
+        [Statement::put_together(window.into_iter().chain(self.page()), values), last]
+    }
+
+    /// The text of the page, after that of its window.
+    fn page(&self) -> Vec<&'static str> {
         let is_usual = self.order == Order::Usual;
+        let (is_first, has_viewer) = (self.after.is_none(), self.viewer.is_some());
+        let [found, of_window, rows, end] = FOUND;
+        let mut parts = Vec::new();
+        parts.extend(is_usual.then_some(BROKEN));
+        parts.extend([found, self.order.columns(), of_window]);
+        parts.extend((is_usual && is_first).then_some(BROKEN_TOO));
+        parts.extend((is_usual && is_first && has_viewer).then_some(DEFAULTS_TOO));
+        parts.push(rows);
+        let before = (is_usual && !is_first).then_some(BROKEN_BEFORE);
+        parts.extend(list_text::all_of(" WHERE ", self.conditions().chain(before)));
+        parts.extend(self.issue.into_iter().flat_map(Issue::condition));
+        parts.extend([end, PAGE, list_text::COLUMNS, list_text::ADDED_COLUMNS, PAGE_COLUMNS]);
+        parts.push(if self.issue == Some(Issue::Duplicate) { list_text::SEEN_TWIN } else { "NULL" });
+        parts.extend([ROWS_OF_PAGE, list_text::CLIENT, IN_ORDER]);
+        parts
+    }
+
+    /// What the connections of the page are, wherever they come from.
+    fn conditions(&self) -> impl Iterator<Item = &'static str> {
+        let conditions = [
+            (true, "+c.workspace_id = ?1 AND c.deleted_at IS NULL"),
+            (self.visible_to.is_some(), list_text::SEEN),
+            (self.id.is_some(), "+c.id = ?2"),
+            (self.app.is_some(), list_text::OF_APP),
+            (self.status.is_some(), list_text::OF_STATUS),
+            (self.owner.is_some(), list_text::OF_USER),
+            (self.without_owner, list_text::OF_NOBODY),
+            (self.environment.is_some(), list_text::OF_ENVIRONMENT),
+            (self.workflow.is_some(), list_text::OF_WORKFLOW),
+            (true, NOT_DENIED),
+            (!self.words.is_empty(), HAS_WORDS),
+        ];
+        conditions.into_iter().filter_map(|(is_set, condition)| is_set.then_some(condition))
+    }
+
+    /// The values that these texts name: those of a list, and the page's own.
+    fn values(&self, workspace: &WorkspaceId, now: Timestamp) -> Vec<SqlValue> {
+        let mut values = listed::values(workspace, &self.listed(), now);
+        let (start_at, start_id) = self.start();
         let words: serde_json::Map<_, _> = self
             .words
             .iter()
             .take(MAX_WORDS)
             .map(|(word, status)| (word.clone(), status.map(ConnectionStatus::as_str).into()))
             .collect();
-        page.params.extend::<[SqlValue; 17]>([
-            self.source().into(),
+        values.extend::<[SqlValue; 12]>([
             WINDOW.into(),
             start_at.into(),
             start_id.into(),
-            (is_usual && self.after.is_none()).into(),
-            (is_usual && self.after.is_some()).into(),
             BROKEN_FIRST.into(),
             self.viewer.as_deref().into(),
-            self.order.as_str().into(),
-            Some(&words).filter(|words| !words.is_empty()).map(json_text).into(),
-            Some(&self.app_names).filter(|names| !names.is_empty()).map(json_text).into(),
+            json_text(&words).into(),
+            json_text(&self.app_names).into(),
             now.plus(-FORGOTTEN_AFTER).into(),
             self.offset.into(),
-            self.issue.map(Issue::as_str).into(),
             SAME_NAMES.into(),
             json_text(&GENERIC_NAMES).into(),
             SHORTEST_CLEAR_NAME.into(),
         ]);
-        let window: Vec<_> = page.params.iter().take(WINDOW_VALUES).cloned().collect();
-        [page, Statement { sql: LAST_OF_WINDOW, params: window }]
+        values
     }
 }
 

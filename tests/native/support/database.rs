@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use connections::ports::{Database, DatabaseError, Row, Rows, SqlValue, Statement};
+use connections::ports::{Database, DatabaseError, Row, Rows, SqlText, SqlValue, Statement};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -79,13 +79,13 @@ pub(crate) struct TestDatabase {
     pub(crate) statements: Cell<u64>,
     pub(crate) writes: Cell<u64>,
     /// Rows that each statement changed, without those of triggers.
-    pub(crate) changes: RefCell<BTreeMap<&'static str, u64>>,
+    pub(crate) changes: RefCell<BTreeMap<SqlText, u64>>,
     pub(crate) rows_scanned: Cell<i64>,
     /// Operations of `SQLite`'s virtual machine: what a statement costs, whichever way it finds its rows.
     pub(crate) vm_steps: Cell<i64>,
     /// Those of the statement with the most.
     pub(crate) most_vm_steps: Cell<i64>,
-    pub(crate) statements_run: RefCell<BTreeSet<&'static str>>,
+    pub(crate) statements_run: RefCell<BTreeSet<SqlText>>,
 }
 
 /// As the edge binds it.
@@ -164,8 +164,8 @@ impl TestDatabase {
     fn apply(&self, statements: &[Statement]) -> Result<Vec<Rows>, DatabaseError> {
         // Before the statements run, because asking for a plan resets `changes()`.
         for statement in statements {
-            if matches!(self.edit_statement(statement.sql), std::borrow::Cow::Borrowed(_)) {
-                plans::require(self.sqlite(), statement.sql);
+            if matches!(self.edit_statement(&statement.sql), std::borrow::Cow::Borrowed(_)) {
+                plans::require(self.sqlite(), &statement.sql);
             }
         }
         // Only here: the simulation runs the same statements thousands of times.
@@ -182,12 +182,12 @@ impl TestDatabase {
 
     fn execute(&self, statement: &Statement) -> Result<Rows, DatabaseError> {
         self.statements.set(self.statements.get() + 1);
-        self.statements_run.borrow_mut().insert(statement.sql);
-        let failed = |error: rusqlite::Error| database_error(statement.sql, &error);
-        let mut prepared = self.sqlite().prepare_cached(&self.edit_statement(statement.sql)).map_err(failed)?;
+        self.statements_run.borrow_mut().insert(statement.sql.clone());
+        let failed = |error: rusqlite::Error| database_error(&statement.sql, &error);
+        let mut prepared = self.sqlite().prepare_cached(&self.edit_statement(&statement.sql)).map_err(failed)?;
         let (columns, names) = unique_columns(&prepared.column_names());
         // Of two columns with one name the last hides the first: only a test that changes a statement wants that.
-        let is_edited = matches!(self.edit_statement(statement.sql), std::borrow::Cow::Owned(_));
+        let is_edited = matches!(self.edit_statement(&statement.sql), std::borrow::Cow::Owned(_));
         assert!(is_edited || names.len() == prepared.column_count(), "two columns have one name: {}", statement.sql);
         let is_write = !prepared.readonly();
         let mut rows = Vec::new();
@@ -206,11 +206,11 @@ impl TestDatabase {
         self.most_vm_steps.set(self.most_vm_steps.get().max(steps));
         let changes = if is_write { self.sqlite().changes() } else { 0 };
         self.writes.set(self.writes.get() + u64::from(is_write));
-        *self.changes.borrow_mut().entry(statement.sql).or_default() += changes;
+        *self.changes.borrow_mut().entry(statement.sql.clone()).or_default() += changes;
         Ok(Rows { rows, changes })
     }
 
-    fn edit_statement(&self, sql: &'static str) -> std::borrow::Cow<'static, str> {
+    fn edit_statement<'a>(&self, sql: &'a str) -> std::borrow::Cow<'a, str> {
         let mut text = std::borrow::Cow::Borrowed(sql);
         for edit in self.statement_edits.borrow().iter().filter(|edit| sql.contains(edit.statement_part)) {
             assert!(text.contains(edit.find), "{} is not in: {text}", edit.find);

@@ -208,6 +208,6 @@ impl Drop for AwaitedResponse<'_> {
 fn text_parameter(statement: &Statement, at: usize) -> &str {
     match statement.params.get(at) {
         Some(SqlValue::Text(text)) => text,
-        other => panic!("{} has {other:?} at {at}", statement.sql),
+        other => panic!("{} has {other:?} at {at}", &*statement.sql),
     }
 }
