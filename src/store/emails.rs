@@ -1,7 +1,7 @@
 //! Rows of `emails`, of `subscriptions` whose channel is `email`, and the addresses of people.
 //!
 //! Owns that an e-mail is sent by one program, once: it is claimed before it is sent, and one whose claim has ended without a
-//! result is never claimed again (a trigger of `migrations/0038_email.sql` has its events told in the next digest).
+//! result is never claimed again (the trigger `unknown_emails_are_told_again` puts its events into the next digest).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -540,6 +540,34 @@ fn an_email_of_unknown_fate_is_not_sent_again_and_its_news_is_in_the_next_digest
 }
 
 #[test]
+fn a_full_digest_takes_from_an_email_of_unknown_fate_what_needs_a_person() {
+    let fixture = told_by_email();
+    fixture.connect("ann");
+    // More than a digest lists, all older than what breaks next.
+    fixture.world.db.tamper(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 119)
+        INSERT INTO outbox (id, workspace_id, type, occurred_at, connection_id, app, name, user_id, workflow_count)
+        SELECT 'evt_more' || n.i, c.workspace_id, 'connection.created', c.created_at, c.id, 'acme', 'Acme ' || n.i, 'ann', 0 FROM n, connections c",
+    );
+    run_for(&fixture, 900);
+    let id = fixture.connect("bob");
+    fixture.world.db.tamper(&format!("UPDATE connections SET name = 'Broken' WHERE id = '{id}'"));
+    fixture.world.mail.faults.borrow_mut().insert(String::new(), MailFault::IsSilent);
+    fixture.world.advance_clock(60);
+    fixture.world.acme.withdraw_grants("bob");
+    fixture.refresh(&id, RefreshReason::Force);
+    run_for(&fixture, 900);
+    assert_eq!(count(&fixture, "emails WHERE status = 'unknown' AND kind = 'urgent'"), 1);
+    fixture.world.mail.faults.take();
+    run_until_digest(&fixture);
+    let sent = take(&fixture);
+    let of_ann = sent.iter().find(|one| one.to.starts_with("ann@")).unwrap();
+    assert!(of_ann.text.contains("Broken (acme) must be reconnected"), "{}", of_ann.text);
+    assert_eq!(of_ann.text.matches("was connected").count(), 99);
+    assert!(of_ann.subject.contains("need you"), "{}", of_ann.subject);
+}
+
+#[test]
 fn what_the_service_refuses_for_now_is_tried_for_three_days_and_for_good_once() {
     for (code, tries) in [("E_DAILY_LIMIT_EXCEEDED", 10), ("E_SENDER_NOT_VERIFIED", 10), ("E_RECIPIENT_SUPPRESSED", 1)]
     {
