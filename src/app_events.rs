@@ -279,14 +279,20 @@ async fn act_on_event<P: Ports>(
         statements.push(forward(context, client, app, &subject, request)?);
         is_forwarded = true;
     }
-    let outcome = if has_ended { "access_ended" } else { "accepted" };
-    metrics::count_app_event(context, &client.workspace, app.as_str(), outcome, "");
+    let count = |outcome| metrics::count_app_event(context, &client.workspace, app.as_str(), outcome, "");
     let rows = match mark {
-        Some(mark) => app_events::mark_seen(context.db(), &client.id, &mark, context.now(), statements).await?,
-        None if statements.is_empty() => None,
-        None => Some(context.db().batch(statements).await?),
+        Some(mark) => {
+            let marked = app_events::mark_seen(context.db(), &client.id, &mark, context.now(), statements).await?;
+            let Some(rows) = marked else {
+                count("repeated");
+                return Ok(vec![]);
+            };
+            rows
+        }
+        None if statements.is_empty() => vec![],
+        None => context.db().batch(statements).await?,
     };
-    let rows = rows.unwrap_or_default();
+    count(if has_ended { "access_ended" } else { "accepted" });
     let is_asked_for = is_forwarded && rows.last().is_some_and(|rows| rows.changes > 0);
     let taken = rows.first().filter(|_| !checked.is_empty()).map(app_events::read_taken).unwrap_or_default();
     let most = (context.config.check_batch / context.ports.refresher().subrequest_cost().max(1)).clamp(1, MAX_CHECKS);

@@ -94,7 +94,7 @@ pub fn count_failure<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, ap
     write(context, MetricEvent::Failure, (workspace, app.as_str()), ("failed", code), Started(0));
 }
 
-/// An event of an app was accepted or refused.
+/// An event of an app was accepted, came once more, or was refused.
 pub fn count_app_event<P: Ports>(context: &Context<P>, workspace: &WorkspaceId, app: &str, outcome: &str, code: &str) {
     write(context, MetricEvent::AppEvent, (workspace, app), (outcome, code), Started(0));
 }

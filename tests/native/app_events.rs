@@ -1031,6 +1031,21 @@ fn data_points_tell_what_happened_and_name_no_account() {
 }
 
 #[test]
+fn an_event_that_comes_again_is_counted_as_repeated() {
+    let (fixture, path) = set_up(&timeless_definition());
+    let _got = listen(&fixture);
+    fixture.world.metrics.bound.set(true);
+    for body in [r#"{"type":"message"}"#.to_owned(), revocation(&["ann"])] {
+        for _ in 0..3 {
+            assert_eq!(send(&fixture, &timeless(&path, &body)).status, 200);
+        }
+    }
+    let points = fixture.world.metrics.points.borrow();
+    let outcomes: Vec<_> = points.iter().map(|point| point.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["accepted", "repeated", "repeated", "access_ended", "repeated", "repeated"]);
+}
+
+#[test]
 fn without_the_binding_nothing_is_measured() {
     let (fixture, path) = set_up(&events_definition());
     let id = fixture.connect("ann");
