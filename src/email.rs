@@ -2,6 +2,7 @@
 //!
 //! Owns which events are told, which of them at once, and their words. Refuses to send anything: `emails` does.
 
+mod given;
 pub mod message;
 pub mod words;
 

@@ -2,10 +2,11 @@
 //!
 //! Owns the subject, the text and the HTML. There is nothing in it that is loaded from elsewhere, nothing that tells who has
 //! opened it, and no secret: names, accounts, workflows and addresses of our own pages. What somebody else has named stays in
-//! one line.
+//! one line, and is no link (`given`).
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::given::{Phrase, without_addresses};
 use super::words::Words;
 use super::{ClaimedEmail, EmailKind, EmailPreference, ToldEvent, WEBHOOK_DISABLED};
 use crate::catalogue;
@@ -43,7 +44,7 @@ pub struct Pages<'a> {
 /// One thing that is told.
 struct Item {
     /// Which workflows are concerned, what happened, and why.
-    sentences: Vec<String>,
+    sentences: Vec<Phrase>,
     link: &'static str,
     url: String,
     needs_person: bool,
@@ -68,7 +69,7 @@ pub fn write(email: &ClaimedEmail, words: &Words, pages: &Pages<'_>) -> Option<W
         words,
         items: &items,
         more: (left > 0).then(|| fill_plain(words.frame.more, &[("count", &left.to_string())])),
-        why: fill_plain(as_whom, &[("workspace", &workspace)]),
+        why: Phrase::fill(as_whom, &[("workspace", &Phrase::given(&workspace))]),
         list_url: (pages.at)("/"),
         choose_url: (pages.at)("/email"),
         stop_url: pages.stop,
@@ -145,12 +146,13 @@ fn item(one: &ToldEvent, words: &Words, pages: &Pages<'_>) -> Option<Item> {
     let (name, app) = (name_of(event, words), app_of(event, words));
     // The day is enough, and in no time zone.
     let date: String = event.ends_at.map(|end| end.rfc3339().chars().take(10).collect()).unwrap_or_default();
+    let name = Phrase::given(&name);
     let values = [
-        ("name", name.as_str()),
-        ("host", name.as_str()),
-        ("app", app.as_str()),
-        ("date", date.as_str()),
-        ("scopes", &scopes_of(event)),
+        ("name", &name),
+        ("host", &name),
+        ("app", &Phrase::given(&app)),
+        ("date", &Phrase::own(&date)),
+        ("scopes", &Phrase::given(&scopes_of(event))),
     ];
     let reason = match kind {
         Some(WebhookEventType::ConnectionNeedsReconnect) => event.detail.as_deref().and_then(ReconnectReason::parse),
@@ -158,8 +160,8 @@ fn item(one: &ToldEvent, words: &Words, pages: &Pages<'_>) -> Option<Item> {
     };
     let sentences = [
         impact(event, kind, words),
-        Some(fill_plain(sentence(event, kind, words), &values)),
-        reason.map(|reason| words.reasons.of(reason).to_owned()),
+        Some(Phrase::fill(sentence(event, kind, words), &values)),
+        reason.map(|reason| Phrase::own(words.reasons.of(reason))),
     ];
     let (link, path) = target(one, kind, words);
     Some(Item {
@@ -194,7 +196,7 @@ fn sentence(event: &OutboxEvent, kind: Option<WebhookEventType>, words: &Words) 
 }
 
 /// Which workflows are concerned. None: no workflow is, or it does not matter.
-fn impact(event: &OutboxEvent, kind: Option<WebhookEventType>, words: &Words) -> Option<String> {
+fn impact(event: &OutboxEvent, kind: Option<WebhookEventType>, words: &Words) -> Option<Phrase> {
     let impact = &words.impact;
     let (one, some) = match kind? {
         WebhookEventType::ConnectionNeedsReconnect => (impact.stopped_one, impact.stopped_some),
@@ -207,13 +209,17 @@ fn impact(event: &OutboxEvent, kind: Option<WebhookEventType>, words: &Words) ->
         1 => one,
         _ => some,
     };
-    let mut names: Vec<_> =
-        event.workflows.iter().take(WORKFLOWS_NAMED).map(|name| one_line(name, LONGEST_NAME)).collect();
+    let named = event.workflows.iter().take(WORKFLOWS_NAMED);
+    let mut names: Vec<_> = named.map(|name| Phrase::given(&one_line(name, LONGEST_NAME))).collect();
     let left = event.workflow_count - i64::try_from(names.len()).unwrap_or(0);
     if left > 0 {
-        names.push(fill_plain(impact.and_more, &[("count", &left.to_string())]));
+        names.push(Phrase::fill(impact.and_more, &[("count", &number(left))]));
     }
-    Some(fill_plain(text, &[("count", &event.workflow_count.to_string()), ("list", &names.join(", "))]))
+    Some(Phrase::fill(text, &[("count", &number(event.workflow_count)), ("list", &Phrase::list(&names))]))
+}
+
+fn number(count: i64) -> Phrase {
+    Phrase::own(&count.to_string())
 }
 
 /// The page to go to: its link, and its path.
@@ -275,7 +281,7 @@ struct Letter<'a> {
     words: &'a Words,
     items: &'a [Item],
     more: Option<String>,
-    why: String,
+    why: Phrase,
     list_url: String,
     choose_url: String,
     stop_url: &'a str,
@@ -300,13 +306,15 @@ impl Letter<'_> {
         let mut parts = Vec::new();
         for (title, items) in self.groups() {
             parts.extend(title.map(str::to_owned));
-            parts
-                .extend(items.iter().map(|item| format!("{}\n{}: {}", item.sentences.join("\n"), item.link, item.url)));
+            for item in items {
+                let sentences: Vec<_> = item.sentences.iter().map(|one| one.text.as_str()).collect();
+                parts.push(format!("{}\n{}: {}", sentences.join("\n"), item.link, item.url));
+            }
         }
         parts.extend(self.more.as_ref().map(|more| format!("{more}\n{}: {}", frame.show_all, self.list_url)));
         let ends = [(frame.choose, self.choose_url.as_str()), (frame.stop, self.stop_url)];
         let ends: Vec<_> = ends.iter().map(|(name, url)| format!("{name}: {url}")).collect();
-        parts.push(format!("-- \n{}\n{}\n", self.why, ends.join("\n")));
+        parts.push(format!("-- \n{}\n{}\n", self.why.text, ends.join("\n")));
         parts.join("\n\n")
     }
 
@@ -320,17 +328,21 @@ impl Letter<'_> {
                     @if let Some(title) = title { h2 { (title) } }
                     @for item in items {
                         p {
-                            @for sentence in &item.sentences { (sentence) br; }
+                            @for sentence in &item.sentences { (shown(sentence)) br; }
                             (link(item.link, &item.url))
                         }
                     }
                 }
                 @if let Some(more) = &self.more { p { (more) " " (link(frame.show_all, &self.list_url)) } }
                 hr;
-                p { small { (self.why) br; (link(frame.choose, &self.choose_url)) " · " (link(frame.stop, self.stop_url)) } }
+                p { small { (shown(&self.why)) br; (link(frame.choose, &self.choose_url)) " · " (link(frame.stop, self.stop_url)) } }
             },
         )
     }
+}
+
+fn shown(phrase: &Phrase) -> Markup {
+    PreEscaped(phrase.html.clone())
 }
 
 fn link(name: &str, url: &str) -> Markup {
@@ -341,7 +353,12 @@ fn document(words: &Words, subject: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang=(words.language) {
-            head { meta charset="utf-8"; title { (subject) } }
+            head {
+                meta charset="utf-8";
+                // Asks mail programs to make no links by themselves.
+                meta name="format-detection" content="telephone=no, date=no, address=no, email=no, url=no";
+                title { (without_addresses(subject)) }
+            }
             body { (body) }
         }
     }

@@ -120,7 +120,7 @@ fn the_owner_is_told_at_once_and_admins_once_a_day() {
     let sent = take(&fixture);
     assert_eq!(recipients(&sent), ["ann", "root"]);
     assert!(
-        sent.iter().all(|one| one.text.contains("Acme (ann@acme.example) (acme) was connected.")),
+        sent.iter().all(|one| one.text.contains("Acme (ann@acme. example) (acme) was connected.")),
         "{}",
         sent[0].text
     );
@@ -246,7 +246,7 @@ fn a_webhook_that_was_switched_off_is_told_with_its_host_alone() {
     let sent: Vec<_> = take(&fixture).into_iter().filter(|one| one.subject.contains("webhook")).collect();
     assert_eq!(recipients(&sent), ["root"]);
     let page = format!("https://c.example.com/settings/webhooks/{}", webhook["id"].as_str().unwrap());
-    assert!(sent[0].text.contains("hooks.example") && sent[0].text.contains("five days"), "{}", sent[0].text);
+    assert!(sent[0].text.contains("hooks. example") && sent[0].text.contains("five days"), "{}", sent[0].text);
     assert!(sent[0].text.contains(&page) && !sent[0].text.contains("path-secret-of-receiver"), "{}", sent[0].text);
     // Whoever switches it off themselves knows.
     let path = format!("/v1/webhooks/{}", webhook["id"].as_str().unwrap());
@@ -463,7 +463,8 @@ fn an_email_loads_nothing_and_a_name_cannot_change_what_it_is() {
         assert!(!email.subject.contains(['\r', '\n', '\u{202e}']), "{:?}", email.subject);
         assert!(!email.text.contains("\nBcc:") && !email.text.contains('\u{202e}'), "{}", email.text);
         assert!(
-            email.html.contains("&lt;/p&gt;") && email.html.contains("&lt;b&gt;{name}&lt;/b&gt;"),
+            email.html.contains("&lt;<span>/</span>p&gt;")
+                && email.html.contains("&lt;b&gt;{name}&lt;<span>/</span>b&gt;"),
             "{}",
             email.html
         );
@@ -477,6 +478,59 @@ fn an_email_loads_nothing_and_a_name_cannot_change_what_it_is() {
         assert_eq!(links.iter().filter(|one| one.contains("/email/stop/")).count(), 1);
         let plain: BTreeSet<_> = email.headers.keys().copied().collect();
         assert_eq!(plain, BTreeSet::from(["Auto-Submitted", "List-Unsubscribe", "List-Unsubscribe-Post"]));
+    }
+}
+
+/// What mail programs make links of in a text that has none: words with a dot inside, with a scheme, or of a file server.
+fn addresses_in(text: &str) -> Vec<String> {
+    let is_address = |word: &&str| {
+        let letters: Vec<char> = word.chars().collect();
+        let has_parts = letters.windows(3).any(|three| {
+            matches!(three[1], '.' | '\u{3002}' | ':') && three[0].is_alphanumeric() && !three[2].is_whitespace()
+        });
+        has_parts || word.starts_with("\\\\") || word.contains("://")
+    };
+    text.split_whitespace().filter(is_address).map(str::to_owned).collect()
+}
+
+/// The texts between the elements of a page that are shown, without those of its links.
+fn texts_outside_links(html: &str) -> Vec<String> {
+    let body = html.split("<body>").nth(1).unwrap();
+    let without_links = body.split("<a ").map(|part| part.split_once("</a>").map_or(part, |(_, after)| after));
+    without_links.flat_map(|part| part.split('<')).map(|part| part.split('>').next_back().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn no_name_becomes_a_link_in_a_mail_program() {
+    for name in [
+        "evil.example/login",
+        "https://evil.example",
+        "www.evil.example",
+        "help@evil.example",
+        "mailto:help@evil.example",
+        r"\\evil\share",
+        "evil\u{3002}example",
+        "10.0.0.1/login",
+    ] {
+        let fixture = told_by_email();
+        let id = connected(&fixture);
+        fixture.world.db.tamper(&format!("UPDATE connections SET name = '{name}'"));
+        fixture.world.db.tamper(&format!("UPDATE workspaces SET name = '{name}'"));
+        let use_it = ResolveRequest { workflow: Some(name.into()), ..ResolveRequest::default() };
+        fixture.resolve_and_finish(&id, use_it).unwrap();
+        break_connection(&fixture, &id);
+        run_until_digest(&fixture);
+        let sent = take(&fixture);
+        assert_eq!(recipients(&sent), ["ann", "root"]);
+        for email in &sent {
+            let mut found = addresses_in(&email.text);
+            found.retain(|one| !one.starts_with("https://c.example.com/"));
+            assert_eq!(found, [""; 0], "{}", email.text);
+            let shown = texts_outside_links(&email.html);
+            assert!(shown.iter().all(|text| addresses_in(text).is_empty()), "{shown:?}");
+            // Nothing is left out or added where it is shown.
+            assert_eq!(shown.concat().matches(name).count(), 3, "{}", email.html);
+        }
     }
 }
 
