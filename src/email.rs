@@ -34,6 +34,38 @@ pub fn is_urgent(event: &OutboxEvent) -> bool {
         || event.event_type == WEBHOOK_DISABLED
 }
 
+/// Which events come first where not all of them have room: what needs a person, and of that what stops most. The last place is
+/// that of everything that needs nobody.
+pub(crate) fn rank(event_type: &str) -> u8 {
+    match WebhookEventType::parse(event_type) {
+        Some(WebhookEventType::ClientMisconfigured) => 0,
+        Some(WebhookEventType::ConnectionNeedsReconnect) => 1,
+        // That a webhook was switched off, or what a later version tells.
+        None => 2,
+        Some(WebhookEventType::ConnectionExpiresSoon) => 3,
+        Some(WebhookEventType::ClientSecretExpires) => 4,
+        Some(WebhookEventType::ConnectionMissingScopes) => 5,
+        Some(
+            WebhookEventType::ConnectionCreated
+            | WebhookEventType::ConnectionRecovered
+            | WebhookEventType::ConnectionAccountChanged
+            | WebhookEventType::ConnectionDefaultChanged
+            | WebhookEventType::ConnectionDeleted
+            | WebhookEventType::AppEvent,
+        ) => 6,
+    }
+}
+
+/// Whether a person has to do something about an event.
+pub(crate) fn needs_person(event_type: &str) -> bool {
+    rank(event_type) < 6
+}
+
+/// The types of events that need nobody. The trigger `unknown_emails_are_told_again` has the same.
+pub fn calm_types() -> Vec<&'static str> {
+    told_types().into_iter().filter(|one| !needs_person(one)).collect()
+}
+
 /// What a person wants to get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::given::{Phrase, without_addresses};
 use super::words::Words;
-use super::{ClaimedEmail, EmailKind, EmailPreference, ToldEvent, WEBHOOK_DISABLED};
+use super::{ClaimedEmail, EmailKind, EmailPreference, ToldEvent, WEBHOOK_DISABLED, needs_person, rank};
 use crate::catalogue;
 use crate::connection::ReconnectReason;
 use crate::fill::fill_plain;
@@ -53,7 +53,7 @@ struct Item {
 /// Writes an e-mail. None: there is nothing left to tell.
 pub fn write(email: &ClaimedEmail, words: &Words, pages: &Pages<'_>) -> Option<Written> {
     let mut told = email.told();
-    told.sort_by_key(|one| (rank(&one.event), one.event.occurred_at, one.event.id.clone()));
+    told.sort_by_key(|one| (rank(&one.event.event_type), one.event.occurred_at, one.event.id.clone()));
     let items: Vec<_> = told.iter().filter_map(|one| item(one, words, pages)).collect();
     if items.is_empty() {
         return None;
@@ -85,23 +85,6 @@ pub fn write_test(words: &Words, pages: &Pages<'_>) -> Written {
     Written { subject, text: format!("{text}\n\n{}: {list}\n", words.frame.show_all), html: shown.into_string() }
 }
 
-/// What needs a person comes first, and of that what stops most.
-fn rank(event: &OutboxEvent) -> u8 {
-    match WebhookEventType::parse(&event.event_type) {
-        Some(WebhookEventType::ClientMisconfigured) => 0,
-        Some(WebhookEventType::ConnectionNeedsReconnect) => 1,
-        None => 2,
-        Some(WebhookEventType::ConnectionExpiresSoon) => 3,
-        Some(WebhookEventType::ClientSecretExpires) => 4,
-        Some(WebhookEventType::ConnectionMissingScopes) => 5,
-        Some(_) => 6,
-    }
-}
-
-fn needs_person(event: &OutboxEvent) -> bool {
-    rank(event) < 6
-}
-
 fn subject(kind: EmailKind, told: &[&ToldEvent], left: i64, workspace: &str, words: &Words) -> String {
     let subjects = &words.subject;
     let all_reconnect = told.iter().all(|one| kind_of(one) == Some(WebhookEventType::ConnectionNeedsReconnect));
@@ -111,7 +94,7 @@ fn subject(kind: EmailKind, told: &[&ToldEvent], left: i64, workspace: &str, wor
         (EmailKind::Urgent, [only]) => subject_of_one(only, workspace, words),
         (EmailKind::Urgent, _) if all_reconnect => fill_plain(subjects.reconnect_many, &in_workspace),
         (EmailKind::Urgent, _) => fill_plain(subjects.many, &in_workspace),
-        (EmailKind::Digest, _) if told.iter().any(|one| needs_person(&one.event)) => {
+        (EmailKind::Digest, _) if told.iter().any(|one| needs_person(&one.event.event_type)) => {
             fill_plain(subjects.digest_urgent, &in_workspace)
         }
         (EmailKind::Digest, _) => fill_plain(subjects.digest, &in_workspace),
@@ -168,7 +151,7 @@ fn item(one: &ToldEvent, words: &Words, pages: &Pages<'_>) -> Option<Item> {
         sentences: sentences.into_iter().flatten().collect(),
         link,
         url: (pages.at)(&path),
-        needs_person: needs_person(event),
+        needs_person: needs_person(&event.event_type),
     })
 }
 
@@ -236,7 +219,7 @@ fn target(one: &ToldEvent, kind: Option<WebhookEventType>, words: &Words) -> (&'
             (frame.set_up, format!("/settings/apps/{}", of_family.map_or(registered, |entry| entry.id)))
         }
         (Some(kind), Some(id)) if !one.is_gone && kind != WebhookEventType::ConnectionDeleted => {
-            if needs_person(event) {
+            if needs_person(&event.event_type) {
                 (frame.reconnect, format!("/connections/{id}/reconnect"))
             } else {
                 (frame.open, format!("/connections/{id}"))

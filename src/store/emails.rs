@@ -9,6 +9,7 @@ use super::outbox::{self, DeliveryLease, LeasedDelivery};
 use super::{Columns, FromRow, StoreResult, json_text, query_first, read_all};
 use crate::email::{
     ClaimedEmail, EmailKind, EmailPreference, EmailStatus, EmailSubscription, NO_ANSWER, PersonEmail, ToldEvent,
+    calm_types,
 };
 use crate::email_address::EmailAddress;
 use crate::ids::{WebhookId, WorkspaceId};
@@ -38,15 +39,14 @@ const QUEUE_URGENT: &str =
     "INSERT INTO emails (id, workspace_id, user_id, kind, events, event_count, created_at, status, due_at)
     SELECT ?1, ?2, ?3, 'urgent', ?4, ?5, ?6, 'waiting', ?7
     WHERE EXISTS (SELECT 1 FROM deliveries WHERE subscription_id = ?8 AND next_attempt_at = ?9 AND lease_id = ?10)";
-/// What a digest lists of these events: a hundred, first what needs a person, then the oldest.
+/// What a digest lists of these events: a hundred, first what needs a person, then the oldest. `?11` are the types of the others.
 macro_rules! listed_events {
     ($all:literal) => {
         concat!(
             "(SELECT json_group_array(value) FROM (SELECT bounded.value FROM (",
             $all,
             ") bounded LEFT JOIN outbox o ON o.id = bounded.value
-        ORDER BY coalesce(o.type, '') IN ('connection.created', 'connection.recovered', 'connection.account_changed',
-          'connection.default_changed', 'connection.deleted'), o.occurred_at, bounded.value LIMIT 100))"
+        ORDER BY coalesce(o.type, '') IN (SELECT value FROM json_each(?11)), o.occurred_at, bounded.value LIMIT 100))"
         )
     };
 }
@@ -202,13 +202,13 @@ pub const MOST_LISTED: usize = 100;
 /// The statement that writes it, if the lease is still held.
 pub fn queue(of: &EmailSubscription, lease: &DeliveryLease, new: &NewEmail<'_>, now: Timestamp) -> Statement {
     // The statement of a digest chooses itself.
-    let (statement, most) = match new.kind {
+    let (text, most) = match new.kind {
         EmailKind::Urgent => (QUEUE_URGENT, MOST_LISTED),
         EmailKind::Digest => (ADD_TO_DIGEST, usize::MAX),
     };
     let listed: Vec<_> = new.events.iter().take(most).collect();
-    sql!(
-        statement,
+    let mut statement = sql!(
+        text,
         new.id.as_str(),
         &of.workspace,
         new.user,
@@ -219,7 +219,11 @@ pub fn queue(of: &EmailSubscription, lease: &DeliveryLease, new: &NewEmail<'_>, 
         &of.id,
         lease.until,
         lease.id.as_str()
-    )
+    );
+    if new.kind == EmailKind::Digest {
+        statement.params.push(json_text(&calm_types()).into());
+    }
+    statement
 }
 
 /// The statement that says that the events were passed on. After those of [`queue`].

@@ -622,6 +622,15 @@ fn a_full_digest_takes_from_an_email_of_unknown_fate_what_needs_a_person() {
 }
 
 #[test]
+fn the_schema_knows_the_same_events_that_need_nobody() {
+    let trigger = "SELECT sql FROM sqlite_schema WHERE name = 'unknown_emails_are_told_again'";
+    let sql = Fixture::new().world.db.query_value(trigger);
+    let list = sql.as_str().unwrap().split("coalesce(o.type, '') IN (").nth(1).unwrap().split(')').next().unwrap();
+    let named: BTreeSet<_> = list.split(',').map(|one| one.trim().trim_matches('\'').to_owned()).collect();
+    assert_eq!(named, connections::email::calm_types().into_iter().map(str::to_owned).collect());
+}
+
+#[test]
 fn what_the_service_refuses_for_now_is_tried_for_three_days_and_for_good_once() {
     for (code, tries) in [("E_DAILY_LIMIT_EXCEEDED", 10), ("E_SENDER_NOT_VERIFIED", 10), ("E_RECIPIENT_SUPPRESSED", 1)]
     {
