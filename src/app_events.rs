@@ -35,9 +35,10 @@ use std::rc::Rc;
 /// Connections that an event has checked behind its answer, at most. The scheduled run checks the others.
 const MAX_CHECKS: i64 = 20;
 
-/// The path of the address that an app sends events to.
-pub fn events_path(client: &ClientId) -> String {
-    format!("/hooks/{client}")
+/// The address that an app sends the events of a client to, with a query or without one.
+pub fn events_url<P: Ports>(context: &Context<P>, client: &ClientId, query: &str) -> String {
+    let separator = if query.is_empty() { "" } else { "?" };
+    context.config.public_url.at(&format!("/hooks/{client}{separator}{query}"))
 }
 
 /// What becomes of a request of an app.
@@ -187,7 +188,7 @@ async fn verify_for_apps<'a, P: Ports>(
     apps: &'a [Rc<App>],
     request: &EventRequest,
 ) -> std::result::Result<(&'a App, &'a AppEvents, ReplayMark), EventRefusal> {
-    let address = context.config.public_url.at(&events_path(&client.id));
+    let address = events_url(context, &client.id, "");
     let mut why = EventRefusal::Unsigned;
     for app in apps {
         let Some(events) = app.events.as_ref().filter(|events| request.is_claimed_by(events)) else { continue };

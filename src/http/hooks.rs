@@ -13,7 +13,7 @@ use super::apps::load_registered_app;
 use super::body::{Json, Unread};
 use super::responses::VerifiedEventResponse;
 use super::{Body, Call, Response};
-use crate::app_events::{self, Received, events_path};
+use crate::app_events::{self, Received, events_url};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::event_request::EventRequest;
@@ -38,11 +38,7 @@ pub(super) async fn receive_event<P: Ports>(context: &Context<P>, call: &Call<'_
         return Ok(refused());
     };
     let Body::Bytes(body) = &call.request.body else { return Err(super::input::body_too_large()) };
-    let query = &call.request.query;
-    let mut url = context.config.public_url.at(&events_path(&client));
-    if !query.is_empty() {
-        url = format!("{url}?{query}");
-    }
+    let url = events_url(context, &client, &call.request.query);
     let request = EventRequest::new(call.request.method.as_str(), url, call.request.headers.clone(), body.clone());
     Ok(match app_events::receive(context, &client, &request).await? {
         Received::Event(status, deferred) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::app::{App, AppId, AuthMethod, SecretHandshake};
-use crate::app_events::events_path;
+use crate::app_events::events_url;
 use crate::client::{Client, ClientProblem};
 use crate::connect::client_setup;
 use crate::context::Context;
@@ -60,7 +60,7 @@ struct ClientProblemResponse {
 
 impl OAuthClientResponse {
     pub(crate) fn of<P: Ports>(context: &Context<P>, client: Client, app: &App, auth_method: &AuthMethod) -> Self {
-        let events_url = context.config.public_url.at(&events_path(&client.id));
+        let events_url = app.events.is_some().then(|| events_url(context, &client.id, ""));
         let is_for_events_only = client.is_for_events_only();
         let misconfigured = problem(context, &client, auth_method);
         Self {
@@ -70,7 +70,7 @@ impl OAuthClientResponse {
             app: auth_method.app_id.clone(),
             client_id: Some(client.client_id).filter(|_| !is_for_events_only),
             has_event_secret: client.sealed_event_secret.is_some(),
-            events_url: Some(events_url).filter(|_| app.events.is_some()),
+            events_url,
             has_secret: client.sealed_secret.is_some(),
             variables: client.variables,
             scopes: client.scopes,
@@ -95,8 +95,8 @@ pub(crate) struct OpenedHandshakeResponse {
 
 impl OpenedHandshakeResponse {
     pub(crate) fn of<P: Ports>(context: &Context<P>, client: &Client, opened: &OpenedHandshake) -> Self {
-        let path = format!("{}?{PARAMETER}={}", events_path(&client.id), opened.token.expose());
-        Self { events_url: context.config.public_url.at(&path), expires_at: opened.expires_at }
+        let query = format!("{PARAMETER}={}", opened.token.expose());
+        Self { events_url: events_url(context, &client.id, &query), expires_at: opened.expires_at }
     }
 }
 

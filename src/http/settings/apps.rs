@@ -244,7 +244,7 @@ pub(in crate::http) async fn show_client_page<P: Ports>(context: &Context<P>, ca
 /// What is shown of the events of an app. None: its definition describes none that can be verified.
 fn events_view<P: Ports>(context: &Context<P>, app: &App, client: Option<&Client>) -> Option<EventsView> {
     let events = app.events.as_ref()?;
-    let address = client.map(|client| context.config.public_url.at(&app_events::events_path(&client.id)));
+    let address = client.map(|client| app_events::events_url(context, &client.id, ""));
     Some(EventsView {
         address,
         has_secret: client.is_some_and(|client| client.sealed_event_secret.is_some()),
