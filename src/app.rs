@@ -22,6 +22,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codes::codes;
 use crate::egress::EgressUrl;
 
 pub use discovery::{DiscoveryDocument, DiscoveryError, discovery_urls, read_discovery_document};
@@ -157,48 +158,29 @@ impl From<AuthMethodId> for String {
     }
 }
 
-/// The type of credential of an auth method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CredentialType"))]
-pub enum CredentialKind {
-    /// Consent at the app (RFC 6749, 4.1).
-    #[serde(rename = "oauth2")]
-    OAuth2,
-    /// Tokens issued for a client id and secret that a person entered (RFC 6749, 4.4).
-    ClientCredentials,
-    /// Tokens issued for a key file that a person entered (RFC 7523, 2.1).
-    ServiceAccount,
-    /// A key that a person entered.
-    ApiKey,
-    /// A bot's token that a person entered.
-    BotToken,
-    /// A user name and a password that a person entered.
-    Basic,
+codes! {
+    /// The type of credential of an auth method.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "CredentialType"))]
+    pub enum CredentialKind {
+        /// Consent at the app (RFC 6749, 4.1).
+        #[serde(rename = "oauth2")]
+        OAuth2 = "oauth2",
+        /// Tokens issued for a client id and secret that a person entered (RFC 6749, 4.4).
+        ClientCredentials = "client_credentials",
+        /// Tokens issued for a key file that a person entered (RFC 7523, 2.1).
+        ServiceAccount = "service_account",
+        /// A key that a person entered.
+        ApiKey = "api_key",
+        /// A bot's token that a person entered.
+        BotToken = "bot_token",
+        /// A user name and a password that a person entered.
+        Basic = "basic",
+    }
 }
 
 impl CredentialKind {
-    /// All types.
-    pub const ALL: [Self; 6] =
-        [Self::OAuth2, Self::ClientCredentials, Self::ServiceAccount, Self::ApiKey, Self::BotToken, Self::Basic];
-
-    /// The name in the database and the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::OAuth2 => "oauth2",
-            Self::ClientCredentials => "client_credentials",
-            Self::ServiceAccount => "service_account",
-            Self::ApiKey => "api_key",
-            Self::BotToken => "bot_token",
-            Self::Basic => "basic",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-
     /// The name for people.
     pub fn label(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::client::SECRET_EXPIRY_WARNING;
+use crate::codes::codes;
 use crate::connection::{
     Connection, ConnectionStatus, EXPIRES_SOON_WITHIN, FAILURE_THRESHOLD, RefreshRefusal, UNUSED_AFTER,
 };
@@ -51,72 +52,40 @@ impl Attention {
     }
 }
 
-/// The kinds of attention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AttentionCode"))]
-pub enum AttentionCode {
-    /// It is the default of its app and needs a person.
-    DefaultUnusable,
-    /// The access ends and can't be renewed.
-    ExpiresSoon,
-    /// Not all that was asked for was granted.
-    MissingScopes,
-    /// The app has not answered for a while.
-    AppUnreachable,
-    /// The app refuses to renew the access, by a code that does not end it.
-    AppRefuses,
-    /// The app refuses the client.
-    ClientMisconfigured,
-    /// The client's secret ends.
-    ClientSecretExpires,
-    /// Nobody has used it for 90 days.
-    Unused,
-    /// Its owner has another to the same account.
-    Duplicate,
-    /// It works, but was last seen to see nothing.
-    NothingShared,
-    /// It stays with an earlier definition of its app.
-    DefinitionChanged,
-    /// A step used another connection before. Told for a week, or until somebody acknowledges it.
-    StepChangedConnection,
+codes! {
+    /// The kinds of attention.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AttentionCode"))]
+    pub enum AttentionCode {
+        /// It is the default of its app and needs a person.
+        DefaultUnusable = "default_unusable",
+        /// The access ends and can't be renewed.
+        ExpiresSoon = "expires_soon",
+        /// Not all that was asked for was granted.
+        MissingScopes = "missing_scopes",
+        /// The app has not answered for a while.
+        AppUnreachable = "app_unreachable",
+        /// The app refuses to renew the access, by a code that does not end it.
+        AppRefuses = "app_refuses",
+        /// The app refuses the client.
+        ClientMisconfigured = "client_misconfigured",
+        /// The client's secret ends.
+        ClientSecretExpires = "client_secret_expires",
+        /// Nobody has used it for 90 days.
+        Unused = "unused",
+        /// Its owner has another to the same account.
+        Duplicate = "duplicate",
+        /// It works, but was last seen to see nothing.
+        NothingShared = "nothing_shared",
+        /// It stays with an earlier definition of its app.
+        DefinitionChanged = "definition_changed",
+        /// A step used another connection before. Told for a week, or until somebody acknowledges it.
+        StepChangedConnection = "step_changed_connection",
+    }
 }
 
 impl AttentionCode {
-    /// All codes.
-    pub const ALL: [Self; 12] = [
-        Self::DefaultUnusable,
-        Self::ExpiresSoon,
-        Self::MissingScopes,
-        Self::AppUnreachable,
-        Self::AppRefuses,
-        Self::ClientMisconfigured,
-        Self::ClientSecretExpires,
-        Self::Unused,
-        Self::Duplicate,
-        Self::NothingShared,
-        Self::DefinitionChanged,
-        Self::StepChangedConnection,
-    ];
-
-    /// The code's text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ExpiresSoon => "expires_soon",
-            Self::MissingScopes => "missing_scopes",
-            Self::AppUnreachable => "app_unreachable",
-            Self::AppRefuses => "app_refuses",
-            Self::ClientMisconfigured => "client_misconfigured",
-            Self::ClientSecretExpires => "client_secret_expires",
-            Self::DefaultUnusable => "default_unusable",
-            Self::Unused => "unused",
-            Self::Duplicate => "duplicate",
-            Self::NothingShared => "nothing_shared",
-            Self::DefinitionChanged => "definition_changed",
-            Self::StepChangedConnection => "step_changed_connection",
-        }
-    }
-
     /// A sentence for a person.
     pub fn explanation(self) -> &'static str {
         match self {

@@ -11,6 +11,7 @@
 )]
 
 mod app;
+mod codes;
 mod egress;
 mod environment;
 mod gather;
@@ -44,6 +45,7 @@ fn main() -> BuildResult<()> {
         "src/build.rs",
         "src/app.rs",
         "src/app",
+        "src/codes.rs",
         "src/egress.rs",
         "src/environment.rs",
         "src/gather.rs",

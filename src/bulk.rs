@@ -11,6 +11,7 @@ use futures_util::stream;
 
 use crate::audit::Actor;
 use crate::authorize::{Caller, RequiredRole};
+use crate::codes::codes;
 use crate::connections::{self, edit_connection};
 use crate::context::Context;
 use crate::disconnect;
@@ -60,47 +61,36 @@ pub enum BulkAction {
     },
 }
 
-/// Makes the codes.
-macro_rules! outcomes {
-    ($($name:ident $code:literal $about:literal;)*) => {
-        /// What became of one connection.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum BulkOutcome {
-            $(#[doc = $about] $name,)*
-        }
-
-        impl BulkOutcome {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// As a form has it.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $code,)* }
-            }
-        }
-    };
-}
-
-outcomes! {
-    Done "done" "It was done.";
-    Broken "broken" "The check found that it does not work any more.";
-    Unreachable "unreachable" "The app did not answer.";
-    ClientRefused "client-refused" "The app refuses the workspace's client.";
-    NothingToAsk "nothing-to-ask" "The app has no address to ask.";
-    Gone "gone" "There is no such connection any more.";
-    NotAllowed "not-allowed" "The person may not change it.";
-    AnswersForOthers "answers-for-others" "It answers for another connection, which has to be ended first.";
-    DoesNotFit "does-not-fit" "It would not fit what else is set for it.";
-    TooLate "too-late" "It can't be brought back any more.";
-    Failed "failed" "Something failed here.";
+codes! {
+    /// What became of one connection.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum BulkOutcome {
+        /// It was done.
+        Done = "done",
+        /// The check found that it does not work any more.
+        Broken = "broken",
+        /// The app did not answer.
+        Unreachable = "unreachable",
+        /// The app refuses the workspace's client.
+        ClientRefused = "client-refused",
+        /// The app has no address to ask.
+        NothingToAsk = "nothing-to-ask",
+        /// There is no such connection any more.
+        Gone = "gone",
+        /// The person may not change it.
+        NotAllowed = "not-allowed",
+        /// It answers for another connection, which has to be ended first.
+        AnswersForOthers = "answers-for-others",
+        /// It would not fit what else is set for it.
+        DoesNotFit = "does-not-fit",
+        /// It can't be brought back any more.
+        TooLate = "too-late",
+        /// Something failed here.
+        Failed = "failed",
+    }
 }
 
 impl BulkOutcome {
-    /// Reads a code.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|one| one.as_str() == text)
-    }
-
     fn of_error(error: &Error) -> Self {
         match error.code {
             ErrorCode::ConnectionNotFound => Self::Gone,

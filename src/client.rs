@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::codes::codes;
 use crate::destinations::Destinations;
 use crate::frozen::{self, CLIENT_CERTIFICATE, CLIENT_KEY_ID};
 use crate::ids::{ClientId, WorkspaceId};
@@ -152,34 +153,20 @@ impl Client {
     }
 }
 
-/// Why a client cannot be used, independent of the app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientProblem {
-    /// Its stored secret cannot be decrypted with the key ring.
-    SecretUnreadable,
-    /// Its private key cannot be read, or does not support the app's algorithm.
-    PrivateKeyUnusable,
-    /// Its secret was entered for other addresses.
-    AddressesChanged,
+codes! {
+    /// Why a client cannot be used, independent of the app.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum ClientProblem {
+        /// Its stored secret cannot be decrypted with the key ring.
+        SecretUnreadable = "client_secret_unreadable",
+        /// Its private key cannot be read, or does not support the app's algorithm.
+        PrivateKeyUnusable = "client_key_unusable",
+        /// Its secret was entered for other addresses.
+        AddressesChanged = "client_addresses_changed",
+    }
 }
 
 impl ClientProblem {
-    const ALL: [Self; 3] = [Self::SecretUnreadable, Self::PrivateKeyUnusable, Self::AddressesChanged];
-
-    /// The code in the database and the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SecretUnreadable => "client_secret_unreadable",
-            Self::PrivateKeyUnusable => "client_key_unusable",
-            Self::AddressesChanged => "client_addresses_changed",
-        }
-    }
-
-    /// Reads the code.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text)
-    }
-
     /// The problem and the remedy.
     pub fn explanation(self) -> &'static str {
         match self {

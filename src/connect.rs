@@ -19,6 +19,7 @@ pub mod start;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Actor;
+use crate::codes::codes;
 use crate::frozen::SealedField;
 use crate::ids::{FlowId, WorkspaceId};
 use crate::store::authorizations::Flow;
@@ -41,46 +42,48 @@ fn flow_actor(flow: &Flow) -> Actor {
 /// Seconds for which a flow without a redirect is kept.
 const MANUAL_FLOW_TTL: i64 = 600;
 
-/// Why a flow failed, as its page explains it. Stored as a code, because an app's own text is never shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-#[error("{}", self.explanation())]
-pub enum FlowFailure {
-    /// The app answered the authorize request with an error.
-    RefusedByApp,
-    /// It requires an administrator's approval first.
-    ApprovalRequired,
-    /// The callback names another issuer than the one of the flow, or none although one was promised.
-    WrongIssuer,
-    /// The callback names an issuer, and the workspace's definition of the app has none.
-    IssuerUnknown,
-    /// The app's addresses are no longer those that the person saw, or that the client was set up for.
-    AddressesChanged,
-    /// The callback has neither code nor error.
-    NoCode,
-    /// The app refused the code.
-    CodeRefused,
-    /// The app refused our client.
-    ClientRefused,
-    /// The app returned no usable response.
-    AppUnavailable,
-    /// The connection to repair does not exist any more.
-    ConnectionGone,
-    /// It was changed in the meantime.
-    Conflict,
-    /// The link was used in the meantime, for example in another tab.
-    LinkUsed,
-    /// The link was started again in another browser.
-    LinkBegunAnew,
-    /// The session that began it has ended: somebody removed the person, or ended the link, the session or its key.
-    SessionEnded,
-    /// The app did not name the account.
-    AccountUnknown,
-    /// It is another account than the connection's, and no switch was requested.
-    OtherAccount,
-    /// The grant could not be stored here.
-    NotStored,
+codes! {
+    /// Why a flow failed, as its page explains it. Stored as a code, because an app's own text is never shown.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
+    #[serde(rename_all = "snake_case")]
+    #[error("{}", self.explanation())]
+    pub enum FlowFailure {
+        /// The app answered the authorize request with an error.
+        RefusedByApp = "refused_by_app",
+        /// It requires an administrator's approval first.
+        ApprovalRequired = "approval_required",
+        /// The callback names another issuer than the one of the flow, or none although one was promised.
+        WrongIssuer = "wrong_issuer",
+        /// The callback names an issuer, and the workspace's definition of the app has none.
+        IssuerUnknown = "issuer_unknown",
+        /// The app's addresses are no longer those that the person saw, or that the client was set up for.
+        AddressesChanged = "addresses_changed",
+        /// The callback has neither code nor error.
+        NoCode = "no_code",
+        /// The app refused the code.
+        CodeRefused = "code_refused",
+        /// The app refused our client.
+        ClientRefused = "client_refused",
+        /// The app returned no usable response.
+        AppUnavailable = "app_unavailable",
+        /// The connection to repair does not exist any more.
+        ConnectionGone = "connection_gone",
+        /// It was changed in the meantime.
+        Conflict = "conflict",
+        /// The link was used in the meantime, for example in another tab.
+        LinkUsed = "link_used",
+        /// The link was started again in another browser.
+        LinkBegunAnew = "link_begun_anew",
+        /// The session that began it has ended: somebody removed the person, or ended the link, the session or its key.
+        SessionEnded = "session_ended",
+        /// The app did not name the account.
+        AccountUnknown = "account_unknown",
+        /// It is another account than the connection's, and no switch was requested.
+        OtherAccount = "other_account",
+        /// The grant could not be stored here.
+        NotStored = "not_stored",
+    }
 }
 
 /// Whether a flow ended because its link was opened again in another browser. Its session has ended with it, so the
@@ -90,54 +93,6 @@ pub fn was_link_reopened(flow: &Flow) -> bool {
 }
 
 impl FlowFailure {
-    const ALL: [Self; 17] = [
-        Self::RefusedByApp,
-        Self::ApprovalRequired,
-        Self::WrongIssuer,
-        Self::IssuerUnknown,
-        Self::AddressesChanged,
-        Self::NoCode,
-        Self::CodeRefused,
-        Self::ClientRefused,
-        Self::AppUnavailable,
-        Self::ConnectionGone,
-        Self::Conflict,
-        Self::LinkUsed,
-        Self::LinkBegunAnew,
-        Self::SessionEnded,
-        Self::AccountUnknown,
-        Self::OtherAccount,
-        Self::NotStored,
-    ];
-
-    /// The stored code.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RefusedByApp => "refused_by_app",
-            Self::ApprovalRequired => "approval_required",
-            Self::WrongIssuer => "wrong_issuer",
-            Self::IssuerUnknown => "issuer_unknown",
-            Self::AddressesChanged => "addresses_changed",
-            Self::NoCode => "no_code",
-            Self::CodeRefused => "code_refused",
-            Self::ClientRefused => "client_refused",
-            Self::AppUnavailable => "app_unavailable",
-            Self::ConnectionGone => "connection_gone",
-            Self::Conflict => "conflict",
-            Self::LinkUsed => "link_used",
-            Self::LinkBegunAnew => "link_begun_anew",
-            Self::SessionEnded => "session_ended",
-            Self::AccountUnknown => "account_unknown",
-            Self::OtherAccount => "other_account",
-            Self::NotStored => "not_stored",
-        }
-    }
-
-    /// Reads the code.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text)
-    }
-
     /// What happened and what to do, for a person.
     pub fn explanation(self) -> &'static str {
         match self {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::account::Account;
 use crate::app::{AppId, AuthMethod, AuthMethodId, CredentialKind, ResolvedEndpoints, TemplateValues};
 use crate::client::ClientProblem;
+use crate::codes::codes;
 use crate::credential::Credential;
 use crate::destinations::Destinations;
 use crate::environment::Environment;
@@ -19,87 +20,45 @@ use crate::time::Timestamp;
 use crate::vault::KeyRing;
 use crate::workspace::User;
 
-/// Whether a connection can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionStatus"))]
-pub enum ConnectionStatus {
-    /// It works, as far as it is known.
-    Connected,
-    /// Created through a link. The embedding product has not confirmed the person yet.
-    AwaitingConfirmation,
-    /// Only a person can repair it.
-    NeedsReconnect,
-}
-
-impl ConnectionStatus {
-    /// The name in the database and the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Connected => "connected",
-            Self::AwaitingConfirmation => "awaiting_confirmation",
-            Self::NeedsReconnect => "needs_reconnect",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Connected, Self::AwaitingConfirmation, Self::NeedsReconnect]
-            .into_iter()
-            .find(|status| status.as_str() == text)
+codes! {
+    /// Whether a connection can be used.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionStatus"))]
+    pub enum ConnectionStatus {
+        /// It works, as far as it is known.
+        Connected = "connected",
+        /// Created through a link. The embedding product has not confirmed the person yet.
+        AwaitingConfirmation = "awaiting_confirmation",
+        /// Only a person can repair it.
+        NeedsReconnect = "needs_reconnect",
     }
 }
 
-/// Why a person must reconnect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionReason"))]
-pub enum ReconnectReason {
-    /// The app says that the grant has ended.
-    Revoked,
-    /// The grant has expired, by the lifetime that the app returned.
-    Expired,
-    /// The app rotated the refresh token and its response was lost.
-    LostRotation,
-    /// The access token expired and the app issued no refresh token.
-    RefreshTokenMissing,
-    /// The app refuses the credential.
-    CredentialRejected,
-    /// The app says that the credential belongs to another account.
-    OtherAccount,
-    /// The stored credential cannot be decrypted with the current keys.
-    Unreadable,
+codes! {
+    /// Why a person must reconnect.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ConnectionReason"))]
+    pub enum ReconnectReason {
+        /// The app says that the grant has ended.
+        Revoked = "revoked",
+        /// The grant has expired, by the lifetime that the app returned.
+        Expired = "expired",
+        /// The app rotated the refresh token and its response was lost.
+        LostRotation = "lost_rotation",
+        /// The access token expired and the app issued no refresh token.
+        RefreshTokenMissing = "refresh_token_missing",
+        /// The app refuses the credential.
+        CredentialRejected = "credential_rejected",
+        /// The app says that the credential belongs to another account.
+        OtherAccount = "other_account",
+        /// The stored credential cannot be decrypted with the current keys.
+        Unreadable = "unreadable",
+    }
 }
 
 impl ReconnectReason {
-    const ALL: [Self; 7] = [
-        Self::Revoked,
-        Self::Expired,
-        Self::LostRotation,
-        Self::RefreshTokenMissing,
-        Self::CredentialRejected,
-        Self::OtherAccount,
-        Self::Unreadable,
-    ];
-
-    /// The name in the database and the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Revoked => "revoked",
-            Self::Expired => "expired",
-            Self::LostRotation => "lost_rotation",
-            Self::RefreshTokenMissing => "refresh_token_missing",
-            Self::CredentialRejected => "credential_rejected",
-            Self::OtherAccount => "other_account",
-            Self::Unreadable => "unreadable",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
-    }
-
     /// What happened, for a person.
     pub fn explanation(self) -> &'static str {
         match self {

@@ -8,6 +8,7 @@ pub mod words;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codes::codes;
 use crate::email_address::EmailAddress;
 use crate::ids::{WebhookId, WorkspaceId};
 use crate::time::Timestamp;
@@ -66,35 +67,18 @@ pub fn calm_types() -> Vec<&'static str> {
     told_types().into_iter().filter(|one| !needs_person(one)).collect()
 }
 
-/// What a person wants to get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EmailPreference {
-    /// What is urgent, and a digest a day.
-    #[default]
-    All,
-    /// What is urgent.
-    Urgent,
-    /// Nothing.
-    None,
-}
-
-impl EmailPreference {
-    /// All.
-    pub const ALL: [Self; 3] = [Self::All, Self::Urgent, Self::None];
-
-    /// The text in forms and in the database, which has NULL for the first.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Urgent => "urgent",
-            Self::None => "none",
-        }
-    }
-
-    /// Reads the text.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text)
+codes! {
+    /// What a person wants to get.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum EmailPreference {
+        /// What is urgent, and a digest a day.
+        #[default]
+        All = "all",
+        /// What is urgent.
+        Urgent = "urgent",
+        /// Nothing.
+        None = "none",
     }
 }
 
@@ -122,31 +106,20 @@ impl EmailKind {
     }
 }
 
-/// How far an e-mail is, where that is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmailStatus {
-    /// It is sent later.
-    Waiting,
-    /// The service has taken it.
-    Sent,
-    /// The service refuses it, and it is not tried any more.
-    Failed,
-    /// There was nothing left to tell, or nobody to tell it.
-    Dropped,
-    /// It may have been sent. It is not sent again.
-    Unknown,
-}
-
-impl EmailStatus {
-    /// The stored text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Sent => "sent",
-            Self::Failed => "failed",
-            Self::Dropped => "dropped",
-            Self::Unknown => "unknown",
-        }
+codes! {
+    /// How far an e-mail is, where that is written.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum EmailStatus {
+        /// It is sent later.
+        Waiting = "waiting",
+        /// The service has taken it.
+        Sent = "sent",
+        /// The service refuses it, and it is not tried any more.
+        Failed = "failed",
+        /// There was nothing left to tell, or nobody to tell it.
+        Dropped = "dropped",
+        /// It may have been sent. It is not sent again.
+        Unknown = "unknown",
     }
 }
 

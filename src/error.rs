@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::app::FieldProblem;
 use crate::client::ClientProblem;
+use crate::codes::codes;
 use crate::environment::Environment;
 use crate::ids::ConnectionId;
 use crate::ports::{DatabaseError, RateLimit};
@@ -15,177 +16,89 @@ use crate::random::NoRandomness;
 use crate::time::Timestamp;
 use crate::vault::SealError;
 
-/// What went wrong, as callers may rely on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ErrorCode", rename_all = "snake_case"))]
-pub enum ErrorCode {
-    /// No valid key or session.
-    Unauthorized,
-    /// The key lacks a scope.
-    InsufficientKeyScope,
-    /// Only an admin of the workspace may do this.
-    AdminRequired,
-    /// A page's form came from another site or an old page.
-    FormRejected,
-    /// No such thing, or not this caller's.
-    NotFound,
-    /// No such connection, or not this key's.
-    ConnectionNotFound,
-    /// The path exists, the method does not.
-    MethodNotAllowed,
-    /// The body is over the limit.
-    BodyTooLarge,
-    /// Too many calls in a short time.
-    RateLimited,
-    /// As many of these exist as may.
-    LimitReached,
-    /// The request can't be understood.
-    InvalidRequest,
-    /// The app did not accept what was entered.
-    CredentialRejected,
-    /// The name or id is taken.
-    AlreadyExists,
-    /// A client is still used by connections.
-    ClientInUse,
-    /// The app has no OAuth client yet, or its secret must be entered again.
-    ClientMissing,
-    /// The workflow is not on the connection's list.
-    WorkflowNotAllowed,
-    /// `expect` does not hold.
-    UnexpectedConnection,
-    /// An app was named, and no connection of it could be meant.
-    NoDefaultConnection,
-    /// An app was named, and several connections of it could be meant.
-    AmbiguousConnection,
-    /// Only a person can repair this connection.
-    NeedsReconnect,
-    /// Made through a link whose embedder has not confirmed the person yet.
-    AwaitingConfirmation,
-    /// Asked-for scopes were not granted.
-    MissingScopes,
-    /// The app refuses our client.
-    ClientMisconfigured,
-    /// The app failed and nothing usable is left.
-    AppUnavailable,
-    /// The answer of the app does not pass through the proxy.
-    AppResponseRefused,
-    /// Another attempt is under way and nothing usable is left.
-    RefreshInProgress,
-    /// The link was used, expired or never existed.
-    LinkEnded,
-    /// The connection answers for another one, and would no longer.
-    ReplacementInUse,
-    /// The two connections are for different environments.
-    EnvironmentsDiffer,
-    /// The thing is in a state that does not allow this.
-    Conflict,
-    /// The app has hosts by now that a credential was not given for.
-    AddressesChanged,
-    /// The same `Idempotency-Key` was used for another request.
-    IdempotencyConflict,
-    /// A request with the same `Idempotency-Key` is being handled.
-    IdempotencyInProgress,
-    /// The request was done before, and its answer is not shown again.
-    AlreadyDone,
-    /// The thing is not in the state that `If-Match` names.
-    PreconditionFailed,
-    /// The key ring or a variable is missing, weak, or does not fit the data.
-    Misconfigured,
-    /// The database did not answer.
-    DatabaseUnavailable,
-    /// The operator changes the database: nothing is done for a while.
-    Maintenance,
-    /// A fault of ours.
-    Internal,
-}
-
-impl ErrorCode {
-    /// All codes.
-    pub const ALL: [Self; 39] = [
-        Self::Unauthorized,
-        Self::InsufficientKeyScope,
-        Self::AdminRequired,
-        Self::FormRejected,
-        Self::NotFound,
-        Self::ConnectionNotFound,
-        Self::MethodNotAllowed,
-        Self::BodyTooLarge,
-        Self::RateLimited,
-        Self::LimitReached,
-        Self::InvalidRequest,
-        Self::CredentialRejected,
-        Self::AlreadyExists,
-        Self::ClientInUse,
-        Self::ClientMissing,
-        Self::WorkflowNotAllowed,
-        Self::UnexpectedConnection,
-        Self::NoDefaultConnection,
-        Self::AmbiguousConnection,
-        Self::NeedsReconnect,
-        Self::AwaitingConfirmation,
-        Self::MissingScopes,
-        Self::ClientMisconfigured,
-        Self::AppUnavailable,
-        Self::AppResponseRefused,
-        Self::RefreshInProgress,
-        Self::LinkEnded,
-        Self::ReplacementInUse,
-        Self::EnvironmentsDiffer,
-        Self::Conflict,
-        Self::AddressesChanged,
-        Self::IdempotencyConflict,
-        Self::IdempotencyInProgress,
-        Self::AlreadyDone,
-        Self::PreconditionFailed,
-        Self::Misconfigured,
-        Self::DatabaseUnavailable,
-        Self::Maintenance,
-        Self::Internal,
-    ];
-
-    /// The stable text of the code.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unauthorized => "unauthorized",
-            Self::InsufficientKeyScope => "insufficient_key_scope",
-            Self::AdminRequired => "admin_required",
-            Self::FormRejected => "form_rejected",
-            Self::NotFound => "not_found",
-            Self::ConnectionNotFound => "connection_not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::BodyTooLarge => "body_too_large",
-            Self::RateLimited => "rate_limited",
-            Self::LimitReached => "limit_reached",
-            Self::InvalidRequest => "invalid_request",
-            Self::CredentialRejected => "credential_rejected",
-            Self::AlreadyExists => "already_exists",
-            Self::ClientInUse => "client_in_use",
-            Self::ClientMissing => "client_missing",
-            Self::WorkflowNotAllowed => "workflow_not_allowed",
-            Self::UnexpectedConnection => "unexpected_connection",
-            Self::NoDefaultConnection => "no_default_connection",
-            Self::AmbiguousConnection => "ambiguous_connection",
-            Self::NeedsReconnect => "needs_reconnect",
-            Self::AwaitingConfirmation => "awaiting_confirmation",
-            Self::MissingScopes => "missing_scopes",
-            Self::ClientMisconfigured => "client_misconfigured",
-            Self::AppUnavailable => "app_unavailable",
-            Self::AppResponseRefused => "app_response_refused",
-            Self::RefreshInProgress => "refresh_in_progress",
-            Self::LinkEnded => "link_ended",
-            Self::ReplacementInUse => "replacement_in_use",
-            Self::EnvironmentsDiffer => "environments_differ",
-            Self::Conflict => "conflict",
-            Self::AddressesChanged => "addresses_changed",
-            Self::IdempotencyConflict => "idempotency_conflict",
-            Self::IdempotencyInProgress => "idempotency_in_progress",
-            Self::AlreadyDone => "already_done",
-            Self::PreconditionFailed => "precondition_failed",
-            Self::Misconfigured => "misconfigured",
-            Self::DatabaseUnavailable => "database_unavailable",
-            Self::Maintenance => "maintenance",
-            Self::Internal => "internal",
-        }
+codes! {
+    /// What went wrong, as callers may rely on it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "ErrorCode", rename_all = "snake_case"))]
+    pub enum ErrorCode {
+        /// No valid key or session.
+        Unauthorized = "unauthorized",
+        /// The key lacks a scope.
+        InsufficientKeyScope = "insufficient_key_scope",
+        /// Only an admin of the workspace may do this.
+        AdminRequired = "admin_required",
+        /// A page's form came from another site or an old page.
+        FormRejected = "form_rejected",
+        /// No such thing, or not this caller's.
+        NotFound = "not_found",
+        /// No such connection, or not this key's.
+        ConnectionNotFound = "connection_not_found",
+        /// The path exists, the method does not.
+        MethodNotAllowed = "method_not_allowed",
+        /// The body is over the limit.
+        BodyTooLarge = "body_too_large",
+        /// Too many calls in a short time.
+        RateLimited = "rate_limited",
+        /// As many of these exist as may.
+        LimitReached = "limit_reached",
+        /// The request can't be understood.
+        InvalidRequest = "invalid_request",
+        /// The app did not accept what was entered.
+        CredentialRejected = "credential_rejected",
+        /// The name or id is taken.
+        AlreadyExists = "already_exists",
+        /// A client is still used by connections.
+        ClientInUse = "client_in_use",
+        /// The app has no OAuth client yet, or its secret must be entered again.
+        ClientMissing = "client_missing",
+        /// The workflow is not on the connection's list.
+        WorkflowNotAllowed = "workflow_not_allowed",
+        /// `expect` does not hold.
+        UnexpectedConnection = "unexpected_connection",
+        /// An app was named, and no connection of it could be meant.
+        NoDefaultConnection = "no_default_connection",
+        /// An app was named, and several connections of it could be meant.
+        AmbiguousConnection = "ambiguous_connection",
+        /// Only a person can repair this connection.
+        NeedsReconnect = "needs_reconnect",
+        /// Made through a link whose embedder has not confirmed the person yet.
+        AwaitingConfirmation = "awaiting_confirmation",
+        /// Asked-for scopes were not granted.
+        MissingScopes = "missing_scopes",
+        /// The app refuses our client.
+        ClientMisconfigured = "client_misconfigured",
+        /// The app failed and nothing usable is left.
+        AppUnavailable = "app_unavailable",
+        /// The answer of the app does not pass through the proxy.
+        AppResponseRefused = "app_response_refused",
+        /// Another attempt is under way and nothing usable is left.
+        RefreshInProgress = "refresh_in_progress",
+        /// The link was used, expired or never existed.
+        LinkEnded = "link_ended",
+        /// The connection answers for another one, and would no longer.
+        ReplacementInUse = "replacement_in_use",
+        /// The two connections are for different environments.
+        EnvironmentsDiffer = "environments_differ",
+        /// The thing is in a state that does not allow this.
+        Conflict = "conflict",
+        /// The app has hosts by now that a credential was not given for.
+        AddressesChanged = "addresses_changed",
+        /// The same `Idempotency-Key` was used for another request.
+        IdempotencyConflict = "idempotency_conflict",
+        /// A request with the same `Idempotency-Key` is being handled.
+        IdempotencyInProgress = "idempotency_in_progress",
+        /// The request was done before, and its answer is not shown again.
+        AlreadyDone = "already_done",
+        /// The thing is not in the state that `If-Match` names.
+        PreconditionFailed = "precondition_failed",
+        /// The key ring or a variable is missing, weak, or does not fit the data.
+        Misconfigured = "misconfigured",
+        /// The database did not answer.
+        DatabaseUnavailable = "database_unavailable",
+        /// The operator changes the database: nothing is done for a while.
+        Maintenance = "maintenance",
+        /// A fault of ours.
+        Internal = "internal",
     }
 }
 

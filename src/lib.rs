@@ -17,6 +17,7 @@ pub mod secret;
 pub mod time;
 pub mod gather;
 mod json;
+mod codes;
 pub mod frozen;
 pub mod random;
 pub mod egress;

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::app::OutboundMethod;
 use crate::caller::{KeyScope, PresentedKey};
+use crate::codes::codes;
 use crate::context::{BodyOf, Context, ResponseOf};
 use crate::destinations::{RequestSecret, SecretKind};
 use crate::egress::{EgressPolicy, EgressUrl};
@@ -54,31 +55,18 @@ pub struct ProxiedRequest {
     pub repeats: bool,
 }
 
-/// What came of a request, as `X-Connections-Outcome` says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProxyOutcome {
-    /// The app's answer.
-    Passed,
-    /// The app answered 401. The request was repeated with a newer credential, and this is the answer to that.
-    Refreshed,
-    /// The app's 401. There is no newer credential.
-    Refused,
-    /// The app's 401. There is a newer credential, and the request was not repeated: send it again.
-    RefusedNotRepeated,
-}
-
-impl ProxyOutcome {
-    /// All outcomes.
-    pub const ALL: [Self; 4] = [Self::Passed, Self::Refreshed, Self::Refused, Self::RefusedNotRepeated];
-
-    /// Its stable text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Passed => "passed",
-            Self::Refreshed => "refreshed",
-            Self::Refused => "refused",
-            Self::RefusedNotRepeated => "refused_not_repeated",
-        }
+codes! {
+    /// What came of a request, as `X-Connections-Outcome` says it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum ProxyOutcome {
+        /// The app's answer.
+        Passed = "passed",
+        /// The app answered 401. The request was repeated with a newer credential, and this is the answer to that.
+        Refreshed = "refreshed",
+        /// The app's 401. There is no newer credential.
+        Refused = "refused",
+        /// The app's 401. There is a newer credential, and the request was not repeated: send it again.
+        RefusedNotRepeated = "refused_not_repeated",
     }
 }
 

@@ -10,122 +10,71 @@ pub mod signature;
 use serde::{Deserialize, Serialize};
 
 use crate::app::AppId;
+use crate::codes::codes;
 use crate::environment::Environment;
 use crate::frozen;
 use crate::ids::{ConnectionId, WebhookId, WorkspaceId};
 use crate::time::Timestamp;
 use crate::vault::SealContext;
 
-/// The type of an event, as a webhook asks for it. The triggers of the schema have the same texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WebhookEventType"))]
-pub enum WebhookEventType {
-    /// A connection was made. If it waits for a confirmation: it was confirmed.
-    #[serde(rename = "connection.created")]
-    ConnectionCreated,
-    /// Only a person can repair it. Told by the next scheduled run, if it is still so.
-    #[serde(rename = "connection.needs_reconnect")]
-    ConnectionNeedsReconnect,
-    /// It works again, after `connection.needs_reconnect` was told.
-    #[serde(rename = "connection.recovered")]
-    ConnectionRecovered,
-    /// Its access ends soon, and only a person can extend it. Told once for each date.
-    #[serde(rename = "connection.expires_soon")]
-    ConnectionExpiresSoon,
-    /// Not all that was asked for was granted. Told once, until something else is missing.
-    #[serde(rename = "connection.missing_scopes")]
-    ConnectionMissingScopes,
-    /// It is connected to another account.
-    #[serde(rename = "connection.account_changed")]
-    ConnectionAccountChanged,
-    /// It became the default of its app, or is no longer.
-    #[serde(rename = "connection.default_changed")]
-    ConnectionDefaultChanged,
-    /// It was disconnected.
-    #[serde(rename = "connection.deleted")]
-    ConnectionDeleted,
-    /// The app refuses the OAuth client.
-    #[serde(rename = "client.misconfigured")]
-    ClientMisconfigured,
-    /// The secret of the OAuth client ends soon. Told once for each date.
-    #[serde(rename = "client.secret_expires")]
-    ClientSecretExpires,
-    /// An app has sent an event.
-    #[serde(rename = "app.event")]
-    AppEvent,
-}
-
-impl WebhookEventType {
-    /// All types.
-    pub const ALL: [Self; 11] = [
-        Self::ConnectionCreated,
-        Self::ConnectionNeedsReconnect,
-        Self::ConnectionRecovered,
-        Self::ConnectionExpiresSoon,
-        Self::ConnectionMissingScopes,
-        Self::ConnectionAccountChanged,
-        Self::ConnectionDefaultChanged,
-        Self::ConnectionDeleted,
-        Self::ClientMisconfigured,
-        Self::ClientSecretExpires,
-        Self::AppEvent,
-    ];
-
-    /// The text in messages and in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ConnectionCreated => "connection.created",
-            Self::ConnectionNeedsReconnect => "connection.needs_reconnect",
-            Self::ConnectionRecovered => "connection.recovered",
-            Self::ConnectionExpiresSoon => "connection.expires_soon",
-            Self::ConnectionMissingScopes => "connection.missing_scopes",
-            Self::ConnectionAccountChanged => "connection.account_changed",
-            Self::ConnectionDefaultChanged => "connection.default_changed",
-            Self::ConnectionDeleted => "connection.deleted",
-            Self::ClientMisconfigured => "client.misconfigured",
-            Self::ClientSecretExpires => "client.secret_expires",
-            Self::AppEvent => "app.event",
-        }
-    }
-
-    /// Reads the text.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text)
+codes! {
+    /// The type of an event, as a webhook asks for it. The triggers of the schema have the same texts.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WebhookEventType"))]
+    pub enum WebhookEventType {
+        /// A connection was made. If it waits for a confirmation: it was confirmed.
+        #[serde(rename = "connection.created")]
+        ConnectionCreated = "connection.created",
+        /// Only a person can repair it. Told by the next scheduled run, if it is still so.
+        #[serde(rename = "connection.needs_reconnect")]
+        ConnectionNeedsReconnect = "connection.needs_reconnect",
+        /// It works again, after `connection.needs_reconnect` was told.
+        #[serde(rename = "connection.recovered")]
+        ConnectionRecovered = "connection.recovered",
+        /// Its access ends soon, and only a person can extend it. Told once for each date.
+        #[serde(rename = "connection.expires_soon")]
+        ConnectionExpiresSoon = "connection.expires_soon",
+        /// Not all that was asked for was granted. Told once, until something else is missing.
+        #[serde(rename = "connection.missing_scopes")]
+        ConnectionMissingScopes = "connection.missing_scopes",
+        /// It is connected to another account.
+        #[serde(rename = "connection.account_changed")]
+        ConnectionAccountChanged = "connection.account_changed",
+        /// It became the default of its app, or is no longer.
+        #[serde(rename = "connection.default_changed")]
+        ConnectionDefaultChanged = "connection.default_changed",
+        /// It was disconnected.
+        #[serde(rename = "connection.deleted")]
+        ConnectionDeleted = "connection.deleted",
+        /// The app refuses the OAuth client.
+        #[serde(rename = "client.misconfigured")]
+        ClientMisconfigured = "client.misconfigured",
+        /// The secret of the OAuth client ends soon. Told once for each date.
+        #[serde(rename = "client.secret_expires")]
+        ClientSecretExpires = "client.secret_expires",
+        /// An app has sent an event.
+        #[serde(rename = "app.event")]
+        AppEvent = "app.event",
     }
 }
 
 /// The type of the event that a test sends. No webhook asks for it.
 pub const TEST_EVENT: &str = "webhook.test";
 
-/// Why a webhook is switched off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WebhookDisabledReason"))]
-pub enum DisabledReason {
-    /// Somebody has switched it off.
-    Caller,
-    /// Every attempt of five days has failed.
-    Failing,
-    /// The receiver has answered 410: it wants no more.
-    Gone,
-    /// Its secret can't be opened: the key is not on the key ring.
-    Unreadable,
-}
-
-impl DisabledReason {
-    /// The stored text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Caller => "caller",
-            Self::Failing => "failing",
-            Self::Gone => "gone",
-            Self::Unreadable => "unreadable",
-        }
-    }
-
-    /// Reads the stored text.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Caller, Self::Failing, Self::Gone, Self::Unreadable].into_iter().find(|one| one.as_str() == text)
+codes! {
+    /// Why a webhook is switched off.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "WebhookDisabledReason"))]
+    pub enum DisabledReason {
+        /// Somebody has switched it off.
+        Caller = "caller",
+        /// Every attempt of five days has failed.
+        Failing = "failing",
+        /// The receiver has answered 410: it wants no more.
+        Gone = "gone",
+        /// Its secret can't be opened: the key is not on the key ring.
+        Unreadable = "unreadable",
     }
 }
 
@@ -231,32 +180,18 @@ pub struct AppEventPayload {
     pub body_base64: Option<String>,
 }
 
-/// How far a delivery is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DeliveryStatus"))]
-pub enum DeliveryStatus {
-    /// It is sent at `next_attempt_at`.
-    Pending,
-    /// The receiver has answered 2xx.
-    Delivered,
-    /// It is not tried any more. It can be sent again.
-    Failed,
-}
-
-impl DeliveryStatus {
-    /// The stored text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Reads the stored text.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Delivered, Self::Failed].into_iter().find(|one| one.as_str() == text)
+codes! {
+    /// How far a delivery is.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "DeliveryStatus"))]
+    pub enum DeliveryStatus {
+        /// It is sent at `next_attempt_at`.
+        Pending = "pending",
+        /// The receiver has answered 2xx.
+        Delivered = "delivered",
+        /// It is not tried any more. It can be sent again.
+        Failed = "failed",
     }
 }
 

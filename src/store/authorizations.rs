@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::account::Account;
 use crate::app::{AppId, AuthMethodId};
+use crate::codes::codes;
 use crate::connection::{Connection, ConnectionSettings};
 use crate::destinations::Destinations;
 use crate::environment::Environment;
@@ -40,52 +41,24 @@ const FAIL_IF_PENDING: &str = "UPDATE flows SET status = 'failed', error = ?2 WH
 /// A pending grant is decided once.
 const DECIDE_PENDING_GRANT: &str = "UPDATE flows SET status = ?3, sealed_grant = NULL WHERE id = ?1 AND status = ?2 AND sealed_grant IS NOT NULL AND expires_at > ?4";
 
-/// The state of a flow, or how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlowOutcome {
-    /// The person is at the app.
-    Pending,
-    /// The person denied access there.
-    Denied,
-    /// It failed. The row has the reason.
-    Failed,
-    /// The person must choose.
-    Undecided,
-    /// The embedding product must confirm.
-    AwaitingConfirmation,
-    /// A connection was created or repaired.
-    Done,
-    /// The person chose to change nothing.
-    Discarded,
-}
-
-impl FlowOutcome {
-    const ALL: [Self; 7] = [
-        Self::Pending,
-        Self::Denied,
-        Self::Failed,
-        Self::Undecided,
-        Self::AwaitingConfirmation,
-        Self::Done,
-        Self::Discarded,
-    ];
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text)
-    }
-
-    /// The name in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Denied => "denied",
-            Self::Failed => "failed",
-            Self::Undecided => "undecided",
-            Self::AwaitingConfirmation => "awaiting_confirmation",
-            Self::Done => "done",
-            Self::Discarded => "discarded",
-        }
+codes! {
+    /// The state of a flow, or how it ended.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum FlowOutcome {
+        /// The person is at the app.
+        Pending = "pending",
+        /// The person denied access there.
+        Denied = "denied",
+        /// It failed. The row has the reason.
+        Failed = "failed",
+        /// The person must choose.
+        Undecided = "undecided",
+        /// The embedding product must confirm.
+        AwaitingConfirmation = "awaiting_confirmation",
+        /// A connection was created or repaired.
+        Done = "done",
+        /// The person chose to change nothing.
+        Discarded = "discarded",
     }
 }
 

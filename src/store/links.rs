@@ -7,6 +7,7 @@ use super::{
 };
 use crate::app::{AppId, AuthMethodId};
 use crate::caller::CreatorKey;
+use crate::codes::codes;
 use crate::connection::ConnectionSettings;
 use crate::environment::Environment;
 use crate::ids::{ApiKeyId, ConnectionId, FlowId, LinkId, WorkspaceId};
@@ -191,45 +192,24 @@ impl LinkStatus {
     }
 }
 
-/// The status of a link in the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum LinkState {
-    /// Nothing was connected yet. A browser may have started it.
-    Open,
-    /// The person has an open question about the account, for ten minutes at most, also after the link's own expiry.
-    WaitingForChoice,
-    /// Your product must confirm the person.
-    AwaitingConfirmation,
-    /// Something was connected.
-    Used,
-    /// Somebody ended it, or the key that created it was revoked.
-    Ended,
-    /// It has expired.
-    Expired,
-}
-
-impl LinkState {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Open, Self::WaitingForChoice, Self::AwaitingConfirmation, Self::Used, Self::Ended, Self::Expired];
-
-    /// The name in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::WaitingForChoice => "waiting_for_choice",
-            Self::AwaitingConfirmation => "awaiting_confirmation",
-            Self::Used => "used",
-            Self::Ended => "ended",
-            Self::Expired => "expired",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text)
+codes! {
+    /// The status of a link in the API.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+    #[cfg_attr(test, derive(schemars::JsonSchema))]
+    #[serde(rename_all = "snake_case")]
+    pub enum LinkState {
+        /// Nothing was connected yet. A browser may have started it.
+        Open = "open",
+        /// The person has an open question about the account, for ten minutes at most, also after the link's own expiry.
+        WaitingForChoice = "waiting_for_choice",
+        /// Your product must confirm the person.
+        AwaitingConfirmation = "awaiting_confirmation",
+        /// Something was connected.
+        Used = "used",
+        /// Somebody ended it, or the key that created it was revoked.
+        Ended = "ended",
+        /// It has expired.
+        Expired = "expired",
     }
 }
 

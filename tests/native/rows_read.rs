@@ -336,7 +336,7 @@ fn overviews() -> Vec<(String, OverviewFilter)> {
             add(&format!("order {:?}", order.as_str()), OverviewFilter { order, ..base.clone() });
         }
         for issue in Issue::ALL {
-            add(issue.as_str(), OverviewFilter { issue: Some(*issue), ..base.clone() });
+            add(issue.as_str(), OverviewFilter { issue: Some(issue), ..base.clone() });
         }
         for status in
             [ConnectionStatus::Connected, ConnectionStatus::NeedsReconnect, ConnectionStatus::AwaitingConfirmation]

@@ -13,41 +13,26 @@ use super::layout::section_page;
 use super::text::{count, fill, fill_plain};
 use super::{PageContext, Section};
 use crate::bulk::BulkOutcome;
+use crate::codes::codes;
 
-/// What is offered for the selected rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BulkOffer {
-    /// Ask the apps whether they work.
-    Check,
-    /// Disconnect them.
-    Disconnect,
-    /// Bring them back.
-    Undo,
-    /// Give them the suggested names.
-    Rename,
-    /// Give them to somebody, or share them.
-    Share,
+codes! {
+    /// What is offered for the selected rows.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum BulkOffer {
+        /// Ask the apps whether they work.
+        Check = "check",
+        /// Disconnect them.
+        Disconnect = "disconnect",
+        /// Bring them back.
+        Undo = "undo",
+        /// Give them the suggested names.
+        Rename = "rename",
+        /// Give them to somebody, or share them.
+        Share = "share",
+    }
 }
 
 impl BulkOffer {
-    const ALL: [Self; 5] = [Self::Check, Self::Disconnect, Self::Undo, Self::Rename, Self::Share];
-
-    /// As the form has it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Check => "check",
-            Self::Disconnect => "disconnect",
-            Self::Undo => "undo",
-            Self::Rename => "rename",
-            Self::Share => "share",
-        }
-    }
-
-    /// From a form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text)
-    }
-
     fn label(self, shell: &PageContext) -> &'static str {
         let text = &shell.text.bulk;
         match self {

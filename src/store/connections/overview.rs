@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::list_text;
 use super::listed::{self, ConnectionFilter, EXAMINED_AT_ONCE, ListedConnection};
 use crate::app::AppId;
+use crate::codes::codes;
 use crate::connection::ConnectionStatus;
 use crate::environment::Environment;
 use crate::ids::{ConnectionId, WorkspaceId};
@@ -195,40 +196,35 @@ const USED_APPS: &str = "WITH RECURSIVE used (app) AS (SELECT '' UNION ALL
         AND o.is_unconfirmed IS NULL))";
 const PEOPLE: &str = "SELECT user_id, name AS user_name FROM people WHERE workspace_id = ?1 ORDER BY user_id LIMIT ?2";
 
-/// Makes the codes.
-macro_rules! issues {
-    ($($name:ident $code:literal $about:literal;)*) => {
-        /// What a page of connections can be cut to: what deserves a look, as a code.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Issue {
-            $(#[doc = $about] $name,)*
-        }
-
-        impl Issue {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// As an address has it.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $code,)* }
-            }
-        }
-    };
-}
-
-issues! {
-    ExpiresSoon "expires_soon" "The access ends and can't be renewed.";
-    MissingScopes "missing_scopes" "Not all that was asked for was granted.";
-    AppUnreachable "app_unreachable" "The app has not answered for a while.";
-    AppRefuses "app_refuses" "The app refuses to renew the access.";
-    ClientMisconfigured "client_misconfigured" "The app refuses the client.";
-    NothingShared "nothing_shared" "It works, and sees nothing.";
-    DefinitionChanged "definition_changed" "It stays with an earlier definition of its app.";
-    StepChangedConnection "step_changed_connection" "A step used another connection before.";
-    NotChecked "not_checked" "Nobody knows whether it works.";
-    Forgotten "forgotten" "Nobody has used it for 60 days.";
-    Duplicate "duplicate" "Its owner has another one to the same account.";
-    UnclearName "unclear_name" "Its name says too little.";
+codes! {
+    /// What a page of connections can be cut to: what deserves a look, as a code.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum Issue {
+        /// The access ends and can't be renewed.
+        ExpiresSoon = "expires_soon",
+        /// Not all that was asked for was granted.
+        MissingScopes = "missing_scopes",
+        /// The app has not answered for a while.
+        AppUnreachable = "app_unreachable",
+        /// The app refuses to renew the access.
+        AppRefuses = "app_refuses",
+        /// The app refuses the client.
+        ClientMisconfigured = "client_misconfigured",
+        /// It works, and sees nothing.
+        NothingShared = "nothing_shared",
+        /// It stays with an earlier definition of its app.
+        DefinitionChanged = "definition_changed",
+        /// A step used another connection before.
+        StepChangedConnection = "step_changed_connection",
+        /// Nobody knows whether it works.
+        NotChecked = "not_checked",
+        /// Nobody has used it for 60 days.
+        Forgotten = "forgotten",
+        /// Its owner has another one to the same account.
+        Duplicate = "duplicate",
+        /// Its name says too little.
+        UnclearName = "unclear_name",
+    }
 }
 
 impl Issue {
@@ -240,11 +236,6 @@ impl Issue {
             Self::UnclearName => vec![" AND ", UNCLEAR_NAME],
             _ => vec![" AND (SELECT ", list_text::attention(self.as_str()), OF_CLIENT],
         }
-    }
-
-    /// Reads a code.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|one| one.as_str() == text)
     }
 }
 
