@@ -1,7 +1,9 @@
 -- What an e-mail of unknown fate said comes again in the person's next digest, which lists first what needs a person. The trigger
 -- of 0038 kept the first hundred of both, in the order in which they were added.
 --
--- Replaces a trigger. The previous version works with it.
+-- And the operator's status shows the last failure of all workspaces.
+--
+-- Replaces a trigger, and adds an index. The previous version works with them.
 
 DROP TRIGGER unknown_emails_are_told_again;
 CREATE TRIGGER unknown_emails_are_told_again AFTER UPDATE OF status ON emails
@@ -19,3 +21,5 @@ BEGIN
         ORDER BY coalesce(o.type, '') IN ('connection.created', 'connection.recovered', 'connection.account_changed',
           'connection.default_changed', 'connection.deleted'), o.occurred_at, bounded.value LIMIT 100));
 END;
+
+CREATE INDEX subscriptions_failed_by_email ON subscriptions (last_failed_at) WHERE channel = 'email' AND last_failed_at IS NOT NULL;

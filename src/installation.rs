@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::ids::Shard;
 use crate::ports::{Ports, RefreshRunner};
 use crate::scheduled_runs;
+use crate::store::emails::EmailBacklog;
 use crate::store::erasing::ErasureProgress;
 use crate::store::maintenance::{self, InstallationState};
 use crate::store::reseals::{self, ResealProgress};
@@ -133,6 +134,11 @@ fn add_states(one: InstallationState, other: InstallationState) -> InstallationS
             .zip(other.last_run)
             .map(|(one, other)| if other.started_at < one.started_at { other } else { one }),
         cache_deletes: one.cache_deletes + other.cache_deletes,
+        emails: EmailBacklog {
+            waiting: one.emails.waiting + other.emails.waiting,
+            oldest_due_at: one.emails.oldest_due_at.into_iter().chain(other.emails.oldest_due_at).min(),
+            last_failure: one.emails.last_failure.into_iter().chain(other.emails.last_failure).max(),
+        },
         migrations,
     }
 }
@@ -200,6 +206,22 @@ mod tests {
         let sum = all.iter().cloned().reduce(add_states).unwrap();
         assert_eq!(sum, InstallationState { due_checks: 3, ..state(&[("k1", 1), ("k2", 5)], &["1", "3"], Some(20)) });
         assert_eq!(add_states(sum, state(&[], &[], None)).last_run, None, "one was never run");
+    }
+
+    #[test]
+    fn the_emails_of_several_databases_are_added() {
+        let at = Timestamp::from_unix;
+        let state = |waiting, oldest: Option<i64>, failure: Option<(i64, &str)>| InstallationState {
+            emails: EmailBacklog {
+                waiting,
+                oldest_due_at: oldest.map(at),
+                last_failure: failure.map(|(time, code)| (at(time), code.to_owned())),
+            },
+            ..InstallationState::default()
+        };
+        let sum = [state(1, Some(30), None), state(2, Some(20), Some((5, "a"))), state(3, None, Some((7, "b")))];
+        let sum = sum.into_iter().reduce(add_states).unwrap();
+        assert_eq!(sum, state(6, Some(20), Some((7, "b"))));
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub(super) async fn delete_workspace<P: Ports>(
 
 pub(super) async fn get_status<P: Ports>(context: &Context<P>, _: &Call<'_>) -> Result<Json<StatusResponse>> {
     let status = installation::load_status(context).await?;
-    Ok(Json::ok(StatusResponse::of(&context.config.key_ring, status)))
+    Ok(Json::ok(StatusResponse::of(context, status)))
 }
 
 pub(super) async fn get_health<P: Ports>(context: &Context<P>, _: &Call<'_>) -> Result<Json<HealthResponse>> {

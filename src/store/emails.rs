@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::outbox::{self, DeliveryLease, LeasedDelivery};
-use super::{Columns, FromRow, StoreResult, json_text, query_first, read_all};
+use super::{Columns, FromRow, StoreResult, json_text, query_first, read_all, read_count};
 use crate::email::{
     ClaimedEmail, EmailKind, EmailPreference, EmailStatus, EmailSubscription, NO_ANSWER, PersonEmail, ToldEvent,
     calm_types,
@@ -14,6 +14,7 @@ use crate::email::{
 use crate::email_address::EmailAddress;
 use crate::ids::{WebhookId, WorkspaceId};
 use crate::ports::{Database, DatabaseError, Rows, Statement};
+use crate::retention;
 use crate::sql;
 use crate::time::Timestamp;
 use crate::webhook::OutboxEvent;
@@ -87,6 +88,12 @@ const END_CLAIMS: &str = "UPDATE emails SET status = 'unknown', error = ?2, clai
 const WORKS: &str = "UPDATE subscriptions SET last_sent_at = ?2 WHERE workspace_id = ?1 AND channel = 'email'";
 const FAILS: &str =
     "UPDATE subscriptions SET last_failed_at = ?2, last_error = ?3 WHERE workspace_id = ?1 AND channel = 'email'";
+const COUNT_WAITING: &str =
+    "SELECT count(*) AS n FROM (SELECT 1 FROM emails WHERE due_at IS NOT NULL AND due_at > 0 LIMIT ?1)";
+const OLDEST_DUE: &str = "SELECT due_at FROM emails WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT 1";
+const LAST_FAILURE: &str =
+    "SELECT last_failed_at, last_error FROM subscriptions WHERE channel = 'email' AND last_failed_at > ?1
+    ORDER BY last_failed_at DESC LIMIT 1";
 const PERSON: &str = "SELECT email, email_preference FROM people WHERE workspace_id = ?1 AND user_id = ?2";
 /// `NULL` is everything, so that somebody who never chose gets what others get.
 const SET_PREFERENCE: &str =
@@ -309,6 +316,35 @@ pub fn mark_working(workspace: &WorkspaceId, now: Timestamp) -> Statement {
 /// The statement that writes that an e-mail of a workspace was not taken.
 pub fn mark_failing(workspace: &WorkspaceId, now: Timestamp, error: &str) -> Statement {
     sql!(FAILS, workspace, now, error)
+}
+
+/// How sending goes in a database, for its operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EmailBacklog {
+    /// E-mails that wait to be sent, also digests of the next day, up to a number of them.
+    pub waiting: i64,
+    /// Since when the first one is due.
+    pub oldest_due_at: Option<Timestamp>,
+    /// The last failure of a week: when, and its code.
+    pub last_failure: Option<(Timestamp, String)>,
+}
+
+/// The statements that read it.
+pub(super) fn read_backlog_statements(now: Timestamp, most: i64) -> [Statement; 3] {
+    [sql!(COUNT_WAITING, most), sql!(OLDEST_DUE, now), sql!(LAST_FAILURE, now.plus(-retention::OUTBOX_AGE))]
+}
+
+/// What they answered.
+pub(super) fn read_backlog([waiting, oldest, failure]: [&Rows; 3]) -> StoreResult<EmailBacklog> {
+    let failure = failure.rows.first().map(Columns);
+    Ok(EmailBacklog {
+        waiting: read_count(waiting)?,
+        oldest_due_at: oldest.rows.first().map(|row| Columns(row).time("due_at")).transpose()?,
+        last_failure: match failure {
+            None => None,
+            Some(row) => row.optional_time("last_failed_at")?.zip(row.optional_text("last_error")?),
+        },
+    })
 }
 
 /// How to reach a person. None: there is no such person.

@@ -8,6 +8,7 @@ use super::cache_deletes::{self, CacheDelete};
 use super::clients;
 use super::definition_moves::{self, DefinitionMove};
 use super::disconnect_jobs::{self, DisconnectJob};
+use super::emails::EmailBacklog;
 use super::erasing::{self, DisconnectedConnection, STATUS_ROWS_COUNTED};
 use super::keys;
 use super::{Columns, FromRow, StoreResult, emails, outbox, read_count, read_first, run_statement, webhooks};
@@ -397,12 +398,15 @@ pub struct InstallationState {
     pub last_run: Option<LastRun>,
     /// Entries of the cache that are still to be deleted, up to [`STATUS_ROWS_COUNTED`].
     pub cache_deletes: i64,
+    /// How sending e-mail goes. Up to [`STATUS_ROWS_COUNTED`] wait.
+    pub emails: EmailBacklog,
     /// Applied migrations.
     pub migrations: Vec<String>,
 }
 
 /// Reads the status.
 pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<InstallationState> {
+    let [emails_waiting, oldest_email, failed_email] = emails::read_backlog_statements(now, STATUS_ROWS_COUNTED);
     let answers = db
         .batch(vec![
             sql!(SEALED_UNDER, SEALED_ROWS_COUNTED),
@@ -413,11 +417,16 @@ pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<Insta
             sql!(DUE_SOON, now, now.plus(3600), STATUS_ROWS_COUNTED),
             sql!(ENDED, STATUS_ROWS_COUNTED),
             sql!(REVOCATIONS, STATUS_ROWS_COUNTED),
+            emails_waiting,
+            oldest_email,
+            failed_email,
         ])
         .await?;
     let mut state =
         InstallationState { migrations: migrations(db).await.unwrap_or_default(), ..InstallationState::default() };
-    if let [sealed, due, last, deletes, oldest, soon, ended, revocations] = answers.as_slice() {
+    if let [sealed, due, last, deletes, oldest, soon, ended, revocations, emails_waiting, oldest_email, failed_email] =
+        answers.as_slice()
+    {
         (state.sealed_under, state.is_sealed_under_complete) = read_sealed_under(sealed)?;
         state.due_checks = read_count(due)?;
         state.oldest_due_at = oldest.rows.first().map(|row| Columns(row).time("next_check_at")).transpose()?;
@@ -426,6 +435,7 @@ pub async fn load_state(db: &impl Database, now: Timestamp) -> StoreResult<Insta
         state.revocations = read_count(revocations)?;
         state.cache_deletes = read_count(deletes)?;
         state.last_run = read_first(last)?;
+        state.emails = emails::read_backlog([emails_waiting, oldest_email, failed_email])?;
     }
     Ok(state)
 }

@@ -754,6 +754,49 @@ fn a_search_for_due_emails_does_not_grow_with_what_was_sent() {
     assert!(many <= few + few / 20, "{few} and {many}");
 }
 
+// ---- the operator ----
+
+#[test]
+fn the_operator_sees_whether_e_mail_is_sent() {
+    let status = |fixture: &Fixture| {
+        let key = "abcdefghijklmnopqrstuvwxyz0123456789";
+        call(fixture, key, Method::Get, "/v1/status", &Value::Null).1["email"].clone()
+    };
+    let nothing = json!({ "bound": false, "from": null, "waiting": 0, "oldest_due_at": null, "last_failure": null });
+    assert_eq!(status(&Fixture::new()), nothing);
+
+    let fixture = told_by_email();
+    let id = connected(&fixture);
+    let good = json!({
+        "bound": true, "from": "connections@example.com", "waiting": 0, "oldest_due_at": null, "last_failure": null,
+    });
+    assert_eq!(status(&fixture), good);
+    fixture.world.mail.faults.borrow_mut().insert(String::new(), MailFault::Refuses("E_RATE_LIMIT_EXCEEDED"));
+    break_connection(&fixture, &id);
+    run_for(&fixture, 900);
+    let shown = status(&fixture);
+    assert_eq!((&shown["waiting"], &shown["oldest_due_at"]), (&json!(2), &Value::Null), "one more try, and a digest");
+    assert_eq!(shown["last_failure"]["code"], "E_RATE_LIMIT_EXCEEDED");
+    assert!(shown["last_failure"]["at"].is_string());
+    // No run begins.
+    fixture.world.advance_clock(7_200);
+    assert!(status(&fixture)["oldest_due_at"].is_string());
+    fixture.world.mail.faults.take();
+    run_for(&fixture, 900);
+    let shown = status(&fixture);
+    assert_eq!((&shown["waiting"], &shown["oldest_due_at"]), (&json!(1), &Value::Null));
+    assert_eq!(shown["last_failure"]["code"], "E_RATE_LIMIT_EXCEEDED", "it has failed this week");
+    run_seldom(&fixture, 8 * DAY);
+    assert_eq!(status(&fixture), good);
+
+    fixture.world.db.tamper(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10005)
+        INSERT INTO emails (id, workspace_id, user_id, kind, events, event_count, created_at, status, due_at)
+        SELECT 'eml_' || n.i, w.id, 'p' || n.i, 'digest', '[]', 0, 2000000000, 'waiting', 3000000000 FROM n, workspaces w",
+    );
+    assert_eq!(status(&fixture)["waiting"], 10_000, "it reads no more");
+}
+
 // ---- the page of the admins ----
 
 #[test]

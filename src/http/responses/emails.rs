@@ -27,10 +27,16 @@ pub(crate) struct EmailSettingsResponse {
 /// Why an e-mail was not sent.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-struct EmailFailureResponse {
+pub(super) struct EmailFailureResponse {
     at: Timestamp,
     /// The code of Cloudflare Email Service, such as `E_SENDER_NOT_VERIFIED`. `no_answer`: it did not answer.
     code: String,
+}
+
+impl From<(Timestamp, String)> for EmailFailureResponse {
+    fn from((at, code): (Timestamp, String)) -> Self {
+        Self { at, code }
+    }
 }
 
 impl EmailSettingsResponse {
@@ -42,7 +48,7 @@ impl EmailSettingsResponse {
             available: emails::is_available(context),
             from: context.config.email_from.as_ref().map(|from| from.as_str().to_owned()),
             last_sent_at,
-            last_failure: failure.map(|(at, code)| EmailFailureResponse { at, code }),
+            last_failure: failure.map(EmailFailureResponse::from),
         }
     }
 }

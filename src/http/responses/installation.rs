@@ -2,16 +2,19 @@
 
 use serde::Serialize;
 
+use super::emails::EmailFailureResponse;
 use crate::cache::{self, CacheRemovalStatus};
 use crate::caller::KeyScope;
+use crate::context::Context;
 use crate::http::body::Flat;
 use crate::ids::{ApiKeyId, WorkspaceId};
 use crate::installation::{DatabaseState, DatabaseStatus, InstallationStatus};
+use crate::ports::{Mailer, Ports};
+use crate::store::emails::EmailBacklog;
 use crate::store::erasing::{ErasureProgress, STATUS_ROWS_COUNTED};
 use crate::store::maintenance::{InstallationState, LastRun};
 use crate::store::reseals::ResealProgress;
 use crate::time::Timestamp;
-use crate::vault::KeyRing;
 use crate::workload::{CheckProgress, Forecast};
 use crate::workspace::Workspace;
 use crate::workspaces::{CreatedWorkspace, WorkspaceState};
@@ -171,6 +174,7 @@ pub(crate) struct StatusResponse {
     due_checks: i64,
     /// Whether the scheduled checks are done in time, and what else the scheduled run has to do.
     scheduled_work: ScheduledWork,
+    email: EmailStatusResponse,
     /// Cache entries that are still to be deleted, 10,000 at most. Each is dropped when it has expired, after an hour.
     cache_entries_left: i64,
     /// Deleted workspaces that are not erased yet, at most 100, the earliest deleted first.
@@ -226,6 +230,34 @@ impl From<DatabaseStatus> for DatabaseStatusResponse {
             due_checks: state.as_ref().map(|state| state.due_checks),
             last_cron_run: state.as_ref().and_then(|state| state.last_run.clone()).map(CronRun::of),
             migrations: state.map(|state| state.migrations),
+        }
+    }
+}
+
+/// Whether e-mail can be sent, and how that goes in all workspaces.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "EmailStatus"))]
+struct EmailStatusResponse {
+    /// Whether the binding `EMAIL` is there.
+    bound: bool,
+    /// The sender, from `EMAIL_FROM`. Null: none is set, so no e-mail is sent.
+    from: Option<String>,
+    /// E-mails that wait, including digests that are sent at 7:00 UTC. At most 10,000 are counted.
+    waiting: i64,
+    /// Since when the first e-mail is due. Null: none is late.
+    oldest_due_at: Option<Timestamp>,
+    /// The last e-mail that was not sent. Null: there was none in the last 7 days.
+    last_failure: Option<EmailFailureResponse>,
+}
+
+impl EmailStatusResponse {
+    fn of<P: Ports>(context: &Context<P>, backlog: EmailBacklog) -> Self {
+        Self {
+            bound: context.ports.mailer().is_bound(),
+            from: context.config.email_from.as_ref().map(|from| from.as_str().to_owned()),
+            waiting: backlog.waiting,
+            oldest_due_at: backlog.oldest_due_at,
+            last_failure: backlog.last_failure.map(EmailFailureResponse::from),
         }
     }
 }
@@ -377,7 +409,11 @@ impl CronRun {
 }
 
 impl StatusResponse {
-    pub(crate) fn of(key_ring: &KeyRing, InstallationStatus { sum, databases }: InstallationStatus) -> Self {
+    pub(crate) fn of<P: Ports>(
+        context: &Context<P>,
+        InstallationStatus { sum, databases }: InstallationStatus,
+    ) -> Self {
+        let key_ring = &context.config.key_ring;
         let DatabaseState { state, deleted_workspaces, reseal, forecast, .. } = sum;
         let due_checks_complete = databases
             .iter()
@@ -400,6 +436,7 @@ impl StatusResponse {
             reseal: ResealStatus::of(reseal.as_ref(), key_ring.sealing_key_id(), &state),
             due_checks: state.due_checks,
             scheduled_work: ScheduledWork::of(&state, forecast, due_checks_complete),
+            email: EmailStatusResponse::of(context, state.emails),
             cache_entries_left: state.cache_deletes,
             erasing: deleted_workspaces.into_iter().map(ErasingWorkspace::from).collect(),
             last_cron_run: state.last_run.map(CronRun::of),
