@@ -1,7 +1,7 @@
 //! Events that apps send: received, or verified for a program that receives them itself.
 //!
 //! Owns which app and which connections an event is about, and what follows from it. An event that says that access ended is a
-//! reason to check these connections now, and never a verdict. Refuses to tell a stranger why a request was not accepted, and
+//! reason to check these connections now, and never a verdict. Refuses to say to a stranger why a request was not accepted, and
 //! writes nothing to the database for one.
 
 use base64::Engine as _;
@@ -347,7 +347,7 @@ fn forward<P: Ports>(
     Ok(webhooks::app_events::insert_statement(context, &client.workspace, &payload)?.1)
 }
 
-/// What a program is told about a request that it has received itself.
+/// What a program learns about a request that it has received itself.
 #[derive(Debug)]
 pub struct EventVerification {
     /// Why it is not one of the app.
@@ -396,7 +396,7 @@ pub async fn verify<P: Ports>(
 }
 
 impl EventVerification {
-    /// What exists for the key. A key that sees none of an event's connections is not told its account.
+    /// What exists for the key. A key that sees none of an event's connections does not learn its account.
     fn of(subject: &EventSubject, key: &ApiKey) -> Self {
         let sees = |one: &&EventConnection| sees_connection_of(key, &one.id, &one.app, one.environment);
         let connections: Vec<ConnectionId> =

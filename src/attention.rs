@@ -80,7 +80,7 @@ codes! {
         NothingShared = "nothing_shared",
         /// It stays with an earlier definition of its app.
         DefinitionChanged = "definition_changed",
-        /// A step used another connection before. Told for a week, or until somebody acknowledges it.
+        /// A step used another connection before. Reported for a week, or until somebody acknowledges it.
         StepChangedConnection = "step_changed_connection",
     }
 }

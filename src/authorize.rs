@@ -94,7 +94,7 @@ pub enum Resource {
     Workflow,
     /// The audit log. A limited key sees the lines about its own connections.
     Event,
-    /// A webhook. It is told of all connections, so a limited key has none.
+    /// A webhook. It is notified of all connections, so a limited key has none.
     Webhook,
 }
 
@@ -534,7 +534,7 @@ fn check_key(key: &ApiKey, action: Action, resource: Resource, subject: &LoadedR
             "A signed-in person sees all their connections. Use a key without allow-lists for people, sign-in links and sessions.",
         )),
         (Resource::Webhook, _) => {
-            Err(limited_key_error("A webhook is told of all connections. Use a key without allow-lists."))
+            Err(limited_key_error("A webhook is notified of all connections. Use a key without allow-lists."))
         }
         (Resource::Job, _) => Err(limited_key_error(
             "All connections of an app are ended, whatever is on its lists. Use a key without allow-lists.",

@@ -1,6 +1,6 @@
-//! E-mail: what is told to people, what each of them wants to get, and how far an e-mail is.
+//! E-mail: of what people are notified, what each of them wants to get, and how far an e-mail is.
 //!
-//! Owns which events are told, which of them at once, and their words. Refuses to send anything: `emails` does.
+//! Owns which events people are notified of, of which at once, and the words. Refuses to send anything: `emails` does.
 
 mod given;
 pub mod message;
@@ -15,19 +15,19 @@ use crate::time::Timestamp;
 use crate::webhook::{OutboxEvent, WebhookEventType};
 use crate::workspace::Role;
 
-/// The type of the event that a webhook was switched off, because its receiver failed. No webhook is told of it.
+/// The type of the event that a webhook was switched off, because its receiver failed. No webhook is notified of it.
 pub const WEBHOOK_DISABLED: &str = "webhook.disabled";
 /// What an e-mail that nobody knows the fate of has as its error.
 pub const NO_ANSWER: &str = "no_answer";
 
-/// The types of events that are told: those of webhooks without the events of apps, which are for programs, and what concerns
+/// The types of events that people are notified of: those of webhooks without the events of apps, which are for programs, and what concerns
 /// webhooks.
 pub fn told_types() -> Vec<&'static str> {
     let of_webhooks = WebhookEventType::ALL.into_iter().filter(|one| *one != WebhookEventType::AppEvent);
     of_webhooks.map(WebhookEventType::as_str).chain([WEBHOOK_DISABLED]).collect()
 }
 
-/// Whether an event is told at once: workflows stop, or a program hears of nothing any more. Everything else waits for the
+/// Whether people are notified of an event at once: workflows stop, or a program hears of nothing any more. Everything else waits for the
 /// digest of the day.
 pub fn is_urgent(event: &OutboxEvent) -> bool {
     event.event_type == WebhookEventType::ConnectionNeedsReconnect.as_str()
@@ -41,7 +41,7 @@ pub(crate) fn rank(event_type: &str) -> u8 {
     match WebhookEventType::parse(event_type) {
         Some(WebhookEventType::ClientMisconfigured) => 0,
         Some(WebhookEventType::ConnectionNeedsReconnect) => 1,
-        // That a webhook was switched off, or what a later version tells.
+        // That a webhook was switched off, or what a later version has.
         None => 2,
         Some(WebhookEventType::ConnectionExpiresSoon) => 3,
         Some(WebhookEventType::ClientSecretExpires) => 4,
@@ -116,14 +116,14 @@ codes! {
         Sent = "sent",
         /// The service refuses it, and it is not tried any more.
         Failed = "failed",
-        /// There was nothing left to tell, or nobody to tell it.
+        /// There was nothing left to say, or nobody to send it to.
         Dropped = "dropped",
         /// It may have been sent. It is not sent again.
         Unknown = "unknown",
     }
 }
 
-/// That a workspace is told by e-mail, and how that goes.
+/// That the people of a workspace are notified by e-mail, and how that goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmailSubscription {
     /// Its id.
@@ -173,11 +173,11 @@ pub struct ClaimedEmail {
     pub person: PersonEmail,
     /// Their role. None: they were removed.
     pub role: Option<Role>,
-    /// Whether the workspace is told by e-mail.
+    /// Whether the people of the workspace are notified by e-mail.
     pub is_on: bool,
     /// Whether it is a digest.
     pub kind: EmailKind,
-    /// What it tells.
+    /// What it is about.
     pub events: Vec<ToldEvent>,
     /// How many events there are, also those that it does not list.
     pub event_count: i64,
@@ -186,7 +186,7 @@ pub struct ClaimedEmail {
 }
 
 impl ClaimedEmail {
-    /// What it may tell this person now. Rights, wishes and connections may have changed since it was written.
+    /// The events that this person may read of now. Rights, wishes and connections may have changed since it was written.
     pub fn told(&self) -> Vec<&ToldEvent> {
         let (Some(role), true) = (self.role, self.is_on) else { return vec![] };
         let repair = WebhookEventType::ConnectionNeedsReconnect.as_str();
@@ -204,7 +204,7 @@ impl ClaimedEmail {
                     WebhookEventType::parse(&event.event_type),
                     Some(WebhookEventType::ConnectionExpiresSoon | WebhookEventType::ConnectionMissingScopes)
                 );
-            // What works again is told as that.
+            // There is another event for what works again.
             may_know && is_wanted && !is_over && (event.event_type != repair || one.is_broken)
         };
         self.events.iter().filter(is_told).collect()

@@ -1,7 +1,7 @@
 //! E-mail to the owners of connections and the admins of a workspace.
 //!
-//! What is told is written to the outbox, as for webhooks. `planning` passes events on to people, `sending` sends what is due,
-//! and both are steps of the scheduled run. Owns whether a workspace is told, what a person wants to get, and how they end it
+//! Events are written to the outbox, as for webhooks. `planning` passes events on to people, `sending` sends what is due,
+//! and both are steps of the scheduled run. Owns whether e-mail is on, what a person wants to get, and how they end it
 //! from an e-mail. Refuses addresses that nobody has vouched for: a person is reached at the one that came with their sign-in.
 
 pub mod planning;
@@ -28,7 +28,7 @@ pub fn is_available<P: Ports>(context: &Context<P>) -> bool {
     context.ports.mailer().is_bound() && context.config.email_from.is_some()
 }
 
-/// How a workspace is told by e-mail. None: it is not.
+/// How e-mail of a workspace goes. None: it is off.
 pub async fn load_settings<P: Ports>(
     context: &Context<P>,
     workspace: &WorkspaceId,
@@ -36,7 +36,7 @@ pub async fn load_settings<P: Ports>(
     Ok(emails::get(context.db(), workspace).await?)
 }
 
-/// Begins or ends to tell a workspace by e-mail.
+/// Turns e-mail of a workspace on or off.
 ///
 /// # Errors
 /// `conflict` where this installation cannot send any.

@@ -57,7 +57,7 @@ pub struct DatabaseState {
     pub forecast: Forecast,
 }
 
-/// Reads the state of the installation. A database that can't be used is told as such.
+/// Reads the state of the installation. A database that can't be used is reported as such.
 ///
 /// # Errors
 /// No database can be used.

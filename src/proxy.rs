@@ -351,7 +351,7 @@ fn no_base_error(app: &str) -> Error {
     )
 }
 
-/// What a caller is told where no answer came.
+/// What a caller gets where no answer came.
 fn failure<P: Ports>(context: &Context<P>, plan: &ProxyPlan, error: HttpError) -> Error {
     let (name, code, detail) = match error {
         HttpError::Timeout => (

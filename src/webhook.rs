@@ -1,4 +1,4 @@
-//! Webhooks: what is told, to whom, and in which form (<https://www.standardwebhooks.com>).
+//! Webhooks: of what they are notified, and in which form (<https://www.standardwebhooks.com>).
 //!
 //! Owns the types of events, what is known of a webhook and its deliveries, the pauses between attempts, and the signature.
 //! Refuses to send anything: `webhooks` does.
@@ -25,16 +25,16 @@ codes! {
         /// A connection was made. If it waits for a confirmation: it was confirmed.
         #[serde(rename = "connection.created")]
         ConnectionCreated = "connection.created",
-        /// Only a person can repair it. Told by the next scheduled run, if it is still so.
+        /// Only a person can repair it. Sent by the next scheduled run, if it is still so.
         #[serde(rename = "connection.needs_reconnect")]
         ConnectionNeedsReconnect = "connection.needs_reconnect",
-        /// It works again, after `connection.needs_reconnect` was told.
+        /// It works again, after `connection.needs_reconnect` was sent.
         #[serde(rename = "connection.recovered")]
         ConnectionRecovered = "connection.recovered",
-        /// Its access ends soon, and only a person can extend it. Told once for each date.
+        /// Its access ends soon, and only a person can extend it. Sent once for each date.
         #[serde(rename = "connection.expires_soon")]
         ConnectionExpiresSoon = "connection.expires_soon",
-        /// Not all that was asked for was granted. Told once, until something else is missing.
+        /// Not all that was asked for was granted. Sent once, until something else is missing.
         #[serde(rename = "connection.missing_scopes")]
         ConnectionMissingScopes = "connection.missing_scopes",
         /// It is connected to another account.
@@ -49,7 +49,7 @@ codes! {
         /// The app refuses the OAuth client.
         #[serde(rename = "client.misconfigured")]
         ClientMisconfigured = "client.misconfigured",
-        /// The secret of the OAuth client ends soon. Told once for each date.
+        /// The secret of the OAuth client ends soon. Sent once for each date.
         #[serde(rename = "client.secret_expires")]
         ClientSecretExpires = "client.secret_expires",
         /// An app has sent an event.
@@ -78,7 +78,7 @@ codes! {
     }
 }
 
-/// An address that is told of events.
+/// An address that is notified of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// Its id.
@@ -119,7 +119,7 @@ impl Webhook {
     }
 }
 
-/// Something that is told: what was known when it happened.
+/// Something that people and programs are notified of: what was known when it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxEvent {
     /// Its id: that of the line in the audit log, if there is one. Each attempt sends the same.

@@ -190,7 +190,7 @@ pub struct RequestSignature {
     #[serde(serialize_with = "pointer")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub id_at: Option<JsonPointer>,
-    /// Whether different events may have the same body, so that a replay can't be told from another event.
+    /// Whether different events may have the same body, so that a replay can't be distinguished from another event.
     pub may_repeat: bool,
     /// What the key is and where it is found, as text.
     pub secret: String,

@@ -1,6 +1,6 @@
 //! What an e-mail says: first what stops, then what happened, and one link to the page where it is repaired.
 //!
-//! Owns the subject, the text and the HTML. There is nothing in it that is loaded from elsewhere, nothing that tells who has
+//! Owns the subject, the text and the HTML. There is nothing in it that is loaded from elsewhere, nothing that shows who has
 //! opened it, and no secret: names, accounts, workflows and addresses of our own pages. What somebody else has named stays in
 //! one line, and is no link (`given`).
 
@@ -41,7 +41,7 @@ pub struct Pages<'a> {
     pub stop: &'a str,
 }
 
-/// One thing that is told.
+/// One thing that it is about.
 struct Item {
     /// Which workflows are concerned, what happened, and why.
     sentences: Vec<Phrase>,
@@ -50,7 +50,7 @@ struct Item {
     needs_person: bool,
 }
 
-/// Writes an e-mail. None: there is nothing left to tell.
+/// Writes an e-mail. None: there is nothing left to say.
 pub fn write(email: &ClaimedEmail, words: &Words, pages: &Pages<'_>) -> Option<Written> {
     let mut told = email.told();
     told.sort_by_key(|one| (rank(&one.event.event_type), one.event.occurred_at, one.event.id.clone()));
@@ -59,7 +59,7 @@ pub fn write(email: &ClaimedEmail, words: &Words, pages: &Pages<'_>) -> Option<W
         return None;
     }
     let workspace = one_line(email.workspace_name.as_deref().unwrap_or_default(), LONGEST_NAME);
-    // Whoever does not see all of them is not told how many there are.
+    // Whoever does not see all of them does not learn how many there are.
     let sees_all = email.role == Some(Role::Admin) && email.person.preference == EmailPreference::All;
     let listed = i64::try_from(email.events.len()).unwrap_or(i64::MAX);
     let left = if sees_all { email.event_count.saturating_sub(listed).max(0) } else { 0 };

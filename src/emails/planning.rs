@@ -1,6 +1,6 @@
 //! Events are passed on to people: at once what is urgent, and the rest into each person's digest of the day.
 //!
-//! Owns who gets what. The owner of a connection is told of it, and admins of everything; what is urgent goes at once to the
+//! Owns who gets what. The owner of a connection is notified of it, and admins of everything; what is urgent goes at once to the
 //! owner, or to admins where there is none. A person gets one e-mail for all that has become urgent since the last run. In one
 //! transaction the events of a workspace become e-mails and count as passed on, so neither a crash nor a second run passes an
 //! event on twice.
@@ -22,7 +22,7 @@ use crate::webhook::OutboxEvent;
 const LEASE: i64 = 120;
 /// Events of a workspace that a run passes on, at most.
 const MOST_EVENTS: i64 = 500;
-/// Admins who are told, at most.
+/// Admins who are notified, at most.
 const MOST_ADMINS: i64 = 20;
 /// Round trips that a workspace takes.
 pub(crate) const PLAN_COST: i64 = 2;
@@ -65,7 +65,7 @@ enum Moment {
     Digest,
 }
 
-/// What each person is told, and when.
+/// Of what each person is notified, and when.
 fn share(taken: &TakenEvents) -> BTreeMap<(&str, Moment), Vec<&str>> {
     let mut shares: BTreeMap<(&str, Moment), Vec<&str>> = BTreeMap::new();
     for delivery in &taken.events {

@@ -36,7 +36,7 @@ pub(crate) const LEAST_BUDGET: i64 = super::planning::PLAN_COST + ROUND_COST + 1
 /// What came of an e-mail.
 enum Outcome {
     Sent,
-    /// There is nothing left to tell, or nobody to tell it.
+    /// There is nothing left to say, or nobody to send it to.
     Dropped,
     Refused(String),
     Unknown,

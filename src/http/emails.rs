@@ -17,7 +17,7 @@ use crate::emails::{self, stopping};
 use crate::error::{Error, Result};
 use crate::ports::Ports;
 
-/// Whether the workspace is told by e-mail.
+/// Whether e-mail of the workspace is on.
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "PutEmailSettingsRequest"))]
 #[serde(deny_unknown_fields)]

@@ -233,8 +233,8 @@ struct SignInUserInput {
     /// A name to show.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     name: Option<String>,
-    /// Shown if there is no name. From when the link is used, e-mail for the person goes there, if the workspace is told by
-    /// e-mail.
+    /// Shown if there is no name. From when the link is used, e-mail for the person goes there, if e-mail of the
+    /// workspace is on.
     #[cfg_attr(test, schemars(length(min = 1, max = 128)))]
     email: Option<String>,
 }

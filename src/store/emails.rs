@@ -126,22 +126,22 @@ impl FromRow for PersonEmail {
     }
 }
 
-/// How a workspace is told by e-mail, if it is.
+/// How e-mail of a workspace goes, if it is on.
 pub async fn get(db: &impl Database, workspace: &WorkspaceId) -> StoreResult<Option<EmailSubscription>> {
     query_first(db, sql!(GET, workspace)).await
 }
 
-/// The statement that begins to tell a workspace, if it is not told yet.
+/// The statement that turns it on, if it is off.
 pub fn turn_on(id: &WebhookId, workspace: &WorkspaceId, types: &[&str], now: Timestamp) -> Statement {
     sql!(TURN_ON, id, workspace, json_text(types), now)
 }
 
-/// The statement that ends it.
+/// The statement that turns it off.
 pub fn turn_off(workspace: &WorkspaceId) -> Statement {
     sql!(TURN_OFF, workspace)
 }
 
-/// The statement that takes the workspaces that are to be told something. Without an end of the lease, what is due is put off
+/// The statement that takes the workspaces with something to notify people of. Without an end of the lease, what is due is put off
 /// until something else happens: nobody can send it.
 pub(super) fn lease_due(now: Timestamp, until: Option<Timestamp>, limit: i64) -> Statement {
     sql!(LEASE_DUE, now, until, limit)
@@ -157,7 +157,7 @@ pub(super) fn end_claims(now: Timestamp, limit: i64) -> Statement {
     sql!(END_CLAIMS, now, NO_ANSWER, limit)
 }
 
-/// Events that are to be told, and who can be told.
+/// Events that people are to be notified of, and who can be.
 #[derive(Debug, Default)]
 pub struct TakenEvents {
     /// The events, each with its lease.
@@ -197,7 +197,7 @@ pub struct NewEmail<'a> {
     pub user: &'a str,
     /// Whether it is sent at once.
     pub kind: EmailKind,
-    /// What it tells.
+    /// What it is about.
     pub events: Vec<&'a str>,
     /// When it is sent.
     pub due_at: Timestamp,
@@ -280,7 +280,7 @@ impl FromRow for ClaimedEmail {
     }
 }
 
-/// An event, and the id of the e-mail that tells it.
+/// An event, and the id of the e-mail about it.
 struct EventOfEmail(String, ToldEvent);
 
 impl FromRow for EventOfEmail {

@@ -89,8 +89,8 @@ const MOST_WORKSPACES: i64 = 2;
 const NEWEST_DISCONNECTED: i64 = 5;
 /// Workspaces that a run searches for what ends soon.
 const MOST_SWEEPS: i64 = 5;
-/// Seconds for which it is not told that a connection needs a reconnect: one that is repaired in between makes no noise. The
-/// first run after that tells it.
+/// Seconds for which nobody is notified that a connection needs a reconnect: one that is repaired in between makes no noise.
+/// The first run after that passes it on.
 const HELD_FOR: i64 = 240;
 /// A connection that no embedding product has confirmed within a week is ended.
 const END_UNCONFIRMED: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL WHERE id IN
@@ -147,7 +147,7 @@ const MIGRATIONS: &str = "SELECT name FROM d1_migrations ORDER BY id";
 
 /// Deletes what has expired, and of the audit log what is older than so many days, at most so many lines. Returns how many
 /// rows. Also wakes the next connections whose client was entered again, ends the next things that a revoked key made, and
-/// takes so many webhooks and workspaces that are told something, which may have come in this run.
+/// takes so many webhooks and workspaces with something to send, which may have come in this run.
 pub async fn purge(
     db: &impl Database,
     now: Timestamp,
@@ -178,13 +178,13 @@ pub async fn purge(
 pub struct Purged {
     /// Rows that were deleted.
     pub rows: u64,
-    /// Webhooks that are told something. Leased.
+    /// Webhooks with something to send. Leased.
     pub webhooks: Vec<Webhook>,
-    /// Workspaces that are told something by e-mail. Leased.
+    /// Workspaces with e-mail to write. Leased.
     pub emails: Vec<EmailSubscription>,
 }
 
-/// What a run takes to tell it: what is due at a time, until when, and how many.
+/// What a run takes to pass on: what is due at a time, until when, and how many.
 #[derive(Debug, Clone, Copy)]
 pub struct ToldLease {
     /// Now.
@@ -193,7 +193,7 @@ pub struct ToldLease {
     pub until: Timestamp,
     /// How many webhooks.
     pub webhooks: i64,
-    /// How many workspaces that are told by e-mail. None: no e-mail can be sent.
+    /// How many workspaces with e-mail. None: no e-mail can be sent.
     pub emails: Option<i64>,
 }
 
@@ -262,7 +262,7 @@ pub struct UnfinishedWork {
     pub sweeps: Vec<AttentionSweep>,
     /// Whether any webhook has something to send.
     pub has_due_webhooks: bool,
-    /// Whether anything is to be told by e-mail.
+    /// Whether any e-mail is to be written or sent.
     pub has_due_emails: bool,
 }
 

@@ -334,8 +334,8 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .about("Sessions that were opened through it go on until they expire, or somebody ends them.")
             .answers(200, "Nobody can sign in there any more.")
             .refuses(404, ""),
-        Handler::GetEmailSettings => operation(WORKSPACE, "Show whether the workspace is told by e-mail")
-            .answers(200, "Whether it is, and how that goes."),
+        Handler::GetEmailSettings => operation(WORKSPACE, "Show whether e-mail is on")
+            .answers(200, "Whether it is on, and how that goes."),
         Handler::PutEmailSettings => operation(WORKSPACE, "Turn e-mail on or off")
             .about("On: owners of connections and admins get e-mail, if their address came with a sign-in. Nothing is sent of what happened before.")
             .answers(200, "Whether it is on, and how that goes.")
@@ -565,7 +565,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
 
         // Webhooks
         Handler::CreateWebhook => operation(WEBHOOKS, "Create a webhook")
-            .about("Events of these types are sent to the address from now on, as Standard Webhooks describes it: `webhookEvent`. A webhook is told of all connections of the workspace, so a key with allow-lists has none.")
+            .about("Events of these types are sent to the address from now on, as Standard Webhooks describes it: `webhookEvent`. A webhook is notified of all connections of the workspace, so a key with allow-lists has none.")
             .answers(201, "The webhook. Its secret is shown only here.")
             .refuses(409, "`limit_reached`: the workspace has 20 webhooks. Delete one that you do not need.")
             .refuses(422, "`invalid_request`: a type that does not exist, or an address that nothing may be sent to: not `https`, not a public host, or this installation itself."),

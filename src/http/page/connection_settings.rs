@@ -22,7 +22,7 @@ pub struct SettingsView {
     pub step_changes: Vec<String>,
 }
 
-/// What was told of steps, with a button that ends it for who may.
+/// What was reported of steps, with a button that ends it for who may.
 pub(super) fn step_changes_section(shell: &PageContext, id: &str, view: &SettingsView, may_change: bool) -> Markup {
     let text = &shell.text.connection;
     html! {

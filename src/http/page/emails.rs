@@ -11,7 +11,7 @@ use crate::email::EmailPreference;
 /// What a signed-in person gets.
 #[derive(Debug, Clone)]
 pub struct PersonalEmailView {
-    /// Whether the workspace is told by e-mail.
+    /// Whether the people of the workspace are notified by e-mail.
     pub is_on: bool,
     /// The person's address.
     pub address: Option<String>,

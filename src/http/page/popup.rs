@@ -10,7 +10,7 @@ use super::layout::page;
 use super::message::{Message, message_panel};
 use crate::http::assets::asset;
 
-/// What the page that has opened the window is told.
+/// What the page that has opened the window gets.
 #[derive(Debug, Clone)]
 pub struct PopupOutcome {
     /// The origin of that page.

@@ -8,11 +8,11 @@ use crate::emails;
 use crate::ports::Ports;
 use crate::time::Timestamp;
 
-/// Whether the workspace is told by e-mail, and how that goes.
+/// Whether the people of the workspace are notified by e-mail, and how that goes.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct EmailSettingsResponse {
-    /// Whether it is told.
+    /// Whether e-mail is on.
     enabled: bool,
     /// Whether this installation can send e-mail: its operator has bound `EMAIL` and set `EMAIL_FROM`.
     available: bool,

@@ -174,6 +174,7 @@ pub(crate) struct StatusResponse {
     due_checks: i64,
     /// Whether the scheduled checks are done in time, and what else the scheduled run has to do.
     scheduled_work: ScheduledWork,
+    /// Whether e-mail can be sent, and how that goes in all workspaces.
     email: EmailStatusResponse,
     /// Cache entries that are still to be deleted, 10,000 at most. Each is dropped when it has expired, after an hour.
     cache_entries_left: i64,

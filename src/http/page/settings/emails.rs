@@ -28,7 +28,7 @@ pub enum EmailTest {
 pub struct EmailSettingsView {
     /// Whether this installation can send e-mail.
     pub is_available: bool,
-    /// Whether the workspace is told.
+    /// Whether people are notified.
     pub is_on: bool,
     /// The sender.
     pub from: Option<String>,

@@ -40,7 +40,7 @@ pub struct WebhookRow {
     pub id: String,
     /// Where events are sent.
     pub url: String,
-    /// How many types it is told of.
+    /// How many types it is notified of.
     pub types: usize,
     /// How it is.
     pub status: StatusLabel,

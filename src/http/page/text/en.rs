@@ -1356,12 +1356,12 @@ super::texts! {
     /// Webhooks.
     webhooks {
         title = "Webhooks";
-        about = "Your own program is told when a connection breaks, works again, ends soon or changes. Each message is signed.";
+        about = "Your own program is notified when a connection breaks, works again, ends soon or changes. Each message is signed.";
         none = "No webhooks yet.";
         create = "Create a webhook";
         url = "Address";
         url_hint = "An https address of your program.";
-        types = "What it is told of";
+        types = "What it is notified of";
         one_type = "1 kind of event";
         some_types = "{count} kinds of events";
         type_created = "A connection was made";
@@ -1387,8 +1387,8 @@ super::texts! {
         off_failing = "Switched off, because every attempt of five days has failed. Mend the receiver, then switch it on.";
         off_gone = "Switched off, because the receiver answered that it is gone (410).";
         off_unreadable = "Switched off, because its secret can't be read any more. Create a new secret, then switch it on.";
-        switched_off_one = "1 webhook was switched off, because its receiver failed. It is told of nothing until you switch it on.";
-        switched_off_some = "{count} webhooks were switched off, because their receivers failed. They are told of nothing until you switch them on.";
+        switched_off_one = "1 webhook was switched off, because its receiver failed. It gets no notifications until you switch it on.";
+        switched_off_some = "{count} webhooks were switched off, because their receivers failed. They get no notifications until you switch them on.";
         show = "Open the webhooks";
         created_title = "Secret of the webhook";
         once = "Copy the secret now.";
@@ -1424,7 +1424,7 @@ super::texts! {
     /// E-mail: the settings of the workspace, and what each person gets.
     emails {
         title = "E-mail";
-        about = "Owners of connections and admins are told by e-mail: at once when workflows can’t run, and once a day of everything else.";
+        about = "Owners of connections and admins are notified by e-mail: at once when workflows can’t run, and once a day of everything else.";
         unavailable = "Not set up";
         unavailable_about = "This installation can’t send e-mail yet. Whoever operates it binds Cloudflare Email Service and sets EMAIL_FROM: docs/email.md says how.";
         on = "On";
@@ -1463,7 +1463,7 @@ super::texts! {
         never = "No e-mail has a key, a token or a password in it. None tells us whether you opened it.";
         stop = "Stop e-mails";
         stop_title = "Stop e-mails from {workspace}?";
-        stop_about = "You are told of nothing by e-mail any more, also when workflows can’t run. You can change that after you sign in.";
+        stop_about = "You get no more notifications by e-mail, also when workflows can’t run. You can change that after you sign in.";
         stopped = "You get no more e-mails";
         stopped_about = "We send you nothing more from the workspace {workspace}.";
     }
