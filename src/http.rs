@@ -479,7 +479,10 @@ pub fn respond_misconfigured(request: &Request, error: &Error) -> Response {
 /// Answers a request during maintenance. Nothing is read or written, because the database may have any form.
 pub fn respond_under_maintenance(request: &Request) -> Response {
     let response = respond_without_context(request, operator::maintenance_response(), &maintenance::error());
-    response.with_header("retry-after", maintenance::RETRY_AFTER.to_string())
+    match response.header("retry-after") {
+        Some(_) => response,
+        None => response.with_header("retry-after", maintenance::RETRY_AFTER.to_string()),
+    }
 }
 
 fn respond_without_context(
@@ -678,7 +681,11 @@ async fn authenticate_key<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Re
 }
 
 fn error_response(request: &Request, found: &RouteMatch, error: &Error, shell: &page::PageContext) -> Response {
-    if wants_page(request, found) { problem::page_response(error, shell) } else { problem::json_response(error) }
+    if wants_page(request, found) {
+        problem::page_response(error, shell, request)
+    } else {
+        problem::json_response(error)
+    }
 }
 
 /// The refusal of a body that is too large: 404 if the resource in the path does not exist. Connections, keys and links

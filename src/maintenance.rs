@@ -20,6 +20,7 @@ pub fn is_on(variable: Option<&str>) -> Result<bool> {
 /// What every route answers.
 pub fn error() -> Error {
     Error::new(ErrorCode::Maintenance, "This installation is being updated. Nothing is lost. Try again in a minute.")
+        .with_hints(|h| h.retry_after = Some(RETRY_AFTER))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::{Request, input};
+use super::{Body, Request, input};
 use crate::caller::{constant_time_eq, hash_secret};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
@@ -207,6 +207,10 @@ pub(super) fn require_csrf_token<P: Ports>(context: &Context<P>, request: &Reque
     require_same_origin(context, request)?;
     if request.method.is_safe() {
         return Ok(());
+    }
+    // Its token was not read. Nothing is done with it either.
+    if matches!(request.body, Body::TooLarge) {
+        return Err(input::body_too_large());
     }
     match (csrf_token(context, request), input::form_field(request, "csrf")) {
         (Some(expected), Some(sent)) if constant_time_eq(&expected, &sent) => Ok(()),

@@ -245,7 +245,7 @@ async fn start_flow_by_link<P: Ports>(context: &Context<P>, call: &Call<'_>, lin
     };
     let response = walked.unwrap_or_else(|error| {
         context.log_cause(&error);
-        problem::page_response(&error, &page_context(context, call.request, call.session.as_ref()))
+        problem::page_response(&error, &page_context(context, call.request, call.session.as_ref()), call.request)
     });
     let response = popup::keep_opener(response, link.popup_origin.as_deref());
     Ok(match cookie {

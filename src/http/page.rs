@@ -117,12 +117,15 @@ pub struct PageContext {
     pub brand: Option<Brand>,
     /// Whether this installation can send e-mail.
     pub has_email: bool,
+    /// Whether the page may load a script.
+    pub has_scripts: bool,
 }
 
-/// The frame while the configuration can't be used. Such a page shows no time.
+/// The frame while the configuration can't be used. Such a page shows no time, and no script may run on it: scripts are
+/// permitted by the address of this installation, which is not known.
 impl Default for PageContext {
     fn default() -> Self {
-        Self::signed_out(Timestamp::from_unix(0))
+        Self { has_scripts: false, ..Self::signed_out(Timestamp::from_unix(0)) }
     }
 }
 
@@ -139,6 +142,7 @@ impl PageContext {
             form_id: None,
             brand: None,
             has_email: false,
+            has_scripts: true,
         }
     }
 

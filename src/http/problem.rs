@@ -4,9 +4,9 @@
 
 use serde::Serialize;
 
-use super::Response;
 use super::body::Flat;
 use super::page;
+use super::{BODY_LIMIT, Request, Response};
 use crate::error::{Error, ErrorCode, Hints};
 
 pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
@@ -103,11 +103,16 @@ pub(super) fn json_response(error: &Error) -> Response {
 }
 
 /// The page, for a person who may be signed in.
-pub(super) fn page_response(error: &Error, shell: &page::PageContext) -> Response {
+pub(super) fn page_response(error: &Error, shell: &page::PageContext, request: &Request) -> Response {
     let (status, title) = status_and_title_in(shell.text, error.code);
     let markup = if error.code == ErrorCode::Unauthorized {
         let view = page::SignInRequiredView { choice: page::SignInChoice::LinkOnly, ended: None };
         page::sign_in_required(&page::PageContext { person: None, csrf: None, ..shell.clone() }, &view)
+    } else if let Some((title, text)) = describe_failure(shell.text, error, request) {
+        // What was sent with a form can't be sent again by a link.
+        let again = request.method.is_safe().then(|| (shell.text.outcome.try_again.to_owned(), here(request)));
+        let links = again.into_iter().chain(next_links(shell, error)).collect();
+        page::message(shell, &page::Message { title: title.into(), text, tone: page::Tone::Bad, links })
     } else {
         page::message(
             shell,
@@ -115,7 +120,7 @@ pub(super) fn page_response(error: &Error, shell: &page::PageContext) -> Respons
                 title: title.into(),
                 text: page_text(shell.text, error, shell.person.is_some()),
                 tone: page::Tone::Bad,
-                links: if shell.person.is_some() { next_links(shell.text, error) } else { vec![] },
+                links: next_links(shell, error),
             },
         )
     };
@@ -131,8 +136,58 @@ fn page_text(texts: &page::Texts, error: &Error, signed_in: bool) -> String {
     text.clone()
 }
 
-/// A person who is not signed in gets no links.
-fn next_links(text: &page::Texts, error: &Error) -> Vec<(String, String)> {
+/// The heading and the text of a failure whose title and detail are for programs. An empty line begins a new paragraph.
+fn describe_failure(texts: &page::Texts, error: &Error, request: &Request) -> Option<(&'static str, String)> {
+    let text = &texts.error_page;
+    let wait = describe_wait(texts, error.hints.retry_after);
+    let fill = |words: &str| page::fill_plain(words, &[("wait", &wait)]);
+    let after_form = (!request.method.is_safe()).then(|| text.after_form.to_owned());
+    let (title, paragraphs) = match error.code {
+        ErrorCode::BodyTooLarge => {
+            let kilobytes = (BODY_LIMIT / 1024).to_string();
+            (text.too_large_title, vec![page::fill_plain(text.too_large, &[("kilobytes", &kilobytes)])])
+        }
+        ErrorCode::RateLimited => (text.rate_limited_title, vec![fill(text.rate_limited)]),
+        ErrorCode::Internal => {
+            let again = page::fill_plain(text.internal_again, &[("request", &request.id)]);
+            let all = [Some(text.internal.to_owned()), after_form, Some(again)];
+            (text.internal_title, all.into_iter().flatten().collect())
+        }
+        ErrorCode::DatabaseUnavailable => {
+            (text.database_title, [Some(fill(text.database)), after_form].into_iter().flatten().collect())
+        }
+        ErrorCode::Misconfigured => {
+            let values = [("detail", error.detail.as_str()), ("request", request.id.as_str())];
+            let what = page::fill_plain(text.request_of, &values);
+            (text.misconfigured_title, vec![text.misconfigured.to_owned(), what])
+        }
+        ErrorCode::Maintenance => (text.maintenance_title, vec![fill(text.maintenance)]),
+        _ => return None,
+    };
+    Some((title, paragraphs.join("\n\n")))
+}
+
+/// How long to wait, in words: as Retry-After has it, never shorter.
+fn describe_wait(texts: &page::Texts, seconds: Option<i64>) -> String {
+    let text = &texts.error_page;
+    match seconds {
+        None => text.wait.to_owned(),
+        Some(seconds @ ..60) => page::count(seconds, text.wait_second, text.wait_seconds),
+        Some(seconds) => page::count(seconds.saturating_add(59) / 60, text.wait_minute, text.wait_minutes),
+    }
+}
+
+/// The address that was asked for.
+fn here(request: &Request) -> String {
+    if request.query.is_empty() { request.path.clone() } else { format!("{}?{}", request.path, request.query) }
+}
+
+/// A person who is not signed in gets no links to other pages.
+fn next_links(shell: &page::PageContext, error: &Error) -> Vec<(String, String)> {
+    if shell.person.is_none() {
+        return vec![];
+    }
+    let text = shell.text;
     let setup = error.hints.setup.iter().map(|page| (text.setup.how_to.to_owned(), page.clone()));
     setup.chain([(text.list.title.to_owned(), "/".to_owned())]).collect()
 }

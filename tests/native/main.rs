@@ -27,6 +27,7 @@ mod disconnect_all;
 mod edge_memory;
 mod emails;
 mod erasing;
+mod error_pages;
 mod etags;
 mod faults;
 mod hostile_editor;

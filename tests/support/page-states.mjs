@@ -2,6 +2,7 @@
 // How a state is looked at is in tests/browser/states.test.mjs.
 
 import { allow, deny } from "./browser.mjs";
+import { startInstallation } from "./installation.mjs";
 import { connectMinimalApp, defineMinimalApp, startMinimalApp } from "./minimal-app.mjs";
 import { pathOf, Person } from "./person.mjs";
 import { fillTeam, makeEmptyWorkspace, makeLargeWorkspace } from "./team.mjs";
@@ -15,7 +16,11 @@ export async function prepareWorld({ installation }, { connections = 10_000 } = 
   const team = await fillTeam(installation);
   const { ada, grace } = team.people;
   const minimalApp = await startMinimalApp();
-  const world = { team, minimalApp, ids: { ...team.connections }, close: () => minimalApp.close() };
+  const world = { team, minimalApp, ids: { ...team.connections }, close };
+  async function close() {
+    await minimalApp.close();
+    await world.closed?.close();
+  }
   const { ids } = world;
 
   ids.mine = await ada.connect("acme", { login: "ada" });
@@ -42,6 +47,8 @@ export async function prepareWorld({ installation }, { connections = 10_000 } = 
   world.cookies = {
     admin: ada.cookies,
     member: grace.cookies,
+    // Sends so much that it is refused for a minute.
+    hasty: (await Person.createSignedIn(installation, { id: "hasty", name: "Hasty Harry" }, "member")).cookies,
     newcomer: (await signIn(installation, emptyKey, { id: "first", name: "First Person" }, "admin")).cookies,
     newMember: (await signIn(installation, emptyKey, { id: "second", name: "Second Person" }, "member")).cookies,
     root: (await signIn(installation, large.key, { id: "root", name: "Root" }, "admin")).cookies,
@@ -117,6 +124,39 @@ const disconnectOne = after(async ({ world }) => `/connections/${await world.tea
 const panic = async ({ site, world }) => {
   world.job ??= await site.installation.requestOk("POST", "/v1/apps/acme/disconnect-all", { confirm: "acme", reason: "A token was in a log" }, world.large.key);
   return `/settings/jobs/${world.job.id}`;
+};
+
+/** Sends a form of a page as often as it is accepted. */
+const sendTooOften = (path) => async (at) => {
+  const url = at.site.url + (await path(at));
+  const form = await at.page.locator(`form[action="${new URL(url).pathname}"]`).evaluate((one) => Object.fromEntries(new FormData(one)));
+  for (let sent = 0; sent < 1_000; sent += 1) {
+    const answer = await at.page.request.post(url, { form, headers: { origin: at.site.url }, maxRedirects: 0 });
+    if (answer.status() === 429) return;
+  }
+  throw new Error("There is no limit");
+};
+
+/** A page while something of the database is not as the program expects it. */
+const whileBroken = (path, breaks, repairs) => async (at) => {
+  const { run } = at.site.installation;
+  await run(breaks);
+  try {
+    await at.page.goto(at.site.url + (typeof path === "string" ? path : path(at)));
+  } finally {
+    await run(repairs);
+  }
+};
+
+/** A page while the installation is in maintenance: another Worker answers at its address. */
+const duringMaintenance = (path) => async ({ site, page, world }) => {
+  world.closed ??= await startInstallation({ workspace: false, vars: { PUBLIC_URL: site.url, MAINTENANCE: "1" } });
+  site.proxy.forwardTo(world.closed.server);
+  try {
+    await page.goto(site.url + path);
+  } finally {
+    site.proxy.forwardTo(site.installation.server);
+  }
 };
 
 /**
@@ -269,6 +309,7 @@ export const STATES = [
   ["link-manual", "guest", link({ app: "telegram", user: { id: "guest", name: "Guest Gwen" } }), "Connect Telegram", { sample: true }],
   ["link-connected", "guest", after(link({ app: "acme", user: { id: "gwen", name: "Guest Gwen" } }), press("Continue to Acme"), allowAnybody), "Connected"],
   ["link-denied", "guest", after(link({ app: "acme", user: { id: "gwen", name: "Guest Gwen" } }), press("Continue to Acme"), denyAs("gwen")), "Not connected"],
+  ["link-again", "guest", after(link({ app: "acme", user: { id: "gwen", name: "Guest Gwen" } }), press("Continue to Acme"), denyAs("gwen"), follow("Try again")), "Connect Acme"],
   ["link-popup", "guest", after(link({ app: "acme", popup: { origin: "https://app.northwind.example" } }), press("Continue to Acme"), allowAnybody), "Connected"],
   ["link-of-another", "member", link({ app: "acme", user: { id: "gwen", name: "Guest Gwen" } }), "This link is for Guest Gwen", { status: 409 }],
   ["link-ended", "guest", "/connect/nothing", "The link has ended", { status: 410 }],
@@ -285,6 +326,11 @@ export const STATES = [
   ["method-not-allowed", "member", after("/", postTo("/activity")), /./, { status: 405 }],
   ["out-of-date", "member", after("/", postTo("/sign-out")), /./, { status: 403 }],
   ["bad-cursor", "admin", "/?cursor=nonsense", /./, { status: 422 }],
+  ["too-large", "admin", after("/settings/new-app", uncheckedForms, fill("Name", "x".repeat(300_000)), press("Create a custom app")), "This is too large", { status: 413 }],
+  ["too-many-requests", "hasty", after(of("slack", "/try"), sendTooOften(of("slack", "/try")), press("Run it")), "Too many requests", { status: 429 }],
+  ["failed", "admin", whileBroken(({ world }) => `/settings/webhooks/${world.webhook.id}`, "UPDATE subscriptions SET types = 'no ' || types", "UPDATE subscriptions SET types = substr(types, 4)"), "Something went wrong", { status: 500, sample: true }],
+  ["misconfigured", "admin", whileBroken("/settings/webhooks", "ALTER TABLE subscriptions RENAME TO earlier_subscriptions", "ALTER TABLE earlier_subscriptions RENAME TO subscriptions"), "Not available at the moment", { status: 503 }],
+  ["maintenance", "member", duringMaintenance("/"), "An update is being installed", { status: 503 }],
 ];
 
 /** The states by name, in the order of the table. */

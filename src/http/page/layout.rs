@@ -35,7 +35,7 @@ fn document(shell: &PageContext, section: Option<Section>, title: &str, body: &M
                 @if let Some(accent) = shell.brand.as_ref().and_then(|brand| brand.accent) {
                     link rel="stylesheet" href={ "/accent/" (accent.to_string().trim_start_matches('#')) ".css" };
                 }
-                script src=(asset!("app.js")) defer {}
+                @if shell.has_scripts { script src=(asset!("app.js")) defer {} }
             }
             body {
                 a.skip href="#main" { (text.skip) }

@@ -476,6 +476,29 @@ super::texts! {
         other_browser = "An app’s answer is only taken in the browser that asked for it, so that nobody can slip you an account that is not yours. This browser did not ask, or has been signed out since.";
         other_browser_next = "Start again and stay in one browser: sign in here, or open the link you were sent here.";
     }
+    /// What a person is told of a failure that a program is told otherwise.
+    error_page {
+        too_large_title = "This is too large";
+        too_large = "You sent more than {kilobytes} KB, so nothing was saved. Go back, enter less, and send it again.";
+        rate_limited_title = "Too many requests";
+        rate_limited = "You did too much in a short time, so nothing was done. {wait}, then try again.";
+        internal_title = "Something went wrong";
+        internal = "This is a fault of this installation. You did nothing wrong.";
+        internal_again = "Does it happen again? Send the id of the request to whoever runs this installation: {request}";
+        database_title = "Not available at the moment";
+        database = "The database does not answer. {wait}, then try again.";
+        misconfigured_title = "Not available at the moment";
+        misconfigured = "A setting of this installation is wrong, so this page does not work. Only whoever runs the installation can repair it. Send them this:";
+        maintenance_title = "An update is being installed";
+        maintenance = "Connections will work again in a moment. Nothing is lost. {wait}, then try again.";
+        after_form = "Go back and look whether your change was saved before you send it again.";
+        wait_second = "Wait one second";
+        wait_seconds = "Wait {count} seconds";
+        wait_minute = "Wait a minute";
+        wait_minutes = "Wait {count} minutes";
+        wait = "Wait a moment";
+        request_of = "{detail} (request {request})";
+    }
     /// Titles of errors, also in the API.
     problem {
         unauthorized = "Not signed in";
