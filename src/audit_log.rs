@@ -7,10 +7,11 @@ use crate::audit::{AuditReads, EventType};
 use crate::authorize::{Caller, admin_required, unauthorized};
 use crate::context::Context;
 use crate::error::Result;
-use crate::ids::{ApiKeyId, EventId};
+use crate::ids::{ApiKeyId, ConnectionId, EventId};
 use crate::ports::{Database, Ports};
 use crate::resolve::{DeferredTask, ResolveRequest, ResolvedCredential, Source};
 use crate::store::Page;
+use crate::store::connections;
 use crate::store::events::{self, AuditEvent, EventFilter, NewRead};
 use crate::workspace::Role;
 
@@ -31,6 +32,19 @@ pub async fn search_events<P: Ports>(
         Caller::User(..) => return Err(admin_required()),
     };
     Ok(events::search(context.db(), caller.workspace(), &filter).await?)
+}
+
+/// The names of connections that lines mention by their ids, as they are now. Those that are gone have none. Asks nothing
+/// where no id is given.
+pub async fn find_connection_names<P: Ports>(
+    context: &Context<P>,
+    caller: &Caller<'_>,
+    ids: &[ConnectionId],
+) -> Result<Vec<(ConnectionId, String)>> {
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    Ok(connections::list_names_by_ids(context.db(), caller.workspace(), ids).await?)
 }
 
 /// The line about a credential that was returned or used for a caller, if the operator wants one for each. A durable one must be written before the answer:

@@ -138,8 +138,9 @@ pub(crate) fn adopt_statements<P: Ports>(
     let event = AdoptedEvent {
         ids: [new_id()?, new_id()?],
         event: EventType::DefaultChanged.as_str(),
-        actor: &actor.to_string(),
+        actor,
         detail: "the workspace: the first shared connection of its app",
+        origin: &context.origin,
     };
     Ok(defaults::adopt_first(workspace, app, environment, event, context.now()))
 }

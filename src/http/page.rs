@@ -74,7 +74,7 @@ pub use review::{NameSuggestion, ReviewGroupView, ReviewRow, ReviewView, review}
 pub use settings::{
     ActivityFilters, ActivityRow, ActivityView, AppRow, AppState, AppsView, Choice, ClientDeletionView, ClientForm,
     ClientPageView, ClientSummary, CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, DefaultRow,
-    DefaultView, DefaultsView, DeliveryRow, DisconnectAllView, EmailSettingsView, EmailTest, EventOption,
+    DefaultView, DefaultsView, DeliveryRow, DetailPart, DisconnectAllView, EmailSettingsView, EmailTest, EventOption,
     EventsOnlyView, EventsView, FormErrors, InviteForm, JobView, KeyForm, KeyRow, KeyView, KeysView, LimitChoice,
     LinkForm, LinkRow, LinksView, NewAppView, NewInviteView, NewKeyView, NewLinkView, NewWebhookView, OwnedConnection,
     PendingSignIn, PeopleView, PersonRow, PersonView, ProviderForm, ProviderView, ScopeOption, SessionRow,

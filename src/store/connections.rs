@@ -94,6 +94,9 @@ const PATCH: &str = "UPDATE connections SET name = coalesce(?3, name), metadata 
 const CONFIRM: &str = "UPDATE connections SET is_unconfirmed = NULL, status = CASE WHEN reconnect_reason IS NULL THEN 'connected' ELSE 'needs_reconnect' END WHERE workspace_id = ?1 AND id = ?2 AND status = 'awaiting_confirmation' AND deleted_at IS NULL";
 /// Names that a generated name is compared with, at most: past that a number may be given twice, which does no harm.
 const MAX_NAMES: i64 = 500;
+/// The plus makes `SQLite` look up the ids.
+const NAMES_BY_IDS: &str =
+    "SELECT id, name FROM connections WHERE id IN (SELECT value FROM json_each(?2)) AND +workspace_id = ?1";
 /// Connections to the same account that are looked at for one that takes a new grant, at most.
 const MAX_SAME_ACCOUNT: i64 = 20;
 /// U+10FFFF comes after every character of a name, so the index is used for the range.
@@ -438,6 +441,16 @@ pub async fn list_names_with_prefix(
 ) -> StoreResult<Vec<String>> {
     let rows = run_statement(db, sql!(NAMES_WITH_PREFIX, workspace, app, begin, MAX_NAMES)).await?;
     rows.rows.iter().map(|row| Columns(row).text("name")).collect()
+}
+
+/// The names of connections, also of those that were disconnected and are not yet erased.
+pub async fn list_names_by_ids(
+    db: &impl Database,
+    workspace: &WorkspaceId,
+    ids: &[ConnectionId],
+) -> StoreResult<Vec<(ConnectionId, String)>> {
+    let rows = run_statement(db, sql!(NAMES_BY_IDS, workspace, json_text(ids))).await?;
+    rows.rows.iter().map(|row| Ok((Columns(row).id("id")?, Columns(row).text("name")?))).collect()
 }
 
 /// The first connections of the same owner to the same account.

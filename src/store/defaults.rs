@@ -5,6 +5,7 @@
 
 use super::{Columns, FromRow, Page, StoreResult, json_text, query_all, read_all, read_first};
 use crate::app::AppId;
+use crate::audit::{Actor, RequestOrigin};
 use crate::connection::ConnectionStatus;
 use crate::environment::Environment;
 use crate::ids::{ConnectionId, EventId, WorkspaceId};
@@ -54,8 +55,11 @@ const ADOPT_FIRST_OF_ENVIRONMENT: &str = "INSERT INTO app_defaults (workspace_id
     ON CONFLICT (workspace_id, app, user_id, environment) DO UPDATE SET connection_id = excluded.connection_id, set_at = excluded.set_at
       WHERE NOT EXISTS (SELECT 1 FROM connections g WHERE g.id = app_defaults.connection_id AND g.deleted_at IS NULL)";
 /// Only if the statement before it in the batch made a default.
-const EVENT_OF_ADOPTED: &str = "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail)
-    SELECT d.workspace_id, d.connection_id, ?3, ?5, ?6, ?7, ?8 FROM app_defaults d
+const EVENT_OF_ADOPTED: &str =
+    "INSERT INTO events (workspace_id, connection_id, occurred_at, id, type, actor, detail, app, connection_name,
+      actor_name, address, user_agent, request_id)
+    SELECT d.workspace_id, d.connection_id, ?3, ?5, ?6, ?7, ?8, d.app, (SELECT name FROM connections WHERE id = d.connection_id),
+      (SELECT name FROM api_keys WHERE id = ?9), ?10, ?11, ?12 FROM app_defaults d
     WHERE changes() > 0 AND d.workspace_id = ?1 AND d.app = ?2 AND d.user_id = '' AND d.environment = ?4";
 const WORKFLOWS: &str = "SELECT DISTINCT workflow FROM uses WHERE workspace_id = ?1 AND connection_id = ?2 AND chosen_by = 'default' ORDER BY workflow LIMIT ?3";
 /// Defaults whose connection needs a person, among the first so many of such connections.
@@ -265,9 +269,11 @@ pub struct AdoptedEvent<'a> {
     /// The stored type.
     pub event: &'static str,
     /// Who made the connection shared.
-    pub actor: &'a str,
+    pub actor: &'a Actor,
     /// What happened.
     pub detail: &'static str,
+    /// Where the request came from.
+    pub origin: &'a RequestOrigin,
 }
 
 /// The statements that make the first shared connection of an app the default, after one was stored or shared.
@@ -278,9 +284,27 @@ pub fn adopt_first(
     event: AdoptedEvent<'_>,
     now: Timestamp,
 ) -> Vec<Statement> {
-    let AdoptedEvent { ids: [first, second], event, actor, detail } = event;
+    let AdoptedEvent { ids: [first, second], event, actor, detail, origin } = event;
+    let key = match actor {
+        Actor::Key(id) => Some(id),
+        _ => None,
+    };
     let tell = |id: &EventId, environment: &'static str| {
-        sql!(EVENT_OF_ADOPTED, workspace, app, now, environment, id, event, actor, detail)
+        sql!(
+            EVENT_OF_ADOPTED,
+            workspace,
+            app,
+            now,
+            environment,
+            id,
+            event,
+            actor.to_string(),
+            detail,
+            key,
+            origin.address.as_deref(),
+            origin.user_agent.as_deref(),
+            origin.request.as_deref()
+        )
     };
     let mut statements = vec![sql!(ADOPT_FIRST, workspace, app, now), tell(&first, "")];
     if let Some(environment) = environment.map(Environment::as_str) {

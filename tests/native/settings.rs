@@ -534,6 +534,78 @@ fn the_activity_page_shows_the_lines_of_the_api_and_exports_the_same() {
     }
 }
 
+/// The lines of the activity, each as its text.
+fn activity_lines(page: &Response) -> Vec<String> {
+    let text = |row: &str| {
+        let pieces = row.split('<').filter_map(|piece| piece.split_once('>').map(|(_, text)| text));
+        pieces.collect::<Vec<_>>().concat()
+    };
+    page.body.split("<tr>").skip(2).map(text).collect()
+}
+
+#[test]
+fn the_activity_page_names_connections_and_has_their_ids_to_copy() {
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
+    let shared = |account: &str, name: &str| {
+        let id = fixture.complete_flow(&fixture.connect_request(), account).connection.unwrap();
+        call(&fixture, &key, Method::Patch, &format!("/v1/connections/{id}"), &json!({ "name": name, "shared": true }));
+        id
+    };
+    let (old, new) = (shared("one", "Old mailbox"), shared("two", "New mailbox"));
+    call(&fixture, &key, Method::Put, "/v1/apps/acme/default", &json!({ "connection": new }));
+    call(&fixture, &key, Method::Post, &format!("/v1/connections/{old}/replace"), &json!({ "with": new }));
+    let mut root = admin(&fixture);
+    let page = root.get("/activity?type=default_changed");
+    let lines = activity_lines(&page);
+    assert!(
+        lines[0].contains("New mailbox") && lines[0].contains("the workspace: instead of Old mailbox"),
+        "{lines:?}"
+    );
+    let link = format!("instead of </bdi><a href=\"/connections/{old}\"><bdi>Old mailbox</bdi></a>");
+    assert!(page.body.contains(&link), "{}", page.body);
+    // The default that came by itself has the names of its connection, app and key, as every other line.
+    let first = lines.last().unwrap();
+    assert!(first.contains("the first shared connection of its app") && first.contains("acme"), "{first}");
+    assert!(first.contains(&fixture.key.name), "{first}");
+    let (_, log) = call(&fixture, &key, Method::Get, "/v1/events?type=default_changed", &Value::Null);
+    let adopted = log["data"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((&adopted["app"], &adopted["actor_name"]), (&json!("acme"), &json!(fixture.key.name)));
+    assert_eq!(adopted["connection"], json!(old));
+    assert!(adopted["connection_name"].is_string(), "{adopted}");
+    for id in [&old, &new] {
+        assert!(
+            page.body.contains(&format!(">{id}</code><button class=\"plain\" type=\"button\" hidden data-copy=")),
+            "{id}"
+        );
+    }
+
+    // Lines of an earlier version have no name.
+    fixture.world.db.tamper("UPDATE events SET connection_name = NULL, app = NULL WHERE type = 'default_changed'");
+    let lines = activity_lines(&root.get("/activity?type=default_changed"));
+    assert!(lines.last().unwrap().contains("Old mailbox"), "{lines:?}");
+    let lines = activity_lines(&root.get("/activity?type=replaced"));
+    assert!(lines.iter().any(|line| line.contains("by New mailbox")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("it answers for Old mailbox")), "{lines:?}");
+
+    // What is gone has its id, and nothing of another workspace is named.
+    fixture
+        .world
+        .db
+        .tamper("UPDATE events SET detail = 'by con_0123456789abcdefABCD-_, con_x' WHERE type = 'replaced'");
+    let page = root.get("/activity?type=replaced");
+    assert!(
+        page.body.contains("<code><bdi>con_0123456789abcdefABCD-_</bdi></code><bdi>, con_x</bdi>"),
+        "{}",
+        page.body
+    );
+    let other = fixture.other_workspace();
+    let theirs = other.complete_flow(&other.connect_request(), "theirs").connection.unwrap();
+    fixture.world.db.tamper(&format!("UPDATE events SET detail = 'by {theirs}' WHERE type = 'replaced'"));
+    let page = root.get("/activity?type=replaced");
+    assert!(page.body.contains(&format!("<code><bdi>{theirs}</bdi></code>")), "{}", page.body);
+}
+
 #[test]
 fn the_activity_page_goes_on_where_it_ended() {
     let fixture = Fixture::new();

@@ -18,7 +18,7 @@ mod sign_in;
 mod webhooks;
 mod workspace;
 
-pub use activity::{ActivityFilters, ActivityRow, ActivityView, activity};
+pub use activity::{ActivityFilters, ActivityRow, ActivityView, DetailPart, activity};
 pub use apps::{
     AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, EventsOnlyView,
     EventsView, TestResult, client_deletion, client_page, events_only_page, settings_apps,

@@ -1035,7 +1035,12 @@ fn activity_view(words: &str) -> ActivityView {
         subject: Some((text.clone(), Some(format!("/connections/{words}")))),
         app: Some(text.clone()),
         workflow: Some(text.clone()),
-        detail: Some(text.clone()),
+        detail: vec![
+            DetailPart::Text(text.clone()),
+            DetailPart::Connection(text.clone(), Some(text.clone())),
+            DetailPart::Connection(text.clone(), None),
+        ],
+        connections: vec![text.clone(), text.clone()],
         address: Some(text.clone()),
         user_agent: Some(text.clone()),
         request_id: Some(text.clone()),

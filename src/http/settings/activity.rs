@@ -3,9 +3,11 @@
 //! Owns the words for actors and types. The lines are those that programs get; a file is written by the same code, because
 //! a browser has no key.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::super::events;
 use super::super::page::{
-    self, ActivityFilters, ActivityRow, ActivityView, Choice, FormErrors, PageContext, Texts, person_href,
+    self, ActivityFilters, ActivityRow, ActivityView, Choice, DetailPart, FormErrors, PageContext, Texts, person_href,
 };
 use super::super::{Call, Response, input};
 use super::{admin, shell, with_query};
@@ -14,6 +16,7 @@ use crate::audit::{Actor, EventType};
 use crate::audit_log;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::gather::Gather as _;
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
 use crate::store::events::{AuditEvent, EventFilter};
@@ -122,7 +125,8 @@ pub(in crate::http) async fn show_activity_page<P: Ports>(context: &Context<P>, 
         let page =
             audit_log::search_events(context, &admin(call)?, EventFilter { after, limit: LINES_PER_PAGE, ..filter })
                 .await?;
-        (page.data.into_iter().map(|event| activity_row(&shell, event)).collect(), page.next)
+        let names = find_names(context, call, &page.data).await?;
+        (page.data.into_iter().map(|event| activity_row(&shell, event, &names)).collect(), page.next)
     } else {
         (vec![], None)
     };
@@ -153,15 +157,63 @@ fn in_words(stored: &str) -> String {
     super::sentence(&stored.replace(['_', '.'], " "))
 }
 
-fn activity_row(shell: &PageContext, event: AuditEvent) -> ActivityRow {
+/// The names of the connections that lines mention only by their ids.
+async fn find_names<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    events: &[AuditEvent],
+) -> Result<BTreeMap<ConnectionId, String>> {
+    let mut ids = BTreeSet::new();
+    for event in events {
+        ids.extend(split_ids(event.detail.as_deref().unwrap_or_default()).into_iter().filter_map(|(_, id)| id));
+        ids.extend(event.connection.clone().filter(|_| event.connection_name.is_none()));
+    }
+    let ids: Vec<_> = ids.into_iter().collect();
+    Ok(audit_log::find_connection_names(context, &admin(call)?, &ids).await?.into_iter().gather())
+}
+
+/// Details in pieces: what stands before an id of a connection, and the id. The last piece may have none.
+fn split_ids(detail: &str) -> Vec<(&str, Option<ConnectionId>)> {
+    let is_of_id = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    let (mut pieces, mut begin, mut at) = (vec![], 0, 0);
+    for word in detail.split_inclusive(|letter| !is_of_id(letter)) {
+        let name = word.trim_end_matches(|letter| !is_of_id(letter));
+        if let Some(id) = ConnectionId::parse(name) {
+            pieces.push((detail.get(begin..at).unwrap_or_default(), Some(id)));
+            begin = at + name.len();
+        }
+        at += word.len();
+    }
+    pieces.push((detail.get(begin..).unwrap_or_default(), None));
+    pieces
+}
+
+/// Details with the names of the connections that they mention.
+fn detail_parts(detail: &str, names: &BTreeMap<ConnectionId, String>) -> Vec<DetailPart> {
+    let mut parts = vec![];
+    for (before, id) in split_ids(detail) {
+        parts.extend((!before.is_empty()).then(|| DetailPart::Text(before.to_owned())));
+        parts.extend(id.map(|id| DetailPart::Connection(id.to_string(), names.get(&id).cloned())));
+    }
+    parts
+}
+
+fn activity_row(shell: &PageContext, event: AuditEvent, names: &BTreeMap<ConnectionId, String>) -> ActivityRow {
     let step = event.step.map(|step| format!(" / {step}")).unwrap_or_default();
+    let detail = event.detail.as_deref().map(|detail| detail_parts(detail, names)).unwrap_or_default();
+    let mentioned = detail.iter().filter_map(|part| match part {
+        DetailPart::Connection(id, _) => Some(id.clone()),
+        DetailPart::Text(_) => None,
+    });
+    let connections = event.connection.iter().map(ToString::to_string).chain(mentioned).collect();
     ActivityRow {
         at: event.at,
         what: in_words(&event.r#type),
         actor: actor_words(shell.text, &event.actor, event.actor_name),
         subject: match (&event.connection, event.target) {
             (Some(id), _) => {
-                Some((event.connection_name.unwrap_or_else(|| id.to_string()), Some(format!("/connections/{id}"))))
+                let name = event.connection_name.or_else(|| names.get(id).cloned());
+                Some((name.unwrap_or_else(|| id.to_string()), Some(format!("/connections/{id}"))))
             }
             (None, Some(target)) => {
                 let href = target_href(&event.r#type, &target);
@@ -171,7 +223,8 @@ fn activity_row(shell: &PageContext, event: AuditEvent) -> ActivityRow {
         },
         app: event.app,
         workflow: event.workflow.map(|workflow| format!("{workflow}{step}")),
-        detail: event.detail,
+        detail,
+        connections,
         address: event.address,
         user_agent: event.user_agent,
         request_id: event.request_id,

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::super::frame::{code_text, head, icon, relative_time, reveal_control_characters, user_text};
+use super::super::frame::{code_text, copyable, head, icon, relative_time, reveal_control_characters, user_text};
 use super::super::layout::section_page;
 use super::fields::{Choice, FormErrors, form_errors};
-use super::list::{List, rows, table};
+use super::list::{List, table};
 use crate::http::page::{PageContext, Section};
 use crate::time::Timestamp;
 
@@ -51,14 +51,25 @@ pub struct ActivityRow {
     pub app: Option<String>,
     /// The workflow and its step.
     pub workflow: Option<String>,
-    /// Details.
-    pub detail: Option<String>,
+    /// Details, in pieces.
+    pub detail: Vec<DetailPart>,
+    /// Ids of the connections that it is about or mentions.
+    pub connections: Vec<String>,
     /// The address that the request came from.
     pub address: Option<String>,
     /// What the caller calls itself.
     pub user_agent: Option<String>,
     /// The id of the request.
     pub request_id: Option<String>,
+}
+
+/// A piece of the details of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DetailPart {
+    /// A text.
+    Text(String),
+    /// A connection: its id, and its name if it is still known.
+    Connection(String, Option<String>),
 }
 
 /// The audit log.
@@ -103,7 +114,7 @@ pub fn activity(shell: &PageContext, view: &ActivityView) -> Markup {
                     action: None,
                     none: text.none,
                     next_page_href: None,
-                }, &rows(&view.rows, |row| event_row(shell, row))))
+                }, &numbered_rows(shell, &view.rows)))
             }
         }
         div.pages {
@@ -139,8 +150,23 @@ fn named(one: &(String, Option<String>)) -> Markup {
     }
 }
 
-fn event_row(shell: &PageContext, row: &ActivityRow) -> Markup {
+fn numbered_rows(shell: &PageContext, of: &[ActivityRow]) -> Vec<Markup> {
+    of.iter().enumerate().map(|(number, row)| event_row(shell, number, row)).collect()
+}
+
+fn detail_part(part: &DetailPart) -> Markup {
+    html! {
+        @match part {
+            DetailPart::Text(text) => (user_text(text)),
+            DetailPart::Connection(id, Some(name)) => a href={ "/connections/" (id) } { (user_text(name)) },
+            DetailPart::Connection(id, None) => (code_text(id)),
+        }
+    }
+}
+
+fn event_row(shell: &PageContext, number: usize, row: &ActivityRow) -> Markup {
     let text = &shell.text.activity;
+    let has_more = row.address.is_some() || row.user_agent.is_some() || row.request_id.is_some();
     html! {
         tr {
             td.nowrap data-label=(text.when) { (relative_time(shell, row.at)) }
@@ -155,15 +181,21 @@ fn event_row(shell: &PageContext, row: &ActivityRow) -> Markup {
             }
             td data-label=(text.details) {
                 div {
-                    @if let Some(detail) = &row.detail { (user_text(detail)) }
+                    @for part in &row.detail { (detail_part(part)) }
                     @if let Some(workflow) = &row.workflow { p.attention { (text.workflow) " " (user_text(workflow)) } }
-                    @if row.address.is_some() || row.user_agent.is_some() || row.request_id.is_some() {
+                    @if has_more || !row.connections.is_empty() {
                         details {
-                            summary.small { (text.request) }
-                            p.small.quiet {
-                                @if let Some(address) = &row.address { (code_text(address)) " " }
-                                @if let Some(agent) = &row.user_agent { (user_text(agent)) " " }
-                                @if let Some(request) = &row.request_id { (code_text(request)) }
+                            summary.small { (text.more) }
+                            @for (index, id) in row.connections.iter().enumerate() {
+                                p.small.quiet { (text.connection) " " (copyable(shell, &format!("id-{number}-{index}"), id)) }
+                            }
+                            @if has_more {
+                                p.small.quiet {
+                                    (text.request) " "
+                                    @if let Some(address) = &row.address { (code_text(address)) " " }
+                                    @if let Some(agent) = &row.user_agent { (user_text(agent)) " " }
+                                    @if let Some(request) = &row.request_id { (code_text(request)) }
+                                }
                             }
                         }
                     }

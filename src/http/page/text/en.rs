@@ -926,6 +926,7 @@ super::texts! {
         who = "Who";
         subject = "About";
         details = "Details";
+        more = "More";
         request = "Request";
         workflow = "Workflow";
         workflow_label = "Workflow";
