@@ -78,6 +78,7 @@ async function findAllProblems(context, state, { screens, suffix, javaScriptEnab
 
   const problems = [...complaints, ...(await page.evaluate(findStructureProblems))];
   if (javaScriptEnabled) problems.push(...(await findLoadProblems(page)));
+  const isOpened = answer?.request().method() === "GET" && answer.status() === 200;
   problems.push(...(await findKeyboardProblems(page)));
   const find = javaScriptEnabled ? findProblems : findSizes;
   if (javaScriptEnabled) await page.evaluate(AXE);
@@ -101,6 +102,28 @@ async function findAllProblems(context, state, { screens, suffix, javaScriptEnab
     await show(page, { width: 768, colorScheme: "dark", forcedColors: "active" });
     problems.push(...(await findSizes(page, "768 forced colours")));
     await shoot("768-forced");
+  }
+  if (javaScriptEnabled && isOpened) problems.push(...(await findSlowLineProblems(page)));
+  return problems;
+}
+
+/**
+ * What moves on a slow line: the page arrives with some rows of its table, and then with all of them. A browser shows what it
+ * has, so that a column that is as wide as its rows makes the others jump.
+ */
+async function findSlowLineProblems(page) {
+  const rows = await page.locator("tbody > tr").count();
+  if (rows < 3) return [];
+  await show(page, { width: 1440, colorScheme: "light" });
+  const problems = [];
+  for (const shown of new Set([1, Math.floor(rows / 2)])) {
+    const sendRest = site.proxy.holdNextPage((html) => html.split("</tr>").slice(0, shown + 1).join("</tr>") + "</tr>");
+    await page.goto(page.url(), { waitUntil: "commit" });
+    await page.waitForFunction((shown) => document.querySelectorAll("tbody > tr").length >= shown && performance.getEntriesByName("first-contentful-paint").length > 0, shown);
+    sendRest();
+    await page.waitForLoadState("load");
+    const { moved } = await page.evaluate(readLoad);
+    problems.push(...moved.map((what) => `it moved when it had ${shown} of ${rows} rows: ${what}`));
   }
   return problems;
 }
@@ -171,22 +194,25 @@ function findStructureProblems() {
 
 /** By the browser's own entries: what was loaded, and whether anything moved afterwards. */
 async function findLoadProblems(page) {
-  const load = await page.evaluate(
-    () =>
-      new Promise((resolve) => {
-        const moved = [];
-        new PerformanceObserver((list) => moved.push(...list.getEntries().filter(({ hadRecentInput }) => !hadRecentInput).map(({ value }) => value))).observe({ type: "layout-shift", buffered: true });
-        const entries = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].filter((entry) => entry.name.startsWith(`${location.origin}/`));
-        const scripts = entries.filter(({ name }) => /\.js$/.test(name));
-        const sum = (list, member) => list.reduce((total, entry) => total + entry[member], 0);
-        requestAnimationFrame(() => setTimeout(() => resolve({ bytes: sum(entries, "transferSize"), script: sum(scripts, "decodedBodySize"), moved }), 50));
-      }),
-  );
+  const load = await page.evaluate(readLoad);
   const problems = [];
   if (load.bytes > MOST_BYTES) problems.push(`${load.bytes} bytes were loaded`);
   if (load.script > MOST_SCRIPT_BYTES) problems.push(`${load.script} bytes of script`);
   if (load.moved.length > 0) problems.push(`the page moved: ${load.moved}`);
   return problems;
+}
+
+/** Runs in the page: what was loaded, in bytes, and what has moved. */
+function readLoad() {
+  const moved = [];
+  const nameOf = ({ node }) => (node?.outerHTML ?? node?.textContent ?? "what is gone").slice(0, 60);
+  const describe = ({ value, sources }) => `${value.toFixed(4)} ${sources.slice(0, 2).map(nameOf).join("; ")}`;
+  new PerformanceObserver((list) => moved.push(...list.getEntries().filter(({ hadRecentInput }) => !hadRecentInput).map(describe))).observe({ type: "layout-shift", buffered: true });
+  const entries = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].filter((entry) => entry.name.startsWith(`${location.origin}/`));
+  const scripts = entries.filter(({ name }) => /\.js$/.test(name));
+  const sum = (list, member) => list.reduce((total, entry) => total + entry[member], 0);
+  const answer = () => ({ bytes: sum(entries, "transferSize"), script: sum(scripts, "decodedBodySize"), moved });
+  return new Promise((resolve) => requestAnimationFrame(() => setTimeout(() => resolve(answer()), 50)));
 }
 
 /** Where the Tab key leads: everything that has the focus shows it, and the focus is caught nowhere. */

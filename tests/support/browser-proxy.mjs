@@ -7,12 +7,13 @@ import { createServer } from "node:http";
 import { gzipSync } from "node:zlib";
 
 /**
- * Listens on a free port: `{ url, forwardTo(server), intercept(path), close() }`. Requests are answered after
- * `forwardTo` was called. `intercept` stops the next request whose path begins with `path`, and resolves with its
- * address.
+ * Listens on a free port: `{ url, forwardTo(server), intercept(path), holdNextPage(cut), close() }`. Requests are answered
+ * after `forwardTo` was called. `intercept` stops the next request whose path begins with `path`, and resolves with its
+ * address. `holdNextPage` sends the next page as far as `cut(html)` says, and the rest when the function that it returns is
+ * called: as on a slow line.
  */
 export async function startBrowserProxy() {
-  let behind, intercepted;
+  let behind, intercepted, held;
   const server = createServer(async (request, response) => {
     try {
       if (intercepted && request.url.startsWith(intercepted.path)) {
@@ -23,6 +24,7 @@ export async function startBrowserProxy() {
       const answer = await behind.fetch(`${url}${request.url}`, await toFetchOptions(request));
       const body = Buffer.from(await answer.arrayBuffer());
       const isText = /^(text\/|application\/(javascript|json)|image\/svg)/.test(answer.headers.get("content-type") ?? "");
+      if (held && /^text\/html/.test(answer.headers.get("content-type") ?? "")) return await sendInTwo(response, answer, body);
       const isAccepted = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "");
       if (!isText || !isAccepted || body.length === 0) return response.writeHead(answer.status, copyHeaders(answer)).end(body);
       response.writeHead(answer.status, { ...copyHeaders(answer), "content-encoding": "gzip" }).end(gzipSync(body));
@@ -30,12 +32,25 @@ export async function startBrowserProxy() {
       response.writeHead(502).end(String(error));
     }
   }).listen(0, "localhost");
+  async function sendInTwo(response, answer, body) {
+    const { cut, rest } = held;
+    held = undefined;
+    const first = Buffer.byteLength(cut(String(body)));
+    response.writeHead(answer.status, copyHeaders(answer)).write(body.subarray(0, first));
+    await rest;
+    response.end(body.subarray(first));
+  }
   await once(server, "listening");
   const url = `http://localhost:${server.address().port}`;
   return {
     url,
     forwardTo: (to) => (behind = to),
     intercept: (path) => new Promise((resolve) => (intercepted = { path, resolve })),
+    holdNextPage: (cut) => {
+      const { promise, resolve } = Promise.withResolvers();
+      held = { cut, rest: promise };
+      return resolve;
+    },
     close: async () => {
       server.closeAllConnections();
       server.close();

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::connection_forms::OwnerChoice;
 use super::form::{InvalidField, described_by, error_summary, field_error};
-use super::frame::{app_logo, back_link, csrf_field, head, link, reveal_control_characters, user_text};
+use super::frame::{app_logo, back_link, column_heads, csrf_field, head, link, reveal_control_characters, user_text};
 use super::layout::section_page;
 use super::text::{count, fill, fill_plain};
 use super::{PageContext, Section};
@@ -234,7 +234,7 @@ pub fn bulk_confirm(shell: &PageContext, view: &BulkConfirmView) -> Markup {
             }
             div.card.flush { table {
                 caption.unseen { (text.title) }
-                thead { tr { th scope="col" { (text.connection) } th scope="col" { (text.stops) } } }
+                thead { tr { (column_heads(&[(text.connection, ""), (text.stops, "w40")])) } }
                 tbody { @for row in &view.rows { tr {
                     th scope="row" { div.with-logo { (app_logo(&row.app, &row.app_name, "")) div { (user_text(&row.name)) } } }
                     td data-label=(text.stops) {

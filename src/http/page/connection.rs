@@ -9,8 +9,8 @@ use super::connection_forms::{ConnectionIdentity, name_form};
 use super::connection_settings::{SettingsView, replacement_section, step_changes_section};
 use super::evidence::{Evidence, evidence_sentence};
 use super::frame::{
-    account_label, app_logo, back_link, code_text, copyable, copyable_block, csrf_field, icon, link, relative_time,
-    relative_time_or_never, status_badge, time_element, tone_class, user_text, warnings_section,
+    account_label, app_logo, back_link, code_text, column_heads, copyable, copyable_block, csrf_field, icon, link,
+    relative_time, relative_time_or_never, status_badge, time_element, tone_class, user_text, warnings_section,
 };
 use super::history::{HistoryEntry, history_section};
 use super::layout::section_page;
@@ -390,7 +390,9 @@ fn uses_section(shell: &PageContext, view: &ConnectionView) -> Markup {
                     caption.unseen { (text.uses_caption) }
                     thead {
                         tr {
-                            @for title in [text.use_workflow, text.use_step, text.use_last, text.use_days] { th scope="col" { (title) } }
+                            (column_heads(&[
+                                (text.use_workflow, ""), (text.use_step, "w30"), (text.use_last, "w20"), (text.use_days, "w20"),
+                            ]))
                         }
                     }
                     tbody { @for one in uses { (use_row(shell, one)) } }

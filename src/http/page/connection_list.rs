@@ -301,10 +301,10 @@ fn connection_table(shell: &PageContext, view: &ConnectionListView) -> Markup {
                     td.tight { label.box hidden { input type="checkbox" data-all="bulk"; span.unseen { (text.select_all) } } }
                     (sort_head(text.connection, "name", view.sorts.first()))
                     (sort_head(text.app, "app", view.sorts.get(1)))
-                    th scope="col" { (text.owner) }
-                    th scope="col" { (text.status) }
+                    th.owner scope="col" { (text.owner) }
+                    th.state scope="col" { (text.status) }
                     (sort_head(text.last_used, "used", view.sorts.get(2)))
-                    th.tight scope="col" { span.unseen { (text.action) } }
+                    th.tight.action scope="col" { span.unseen { (text.action) } }
                 }
             }
             tbody { @for card in &view.connections { (connection_row(shell, card)) } }

@@ -31,6 +31,15 @@ pub(super) fn app_logo(id: &str, name: &str, class: &str) -> Markup {
     }
 }
 
+/// A column of a table: its heading, and a class of the stylesheet with its width. One column of a table has no width (`""`)
+/// and takes what is left. No column is as wide as the rows make it: those that arrive later would move the others.
+pub(super) type Column<'a> = (&'a str, &'static str);
+
+/// The headings of columns.
+pub(super) fn column_heads(columns: &[Column<'_>]) -> Markup {
+    html! { @for (title, width) in columns { th.(width) scope="col" { (title) } } }
+}
+
 /// A page's heading with what can be done on it.
 pub(super) fn head(title: &Markup, actions: &Markup) -> Markup {
     html! {

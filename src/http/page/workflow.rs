@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::frame::{
-    account_label, app_logo, back_link, head, icon, link, relative_time, status_badge, tone_class, tone_icon, user_text,
+    account_label, app_logo, back_link, column_heads, head, icon, link, relative_time, status_badge, tone_class,
+    tone_icon, user_text,
 };
 use super::layout::section_page;
 use super::text::{count, fill, fill_plain};
@@ -176,7 +177,9 @@ fn workflow_table(shell: &PageContext, workflows: &[WorkflowRow]) -> Markup {
                 caption.unseen { (text.title) }
                 thead {
                     tr {
-                        @for title in [text.workflow, text.uses, text.state, text.last_used] { th scope="col" { (title) } }
+                        (column_heads(&[
+                            (text.workflow, ""), (text.uses, "w30"), (text.state, "w20"), (text.last_used, "w15"),
+                        ]))
                     }
                 }
                 tbody { @for one in workflows { (workflow_row(shell, one)) } }
@@ -291,7 +294,9 @@ fn connection_table(shell: &PageContext, connections: &[WorkflowConnectionView])
             caption.unseen { (text.connections) }
             thead {
                 tr {
-                    @for title in [text.connection, text.account, text.steps, text.state] { th scope="col" { (title) } }
+                    (column_heads(&[
+                        (text.connection, ""), (text.account, "w25"), (text.steps, "w20"), (text.state, "w25"),
+                    ]))
                 }
             }
             tbody { @for one in broken.into_iter().chain(usable) { (connection_row(shell, one)) } }
@@ -368,7 +373,7 @@ fn step_table(shell: &PageContext, steps: &[StepView]) -> Markup {
         table {
             caption.unseen { (text.steps_caption) }
             thead {
-                tr { @for title in [text.step, text.connection, text.last_used] { th scope="col" { (title) } } }
+                tr { (column_heads(&[(text.step, ""), (text.connection, "w40"), (text.last_used, "w20")])) }
             }
             tbody { @for one in steps { (step_row(shell, one)) } }
         }

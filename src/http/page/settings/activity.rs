@@ -110,7 +110,13 @@ pub fn activity(shell: &PageContext, view: &ActivityView) -> Markup {
             div.card.flush {
                 (table(&List {
                     title: text.title,
-                    columns: &[text.when, text.what, text.who, text.subject, text.details],
+                    columns: &[
+                        (text.when, "w15"),
+                        (text.what, "w20"),
+                        (text.who, "w15"),
+                        (text.subject, "w25"),
+                        (text.details, ""),
+                    ],
                     action: None,
                     none: text.none,
                     next_page_href: None,

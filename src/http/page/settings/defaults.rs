@@ -75,7 +75,7 @@ pub fn settings_defaults(shell: &PageContext, view: &DefaultsView) -> Markup {
         }
         (list(shell, &List {
             title: text.title,
-            columns: &[text.app, text.who, text.connection],
+            columns: &[(text.app, ""), (text.who, "w25"), (text.connection, "w30")],
             action: Some(text.change),
             none: text.none,
             next_page_href: view.next_page_href.as_deref(),

@@ -172,7 +172,7 @@ pub fn settings_keys(shell: &PageContext, view: &KeysView) -> Markup {
         (key_form(shell, view))
         (list(shell, &List {
             title: text.title,
-            columns: &[text.name, text.may, text.created, text.ends],
+            columns: &[(text.name, ""), (text.may, "w30"), (text.created, "w20"), (text.ends, "w20")],
             action: None,
             none: text.none,
             next_page_href: view.next_page_href.as_deref(),

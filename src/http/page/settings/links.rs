@@ -87,7 +87,7 @@ pub fn settings_links(shell: &PageContext, view: &LinksView) -> Markup {
         (link_form(shell, view))
         (list(shell, &List {
             title: text.title,
-            columns: &[text.app, text.person, text.state, text.ends],
+            columns: &[(text.app, ""), (text.person, "w20"), (text.state, "w20"), (text.ends, "w20")],
             action: Some(text.end),
             none: text.none,
             next_page_href: view.next_page_href.as_deref(),

@@ -2,14 +2,15 @@
 
 use maud::{Markup, html};
 
+use super::super::frame::{Column, column_heads};
 use crate::http::page::PageContext;
 
 /// A list.
 pub(super) struct List<'a> {
     /// What it is a list of, for who does not see the page.
     pub(super) title: &'a str,
-    /// The headings of the columns.
-    pub(super) columns: &'a [&'a str],
+    /// The columns.
+    pub(super) columns: &'a [Column<'a>],
     /// What the buttons of the last column do. It has no heading that is seen.
     pub(super) action: Option<&'a str>,
     /// What is said where it is empty.
@@ -37,8 +38,8 @@ pub(super) fn table(list: &List<'_>, rows: &[Markup]) -> Markup {
             caption.unseen { (list.title) }
             thead {
                 tr {
-                    @for title in list.columns { th scope="col" { (title) } }
-                    @if let Some(action) = list.action { th.tight scope="col" { span.unseen { (action) } } }
+                    (column_heads(list.columns))
+                    @if let Some(action) = list.action { th.tight.action scope="col" { span.unseen { (action) } } }
                 }
             }
             tbody { @for row in rows { (row) } }

@@ -134,7 +134,7 @@ pub fn settings_people(shell: &PageContext, view: &PeopleView) -> Markup {
         }
         (list(shell, &List {
             title: text.title,
-            columns: &[text.person, text.role, text.last_sign_in],
+            columns: &[(text.person, ""), (text.role, "w20"), (text.last_sign_in, "w20")],
             action: None,
             none: if view.search.is_some() { text.none_found } else { text.none },
             next_page_href: view.next_page_href.as_deref(),

@@ -58,7 +58,7 @@ pub fn settings_sessions(shell: &PageContext, view: &SessionsView) -> Markup {
         p { (text.about) }
         (list(shell, &List {
             title: text.title,
-            columns: &[text.person, text.began, text.ends],
+            columns: &[(text.person, ""), (text.began, "w20"), (text.ends, "w20")],
             action: Some(text.end),
             none: text.none,
             next_page_href: view.next_page_href.as_deref(),

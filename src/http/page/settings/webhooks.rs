@@ -150,7 +150,7 @@ pub fn settings_webhooks(shell: &PageContext, view: &WebhooksView) -> Markup {
         }
         (list(shell, &List {
             title: text.title,
-            columns: &[text.url, text.types, text.state],
+            columns: &[(text.url, ""), (text.types, "w30"), (text.state, "w25")],
             action: None,
             none: text.none,
             next_page_href: view.next_page_href.as_deref(),
@@ -296,7 +296,7 @@ fn deliveries_section(shell: &PageContext, view: &WebhookView, page: &str) -> Ma
             @if view.deliveries.is_empty() { p.quiet { (text.no_deliveries) } } @else {
                 (table(&List {
                     title: text.deliveries,
-                    columns: &[text.event, text.state, text.happened, text.next],
+                    columns: &[(text.event, ""), (text.state, "w20"), (text.happened, "w15"), (text.next, "w15")],
                     action: Some(text.redeliver),
                     none: text.no_deliveries,
                     next_page_href: None,
