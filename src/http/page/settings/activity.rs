@@ -226,6 +226,8 @@ fn filter_form(shell: &PageContext, view: &ActivityView) -> Markup {
         .collect();
     html! {
         (form_errors(shell, errors, &labels))
+        details.fold open[!filters.is_empty()] {
+        summary { (text.filter_fold) }
         form.toolbar method="get" action="/activity" role="search" aria-label=(text.filters) {
             div {
                 label for="type" { (text.what) }
@@ -251,6 +253,7 @@ fn filter_form(shell: &PageContext, view: &ActivityView) -> Markup {
             }
             button type="submit" { (shell.text.settings.filter) }
             @if !filters.is_empty() { a.button.plain href="/activity" { (shell.text.settings.show_all) } }
+        }
         }
     }
 }

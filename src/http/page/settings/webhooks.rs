@@ -321,6 +321,7 @@ fn delivery_row(shell: &PageContext, one: &DeliveryRow, page: &str) -> Markup {
             td data-label=(text.happened) { (relative_time(shell, one.created_at)) }
             td data-label=(text.next) {
                 @match one.next_attempt_at {
+                    Some(at) if at <= shell.now => (text.due),
                     Some(at) => (relative_time(shell, at)),
                     None => span.quiet { (text.no_next) },
                 }

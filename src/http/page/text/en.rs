@@ -920,6 +920,7 @@ super::texts! {
         title = "Activity";
         about = "Who did what in this workspace. Nobody can change these lines.";
         filters = "Filter the activity";
+        filter_fold = "Filters";
         anything = "Anything";
         when = "When";
         what = "What happened";
@@ -1402,6 +1403,7 @@ super::texts! {
         type_test = "A test";
         one_attempt = "1 attempt";
         some_attempts = "{count} attempts";
+        due = "Now";
         no_next = "None";
         state = "State";
         on = "On";
