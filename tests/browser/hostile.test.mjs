@@ -1,10 +1,10 @@
 // Owns that nothing of others runs on our pages or acts through them. Hostile words stand in every name, label, description and
-// help text; other sites frame our pages, post to every form of ours, and forge what a page says. Counted in Chromium: scripts
-// that ran, pages that were framed, posts that were accepted.
+// help text, and in the addresses of logos; other sites frame our pages, post to every form of ours, and forge what a page
+// says. Counted in Chromium: scripts that ran, pages that were framed, posts that were accepted, addresses that were asked.
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { startOtherSite, useBrowser } from "../support/browser.mjs";
+import { excessWidth, startOtherSite, useBrowser } from "../support/browser.mjs";
 import { dumpStoredData } from "../support/installation.mjs";
 import { connectMinimalApp, defineMinimalApp, startMinimalApp } from "../support/minimal-app.mjs";
 import { PAGE_ROUTES } from "../support/page-routes.mjs";
@@ -160,6 +160,112 @@ suite("hostile words", () => {
       await expectHarmless(guest, words);
     }
     await guest.context.close();
+  });
+});
+
+/** Addresses of logos that are none: nothing may be asked for them. `elsewhere` is a site that no page may ask. */
+const hostileLogos = (elsewhere) => [
+  "javascript:ran()",
+  "java\nscript:ran()",
+  "data:text/html,<script>parent.ran()</script>",
+  "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' onload='ran()'/>",
+  "vbscript:ran()",
+  "blob:null/0",
+  "file:///etc/passwd",
+  "x",
+  `//${new URL(elsewhere).host}/x`,
+  '" onerror="ran()',
+  "' onerror='ran()",
+  '"><script>ran()</script>',
+  `${elsewhere}/x; script-src *`,
+  `${elsewhere.replace("//", "//user:word@")}/x`,
+  `${elsewhere}/x#y`,
+  `${elsewhere}/${"a".repeat(100_000)}`,
+];
+
+suite("hostile logos of connect links", () => {
+  let elsewhere, logos, guest;
+  const asked = [];
+  const elements = (to) => `<script>ran(); new Image().src = "${to}/script"</script><style>@import url("${to}/style")</style>`;
+  const svg = (to) => `<svg xmlns="http://www.w3.org/2000/svg" width="9000" height="9000" onload="ran()">${elements(to)}<image href="${to}/image" width="9" height="9"/><use href="${to}/use#x"/><foreignObject width="9000" height="9000"><iframe xmlns="http://www.w3.org/1999/xhtml" src="${to}/frame" onload="ran()"/></foreignObject><rect width="9000" height="9000" fill="#ff0000"/></svg>`;
+  const answers = {
+    "/svg": (response) => response.writeHead(200, { "content-type": "image/svg+xml" }).end(svg(elsewhere.origin)),
+    "/html": (response) => response.writeHead(200, { "content-type": "text/html" }).end(elements(elsewhere.origin)),
+    "/script": (response) => response.writeHead(200, { "content-type": "text/javascript" }).end("ran()"),
+    "/redirect": (response) => response.writeHead(302, { location: `${elsewhere.origin}/redirected` }).end(),
+    "/missing": (response) => response.writeHead(404, { "content-type": "text/plain" }).end(),
+  };
+
+  /** A guest opens a link while this is stored as the logo. Returns what the browser asked other hosts for. */
+  async function openWithLogo(logo) {
+    const { requestOk, run } = site.installation;
+    await run("UPDATE workspaces SET branding = json_object('name', ?1, 'logo_url', ?2)", CORPUS[10], logo);
+    const { url } = await requestOk("POST", "/v1/links", { app: "acme", user: { id: "guest", name: CORPUS[3] } });
+    const requests = [];
+    const note = (request) => request.url().startsWith(`${site.url}/`) || requests.push(request.url());
+    guest.context.on("request", note);
+    await guest.page.goto(url, { waitUntil: "networkidle" });
+    guest.context.off("request", note);
+    return requests;
+  }
+
+  async function open() {
+    elsewhere = await startOtherSite((request, response) => (asked.push(request.url), response.end()));
+    logos = await startOtherSite((request, response) => answers[request.url.split("?")[0]]?.(response));
+    guest = await site.newVisitor({ viewport: { width: 320, height: 740 } });
+    await guest.context.exposeFunction("ran", () => ran.push(guest.page.url()));
+  }
+
+  async function close() {
+    await guest.context.close();
+    for (const other of [elsewhere, logos]) other.close();
+  }
+
+  test("are refused by the API and by the form, and load nothing if they were stored all the same", async () => {
+    await open();
+    try {
+      for (const logo of hostileLogos(elsewhere.origin)) {
+        const about = logo.slice(0, 60);
+        const { status } = await site.installation.requestApi("PATCH", "/v1/workspace", { branding: { logo_url: logo } });
+        assert.equal(status, 422, about);
+        await person.open("/settings/workspace");
+        await person.page.getByLabel("Address of its logo").evaluate((input, text) => ((input.type = "text"), (input.value = text)), logo);
+        await person.page.locator("form").evaluateAll((forms) => forms.forEach((form) => (form.noValidate = true)));
+        await person.page.getByRole("button", { name: "Save", exact: true }).first().click();
+        await person.page.getByText("Something has to be corrected").waitFor();
+        await expectHarmless(person, about);
+        assert.deepEqual(await openWithLogo(logo), [], about);
+        assert.equal(await guest.page.locator("img").count(), 0, about);
+        await expectHarmless(guest, about);
+      }
+      assert.deepEqual(asked, []);
+    } finally {
+      await close();
+    }
+  });
+
+  test("are a picture of 48 pixels, or nothing, whatever their host answers", async () => {
+    await open();
+    try {
+      const isShown = { "/svg": true };
+      for (const path of Object.keys(answers)) {
+        // Marks of addresses and of elements stay in the address.
+        const logo = `${logos.origin}${path}?x=%22%3E%3Cscript%3Eran()%3C/script%3E'&y=z`;
+        const requests = await openWithLogo(logo);
+        assert.ok(requests.length > 0 && requests.every((url) => url.startsWith(`${logos.origin}${path}?`) || path === "/redirect"), `${requests}`);
+        const image = guest.page.locator("img");
+        assert.equal((await image.evaluate((one) => one.naturalWidth)) > 0, isShown[path] ?? false, path);
+        const { width, height } = await image.boundingBox();
+        assert.deepEqual([width, height], [48, 48], path);
+        assert.equal(await excessWidth(guest.page), 0, path);
+        // The browser says that it does not follow the redirect.
+        guest.complaints.splice(0, Infinity, ...guest.complaints.filter((one) => !/Content Security Policy directive: "img-src/.test(one)));
+        await expectHarmless(guest, path);
+      }
+      assert.deepEqual(asked, [], "nothing else is asked");
+    } finally {
+      await close();
+    }
   });
 });
 
