@@ -1,9 +1,9 @@
 //! Addresses that an app sends the secret to which its events will be signed with.
 //!
 //! Owns who may set such a secret. An app that sends it can prove nothing, because the secret is what it would prove itself with,
-//! and the address of a client's events is no secret: it is a part of the redirect URI. So a program of the workspace asks for an
-//! address with a token in it. Whoever has that address may set one secret with it, within an hour, and no longer than the key. Refuses everybody else, and
-//! never takes the place of a secret that is set: a further one stands beside it.
+//! and the address of a client's events is no secret: it is a part of the redirect URI. So a program or an admin of the workspace
+//! asks for an address with a token in it. Whoever has that address may set one secret with it, within an hour, and no longer than
+//! the key is valid and the person an admin. Refuses everybody else, and never takes the place of a secret that is set: a further one stands beside it.
 
 use crate::app::{App, AppId, SecretHandshake};
 use crate::audit::{Actor, EventType};
@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::event_request::MAX_SECRETS;
 use crate::ports::Ports;
 use crate::secret::Secret;
-use crate::store::app_events;
+use crate::store::app_events::{self, HandshakeAsker};
 use crate::store::events::EventSubject;
 use crate::time::Timestamp;
 
@@ -76,7 +76,11 @@ pub async fn take<P: Ports>(
     let Some((token, actor)) = token.and_then(|token| Some((token, read_token(context, client, token)?))) else {
         return Ok(Err("handshake_not_open"));
     };
-    let Actor::Key(asked_by) = &actor else { return Ok(Err("handshake_not_open")) };
+    let asked_by = match &actor {
+        Actor::Key(key) => HandshakeAsker::Key(key),
+        Actor::User(id) => HandshakeAsker::Admin(id),
+        _ => return Ok(Err("handshake_not_open")),
+    };
     let mut client = client.clone();
     for _ in 0..MAX_TRIES {
         // What can't be read must not be replaced.

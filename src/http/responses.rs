@@ -23,7 +23,7 @@ pub(super) use access::{
     NewApiKeyResponse, SessionResponse, SessionType, SignInLinkResponse,
 };
 pub(super) use app::{AppDetailsResponse, UpdatedAppResponse};
-pub(super) use client::{OAuthClientResponse, OpenedHandshakeResponse, ReceivedHandshakeResponse};
+pub(super) use client::{OAuthClientResponse, OpenedHandshakeResponse, ReceivedHandshakeResponse, handshake_address};
 pub(super) use connection::{
     CheckedConnectionResponse, ConnectionResponse, DisconnectedResponse, ResolvedCredentialResponse,
     UpdatedConnectionResponse,

@@ -336,6 +336,7 @@ routes! {
     Post   "/settings/apps/{app}/client"                  User(Admin),               Change Client       => SubmitClient = settings::put_client;
     Post   "/settings/apps/{app}/client/test"             User(Admin),               Use    Client       => SubmitClientTest = settings::test_client;
     Post   "/settings/apps/{app}/events"                  User(Admin),               Change Client       => SubmitEventSecret = settings::put_event_secret;
+    Post   "/settings/apps/{app}/handshake"               User(Admin),               Change Client       => SubmitHandshake = settings::open_handshake;
     Get    "/settings/apps/{app}/client/delete"           User(Admin),               Change Client       => ShowClientDeletionPage = settings::show_client_deletion_page;
     Post   "/settings/apps/{app}/client/delete"           User(Admin),               Change Client       => SubmitClientDeletion = settings::delete_client;
     Get    "/settings/apps/{app}/disconnect-all"          User(Admin),               Create Job          => ShowDisconnectAllPage = settings::show_disconnect_all_page;

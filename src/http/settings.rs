@@ -19,8 +19,8 @@ mod workspace;
 
 pub(super) use activity::{export_activity, show_activity_page};
 pub(super) use apps::{
-    delete_client, put_client, put_event_secret, show_client_deletion_page, show_client_page, show_settings_apps_page,
-    test_client,
+    delete_client, open_handshake, put_client, put_event_secret, show_client_deletion_page, show_client_page,
+    show_settings_apps_page, test_client,
 };
 pub(super) use custom_apps::{
     change_app, create_app, delete_app, show_app_deletion_page, show_custom_app_page, show_custom_apps_page,

@@ -49,13 +49,15 @@ const OF_CLIENT: &str = concat!(
 );
 const MARK_SEEN: &str = "INSERT INTO seen_app_events (oauth_client, event_hash, seen_at) VALUES (?1, ?2, ?3)
     ON CONFLICT (oauth_client, event_hash) DO UPDATE SET seen_at = ?3 WHERE seen_at <= ?3 - ?4";
-/// A secret that an app has sent, unless it met another change, or the key that asked for its address (`?6`) has ended.
+/// A secret that an app has sent, unless it met another change, or the key that asked for its address (`?6`) has ended, or
+/// the person (`?7`) is no admin any more.
 /// Whatever was set stays set: the new text has it all.
 const TAKE_SECRET: &str =
     "UPDATE oauth_clients SET sealed_event_secret = ?3, event_secret_received_at = ?4, updated_at = ?4
     WHERE id = ?2 AND workspace_id = ?1 AND sealed_event_secret IS ?5
-      AND EXISTS (SELECT 1 FROM api_keys k WHERE k.id = ?6 AND k.workspace_id = ?1 AND k.revoked_at IS NULL
-        AND (k.expires_at IS NULL OR k.expires_at > ?4))";
+      AND (EXISTS (SELECT 1 FROM api_keys k WHERE k.id = ?6 AND k.workspace_id = ?1 AND k.revoked_at IS NULL
+          AND (k.expires_at IS NULL OR k.expires_at > ?4))
+        OR EXISTS (SELECT 1 FROM people p WHERE p.workspace_id = ?1 AND p.user_id = ?7 AND p.role = 'admin'))";
 /// Of the events about a connection, one in a while leads to a check, whichever instance they come to. The scheduled run does
 /// it if nobody else gets to it.
 const TAKE_CHECKS: &str = "UPDATE connections SET reported_at = ?3,
@@ -141,18 +143,31 @@ pub fn read_taken(rows: &Rows) -> Vec<ConnectionId> {
     rows.rows.iter().filter_map(|row| Columns(row).id("id").ok()).collect()
 }
 
+/// Who asked for the address that a secret came to.
+#[derive(Debug, Clone, Copy)]
+pub enum HandshakeAsker<'a> {
+    /// A program, by its key.
+    Key(&'a ApiKeyId),
+    /// An admin, by the workspace's id of them.
+    Admin(&'a str),
+}
+
 /// Stores a client's event secrets as they are with one that the app has sent, and remembers the address that it came to.
 /// Returns whether it did: not if the address was used before, or if the secrets were changed since the client was read.
 pub async fn take_secret(
     db: &impl Database,
     client: &Client,
     sealed: &str,
-    (mark, asked_by): (&str, &ApiKeyId),
+    (mark, asked_by): (&str, HandshakeAsker<'_>),
     (event, now): (Statement, Timestamp),
 ) -> StoreResult<bool> {
     let used = sql!(MARK_SEEN, &client.id, mark, now, SEEN_EVENT_AGE);
     let before = client.sealed_event_secret.as_deref();
-    let taken = sql!(TAKE_SECRET, &client.workspace, &client.id, sealed, now, before, asked_by);
+    let (key, admin) = match asked_by {
+        HandshakeAsker::Key(id) => (Some(id), None),
+        HandshakeAsker::Admin(id) => (None, Some(id)),
+    };
+    let taken = sql!(TAKE_SECRET, &client.workspace, &client.id, sealed, now, before, key, admin);
     all_or_nothing(db, vec![used, taken], vec![event]).await
 }
 

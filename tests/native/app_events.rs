@@ -16,7 +16,7 @@ use ring::hmac;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
-use crate::http::{call, first_key, make_key, request};
+use crate::http::{TestBrowser, call, first_key, make_key, request};
 use crate::identity;
 use crate::support::acme::{CLIENT_ID, text_response};
 use crate::support::fixture::merge_patch;
@@ -1064,6 +1064,66 @@ fn an_address_for_a_secret_ends_with_the_key_that_asked_for_it() {
         fixture.world.db.tamper(&format!("UPDATE api_keys SET {end} = {now}"));
         assert_refused(&fixture, &handshake(&path, &query, STRANGERS_SECRET), end);
     }
+}
+
+/// An admin asks for an address in the browser. Returns its query.
+fn open_handshake_in_browser(root: &mut TestBrowser<'_>) -> String {
+    let opened = root.post("/settings/apps/acme", "/settings/apps/acme/handshake", "");
+    assert_eq!(opened.status, 201, "{}", opened.body);
+    assert!(opened.body.contains("This is the only time that it is shown"), "{}", opened.body);
+    let address = opened.body.split("?handshake=").nth(1).unwrap().split('<').next().unwrap();
+    assert!(!root.get("/settings/apps/acme").body.contains(address), "no other page has it");
+    format!("handshake={address}")
+}
+
+#[test]
+fn an_admin_does_in_the_browser_what_notion_and_asana_need() {
+    for (place, is_shown) in
+        [(json!({ "at": "/verification_token" }), true), (json!({ "header": "X-Acme-Secret" }), false)]
+    {
+        let (fixture, path) = set_up_handshake(&place);
+        let mut root = crate::settings::admin(&fixture);
+        let page = root.get("/settings/apps/acme").body;
+        assert!(page.contains("The app sends its signing secret itself") && page.contains("Get an address"), "{page}");
+        let query = open_handshake_in_browser(&mut root);
+        let body = json!({ "verification_token": SENT_SECRET }).to_string();
+        let header = if is_shown { ("X-Other", "x") } else { ("X-Acme-Secret", SENT_SECRET) };
+        let sent = Request { query: query.clone(), ..event_request(&path, &body, &[header]) };
+        assert_eq!(send(&fixture, &sent).status, 200);
+        let page = root.get("/settings/apps/acme").body;
+        assert!(page.contains("sent a signing secret") && page.contains("It is stored."), "{page}");
+        assert_eq!(page.contains(SENT_SECRET), is_shown, "only what a person has to enter at the app is shown");
+        let body = r#"{"type":"message"}"#;
+        let event = event_request(&path, body, &[("X-Acme-Signature", &sign(SENT_SECRET, body))]);
+        assert_eq!(send(&fixture, &event).status, 200, "events are verified with it");
+        let (_, events) =
+            call(&fixture, &first_key(&fixture), Method::Get, "/v1/events?type=event_secret_changed", &Value::Null);
+        assert_eq!(
+            (&events["data"][0]["actor"], &events["data"][0]["detail"]),
+            (&json!("user:root"), &json!("received"))
+        );
+        fixture.world.advance_clock(3600);
+        assert!(!root.get("/settings/apps/acme").body.contains(SENT_SECRET), "for an hour");
+    }
+}
+
+#[test]
+fn an_address_that_an_admin_asked_for_ends_with_the_role() {
+    for end in ["UPDATE people SET role = 'member'", "DELETE FROM people"] {
+        let (fixture, path) = set_up_handshake(&json!({ "header": "X-Acme-Secret" }));
+        let mut root = crate::settings::admin(&fixture);
+        let query = open_handshake_in_browser(&mut root);
+        fixture.world.db.tamper(end);
+        assert_refused(&fixture, &handshake(&path, &query, STRANGERS_SECRET), end);
+    }
+    let (fixture, _) = set_up_handshake(&json!({ "header": "X-Acme-Secret" }));
+    let mut member = TestBrowser::new(&fixture);
+    member.sign_in();
+    assert_eq!(member.post("/", "/settings/apps/acme/handshake", "").status, 403);
+    let silent = Fixture::with_definition(&timeless_definition());
+    let mut root = crate::settings::admin(&silent);
+    assert!(!root.get("/settings/apps/acme").body.contains("Get an address"));
+    assert_eq!(root.post("/settings/apps/acme", "/settings/apps/acme/handshake", "").status, 409);
 }
 
 #[test]

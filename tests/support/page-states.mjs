@@ -124,6 +124,21 @@ const panic = async ({ site, world }) => {
   return `/settings/jobs/${world.job.id}`;
 };
 
+/** An app that sends the secret of its events itself, with a client. */
+const appWithHandshake = (app) => async ({ site }) => {
+  await site.installation.requestOk("PUT", `/v1/apps/${app}/client`, { client_id: `${app}-client`, client_secret: `${app}-secret-0123456789` });
+  return `/settings/apps/${app}`;
+};
+
+/** Notion has sent the secret of its events. */
+const handshakeReceived = async (at) => {
+  const path = await appWithHandshake("notion")(at);
+  const { requestOk, request } = at.site.installation;
+  const { events_url } = await requestOk("POST", "/v1/apps/notion/client/handshake");
+  await request(pathOf(events_url), { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ verification_token: "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl" }) });
+  return path;
+};
+
 /** The address of somebody who guesses links until nothing is answered any more. */
 const GUESSER = "192.0.2.77";
 
@@ -259,6 +274,9 @@ export const STATES = [
   ["client-not-needed", "admin", "/settings/apps/telegram", /Telegram/],
   ["client-refused", "admin", after("/settings/apps/github", uncheckedForms, fill("Client id", ""), press("Save the client")), /GitHub/, { status: 422 }],
   ["client-tested", "admin", after("/settings/apps/acme", press("Test it")), /Acme/],
+  ["client-handshake", "admin", appWithHandshake("asana"), /Asana/],
+  ["client-handshake-opened", "admin", after(appWithHandshake("asana"), press("Get an address")), "Address for the signing secret", { status: 201 }],
+  ["client-handshake-received", "admin", handshakeReceived, /Notion/],
   ["client-delete", "admin", "/settings/apps/google-sheets/client/delete", /^Delete the OAuth client/],
   ["disconnect-all", "admin", "/settings/apps/slack/disconnect-all", "Disconnect everything of Slack"],
   ["disconnect-all-refused", "admin", after("/settings/apps/slack/disconnect-all", uncheckedForms, fill("Confirm", "slak"), press("Disconnect everything")), "Disconnect everything of Slack", { status: 422 }],

@@ -900,6 +900,8 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             &["event_secret", "without_event_secret"],
         )
         .answers(303, "To the page of the client."),
+        Handler::SubmitHandshake => client_form("Form: get an address that an app sends the secret of its events to", &[])
+            .answers(201, "The address, shown once. An app sends one secret to it, within an hour."),
         Handler::ShowClientDeletionPage => admin_page("Page: what uses the OAuth client of an app", "Connections that use it, or the button.")
             .shared_query("auth_method")
             .refuses(404, "`not_found`.")

@@ -21,7 +21,8 @@ mod workspace;
 pub use activity::{ActivityFilters, ActivityRow, ActivityView, DetailPart, activity};
 pub use apps::{
     AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, EventsOnlyView,
-    EventsView, TestResult, client_deletion, client_page, events_only_page, settings_apps,
+    EventsView, HandshakeView, OpenedHandshakeView, TestResult, client_deletion, client_page, events_only_page,
+    opened_handshake, settings_apps,
 };
 pub use custom_apps::{
     CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, NewAppView, custom_app_deletion, new_app,

@@ -8,6 +8,7 @@ use crate::app_list::AppReadiness;
 use crate::connect::callback::CallbackRefusal;
 use crate::email::EmailPreference;
 use crate::http::kept_forms::EndedForm;
+use crate::secret::Secret;
 
 /// Each tries to leave another place: an element, an attribute, the reading direction.
 const HOSTILE: [&str; 6] = [
@@ -637,6 +638,21 @@ fn events_view(words: &str) -> EventsView {
         is_signed: true,
         handshake: Some(words.to_owned()),
         docs_url: Some(words.to_owned()),
+        secret_handshake: Some(HandshakeView {
+            app_name: words.to_owned(),
+            action: format!("/settings/apps/{words}/handshake"),
+            received: Some((noon(), Some(Secret::new(words)))),
+        }),
+    }
+}
+
+fn opened_handshake_view(words: &str, must_be_entered: bool) -> OpenedHandshakeView {
+    OpenedHandshakeView {
+        app_name: words.to_owned(),
+        page: format!("/settings/apps/{words}"),
+        address: Secret::new(words),
+        expires_at: noon(),
+        must_be_entered,
     }
 }
 
@@ -797,6 +813,8 @@ fn settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
                 errors: refused(words, &["event_secret"]),
             },
         ),
+        opened_handshake(shell, &opened_handshake_view(words, true)),
+        opened_handshake(shell, &opened_handshake_view(words, false)),
         client_page(
             shell,
             &ClientPageView { client: None, errors: FormErrors::default(), test: None, ..client_page_view(words) },

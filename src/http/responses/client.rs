@@ -95,9 +95,13 @@ pub(crate) struct OpenedHandshakeResponse {
 
 impl OpenedHandshakeResponse {
     pub(crate) fn of<P: Ports>(context: &Context<P>, client: &Client, opened: &OpenedHandshake) -> Self {
-        let query = format!("{PARAMETER}={}", opened.token.expose());
-        Self { events_url: events_url(context, &client.id, &query), expires_at: opened.expires_at }
+        Self { events_url: handshake_address(context, client, opened), expires_at: opened.expires_at }
     }
+}
+
+/// The address for one secret, whole.
+pub(crate) fn handshake_address<P: Ports>(context: &Context<P>, client: &Client, opened: &OpenedHandshake) -> String {
+    events_url(context, &client.id, &format!("{PARAMETER}={}", opened.token.expose()))
 }
 
 /// The secret of its events that an app has sent.

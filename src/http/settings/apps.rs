@@ -6,8 +6,10 @@ use std::rc::Rc;
 use super::super::notices::redirect_with_notice;
 use super::super::page::{
     self, AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, EventsOnlyView,
-    EventsView, FormErrors, FormField, Message, Notice, NoticeCode, PageContext, TestResult, Tone, field_name,
+    EventsView, FormErrors, FormField, HandshakeView, Message, Notice, NoticeCode, OpenedHandshakeView, PageContext,
+    TestResult, Tone, field_name,
 };
+use super::super::responses::handshake_address;
 use super::super::setup::build_setup_view;
 use super::super::{Call, Response, input};
 use super::{correctable, field, given, is_restored, shell, with_query};
@@ -20,6 +22,7 @@ use crate::connect::recent_client_test;
 use crate::connections;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
+use crate::event_handshakes;
 use crate::oauth_clients::{self, EnteredClient};
 use crate::ports::Ports;
 use crate::preconditions::IfMatch;
@@ -220,7 +223,7 @@ async fn render<P: Ports>(
             updated_at: client.updated_at,
         }),
         setup,
-        events: events_view(context, app, client.as_ref()),
+        events: events_view(context, call, app, client.as_ref()),
         variables,
         test_variables,
         errors,
@@ -242,8 +245,20 @@ pub(in crate::http) async fn show_client_page<P: Ports>(context: &Context<P>, ca
 }
 
 /// What is shown of the events of an app. None: its definition describes none that can be verified.
-fn events_view<P: Ports>(context: &Context<P>, app: &App, client: Option<&Client>) -> Option<EventsView> {
+fn events_view<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    app: &App,
+    client: Option<&Client>,
+) -> Option<EventsView> {
     let events = app.events.as_ref()?;
+    let secret_handshake = events.secret_handshake.as_ref().map(|handshake| HandshakeView {
+        app_name: app.name.clone(),
+        action: format!("/settings/apps/{}/handshake{}", app.id, query_of(call)),
+        received: client
+            .and_then(|client| event_handshakes::find_received(context, client))
+            .map(|(secret, at)| (at, Some(secret).filter(|_| handshake.at.is_some()))),
+    });
     let address = client.map(|client| app_events::events_url(context, &client.id, ""));
     Some(EventsView {
         address,
@@ -255,6 +270,7 @@ fn events_view<P: Ports>(context: &Context<P>, app: &App, client: Option<&Client
         is_signed: !matches!(events.signature, WebhookSignature::None),
         handshake: events.handshake.clone(),
         docs_url: events.docs.clone(),
+        secret_handshake,
     })
 }
 
@@ -273,7 +289,7 @@ async fn render_events_only<P: Ports>(
         Err(error) if error.code == ErrorCode::NotFound => None,
         Err(error) => return Err(error),
     };
-    let Some(events) = events_view(context, app, client.as_ref()) else {
+    let Some(events) = events_view(context, call, app, client.as_ref()) else {
         return Ok(no_client_needed(context, call, app));
     };
     let view = EventsOnlyView {
@@ -312,6 +328,31 @@ pub(in crate::http) async fn put_event_secret<P: Ports>(context: &Context<P>, ca
             render_events_only(context, call, &app, status, errors).await
         }
     }
+}
+
+/// Opens an address that the app sends its secret to, and shows it.
+pub(in crate::http) async fn open_handshake<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
+    let (app, method) = load_method(context, call).await?;
+    let handshake = event_handshakes::require_handshake(&app)?;
+    let of_events = method.clone().or_else(|| oauth_clients::events_only_method(&app));
+    let of_events = of_events.ok_or_else(|| Error::not_found("way to connect this app"))?;
+    let client = oauth_clients::load_current_client(context, &call.session()?.workspace, &of_events).await?;
+    let opened = match (event_handshakes::open(context, &client, &call.user_actor()?), method) {
+        (Ok(opened), _) => opened,
+        (Err(error), Some(method)) => return refuse(context, call, &app, &method, error, None).await,
+        (Err(error), None) => {
+            let (status, errors) = correctable(shell(context, call).text, error, &FIELDS)?;
+            return render_events_only(context, call, &app, status, errors).await;
+        }
+    };
+    let view = OpenedHandshakeView {
+        app_name: app.name.clone(),
+        page: format!("/settings/apps/{}{}", app.id, query_of(call)),
+        address: Secret::new(handshake_address(context, &client, &opened)),
+        expires_at: opened.expires_at,
+        must_be_entered: handshake.at.is_some(),
+    };
+    Ok(Response::html(201, page::opened_handshake(&shell(context, call), &view)))
 }
 
 fn read_event_secret(call: &Call<'_>, text: &page::Texts, app: &App) -> Result<NewSecret> {

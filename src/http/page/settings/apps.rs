@@ -1,6 +1,7 @@
 //! Apps and their OAuth clients: what is set up, and the page where a client is entered, tested and deleted.
 //!
-//! Owns the order of the steps. Shows no secret, not even one that was just entered.
+//! Owns the order of the steps. Shows no secret, not even one that was just entered: only one that an app has sent and that a
+//! person has to enter there, for an hour.
 
 use maud::{Markup, html};
 
@@ -11,10 +12,11 @@ use super::super::frame::{
     status_badge, tone_class, tone_icon, user_text,
 };
 use super::super::text::{count, fill, fill_plain};
-use super::fields::{FormErrors, TextField, TextKind, form_errors, text_field, tick};
+use super::fields::{FormErrors, TextField, TextKind, form_errors, shown_once, text_field, tick};
 use super::webhooks::switched_off_notice;
 use super::{SettingsPage, settings_page};
 use crate::http::page::{PageContext, SetupView, StatusLabel, Tone};
+use crate::secret::Secret;
 use crate::time::Timestamp;
 
 /// What an app needs before people can connect it.
@@ -141,6 +143,34 @@ pub struct EventsView {
     pub handshake: Option<String>,
     /// The app's own documentation of them.
     pub docs_url: Option<String>,
+    /// Where an address for a secret that the app sends itself is asked for, if it does that.
+    pub secret_handshake: Option<HandshakeView>,
+}
+
+/// An app that sends its signing secret itself.
+#[derive(Debug, Clone)]
+pub struct HandshakeView {
+    /// The app's name.
+    pub app_name: String,
+    /// Where an address is asked for.
+    pub action: String,
+    /// When a secret came, in the last hour, and the secret if a person has to enter it at the app.
+    pub received: Option<(Timestamp, Option<Secret>)>,
+}
+
+/// An address for one secret that an app sends.
+#[derive(Debug, Clone)]
+pub struct OpenedHandshakeView {
+    /// The app's name.
+    pub app_name: String,
+    /// The page of the client.
+    pub page: String,
+    /// The address.
+    pub address: Secret,
+    /// Until when a secret may come.
+    pub expires_at: Timestamp,
+    /// Whether a person has to enter the secret at the app.
+    pub must_be_entered: bool,
 }
 
 /// The page of an app that sends events and whose connections need no client.
@@ -504,6 +534,9 @@ fn events_section(shell: &PageContext, action: &str, view: &EventsView, errors: 
             @if let Some(handshake) = &view.handshake { p { (user_text(handshake)) } }
             @if let Some(docs) = &view.docs_url { (external_link_line(shell, &html! { (text.events_docs) }, docs)) }
             p { (state) }
+            @if let Some(handshake) = view.secret_handshake.as_ref().filter(|_| view.address.is_some()) {
+                (handshake_part(shell, handshake))
+            }
             @if view.is_signed {
                 form method="post" action=(action) autocomplete="off" {
                     (csrf_field(shell))
@@ -515,6 +548,56 @@ fn events_section(shell: &PageContext, action: &str, view: &EventsView, errors: 
             }
         }
     }
+}
+
+/// For an app that sends its signing secret: what came, and a button for an address.
+fn handshake_part(shell: &PageContext, view: &HandshakeView) -> Markup {
+    let text = &shell.text.apps;
+    let app = || user_text(&view.app_name);
+    html! {
+        h3 { (text.handshake_title) }
+        @if let Some((at, secret)) = &view.received {
+            div.notice.good {
+                (icon("check"))
+                div {
+                    p { (fill(text.handshake_received, &[("app", app()), ("time", relative_time(shell, *at))])) }
+                    @if let Some(secret) = secret {
+                        p { (fill(text.handshake_enter, &[("app", app())])) }
+                        p #received-secret { strong { (fill(text.handshake_secret, &[("app", app())])) } }
+                        (copyable_block(shell, "received-secret", secret.expose()))
+                    }
+                }
+            }
+        }
+        p { (fill(text.handshake_about, &[("app", app())])) }
+        form method="post" action=(view.action) {
+            (csrf_field(shell))
+            div.actions { button type="submit" { (text.handshake_open) } }
+        }
+    }
+}
+
+/// An address for one secret. It is on this page alone.
+pub fn opened_handshake(shell: &PageContext, view: &OpenedHandshakeView) -> Markup {
+    let text = &shell.text.apps;
+    let named = |words: &str| fill(words, &[("app", user_text(&view.app_name))]);
+    let once = fill(text.handshake_once_about, &[("time", relative_time(shell, view.expires_at))]);
+    let then = if view.must_be_entered { text.handshake_next_enter } else { text.handshake_next_done };
+    let body = html! {
+        (back_link(&view.app_name, &view.page))
+        (head(&html! { (text.handshake_opened) }, &html! {}))
+        (shown_once(&html! { p { strong { (text.handshake_once) } " " (once) } }))
+        section.card aria-labelledby="address" {
+            h2 #address { (text.events_url) }
+            (copyable_block(shell, "address", view.address.expose()))
+        }
+        section.card aria-labelledby="next" {
+            h2 #next { (text.handshake_next) }
+            ol.steps { li { (named(text.handshake_next_register)) } li { (named(then)) } }
+        }
+        div.actions { a.button.main href=(view.page) { span { (named(text.handshake_back)) } } }
+    };
+    settings_page(shell, SettingsPage::Apps, text.handshake_opened, &body)
 }
 
 fn emergency_section(shell: &PageContext, app: &str) -> Markup {
