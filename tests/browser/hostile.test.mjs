@@ -204,7 +204,7 @@ suite("hostile logos of connect links", () => {
     const requests = [];
     const note = (request) => request.url().startsWith(`${site.url}/`) || requests.push(request.url());
     guest.context.on("request", note);
-    await guest.page.goto(url, { waitUntil: "networkidle" });
+    await guest.page.goto(url);
     guest.context.off("request", note);
     return requests;
   }
