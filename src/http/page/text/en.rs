@@ -1267,7 +1267,7 @@ super::texts! {
         handshake_enter = "{app} asks you to enter it there. It is shown here for an hour.";
         handshake_opened = "Address for the signing secret";
         handshake_once = "Copy the address now.";
-        handshake_once_about = "This is the only time that it is shown. Whoever has it can set one signing secret, until {time}.";
+        handshake_once_about = "This is the only time that it is shown. Whoever has it can set one signing secret. It ends {time}.";
         handshake_next = "What you do with it";
         handshake_next_register = "Enter the whole address at {app}, as the address of its events. {app} then sends the secret here. The address stays that of the events.";
         handshake_next_enter = "Go back to the page of {app} here, and copy the secret from there to {app}.";
