@@ -11,6 +11,7 @@ use super::fields::{
 };
 use super::list::{List, list, rows};
 use super::{SettingsPage, settings_page};
+use crate::caller::KeyScope;
 use crate::http::page::PageContext;
 use crate::time::Timestamp;
 
@@ -181,6 +182,11 @@ pub fn settings_keys(shell: &PageContext, view: &KeysView) -> Markup {
     settings_page(shell, SettingsPage::Keys, text.title, &body)
 }
 
+/// A scope as the API calls it, and in a word the one that has all others.
+fn scope_badge(shell: &PageContext, scope: &str) -> Markup {
+    html! { span.badge { @if scope == KeyScope::All.as_str() { (shell.text.keys.scope_all) } @else { (scope) } } }
+}
+
 fn key_row(shell: &PageContext, key: &KeyRow) -> Markup {
     let text = &shell.text.keys;
     let limits = limits(shell, key);
@@ -192,7 +198,7 @@ fn key_row(shell: &PageContext, key: &KeyRow) -> Markup {
                     @if !limits.is_empty() { p.quiet.small { (limits.join(" · ")) } }
                 }
             }
-            td data-label=(text.may) { div { @for scope in &key.scopes { span.badge { (scope) } " " } } }
+            td data-label=(text.may) { div { @for scope in &key.scopes { (scope_badge(shell, scope)) " " } } }
             td data-label=(text.created) { (relative_time_or_never(shell, key.created_at)) }
             td data-label=(text.ends) { (end_of(shell, key)) }
         }
@@ -354,7 +360,7 @@ pub fn settings_key(shell: &PageContext, view: &KeyView) -> Markup {
             h2 #about { (text.about_key) }
             dl {
                 div { dt { (text.id) } dd { (code_text(&key.id)) } }
-                div { dt { (text.may) } dd { @for scope in &key.scopes { span.badge { (scope) } " " } } }
+                div { dt { (text.may) } dd { @for scope in &key.scopes { (scope_badge(shell, scope)) " " } } }
                 div { dt { (text.apps) } dd { (list_or_all(text.all_apps, &view.apps, key.apps.is_some())) } }
                 div {
                     dt { (text.connections) }
