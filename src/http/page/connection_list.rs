@@ -381,7 +381,7 @@ pub(super) fn row_action(shell: &PageContext, card: &ConnectionSummary) -> Marku
     html! {
         @match card.action {
             RowAction::Reconnect => a.button.main href=(reconnect) { (names.reconnect) (of) },
-            RowAction::NewKey => a.button.main href=(reconnect) { (names.new_key) (of) },
+            RowAction::NewKey => a.button.main href=(reconnect) { (text.new_key) (of) },
             RowAction::Check => button type="submit" form=(ROW_FORM) formaction={ "/connections/" (card.id) "/check" } {
                 (text.check) (of)
             },

@@ -107,6 +107,7 @@ super::texts! {
         search = "Search";
         search_example = "Name, account, app or id";
         search_button = "Search";
+        new_key = "New key";
         filters = "Filters";
         filters_set = "Filters ({count})";
         app = "App";
