@@ -2,7 +2,8 @@
 //!
 //! Owns the parts that lists and pages are put together from. A statement has only the parts that its filters ask for: the
 //! database compiles a statement before it runs, and a clause takes longer to compile than to run. Numbers of values
-//! are those of [`super::listed`]. All conditions are of the connection `c`.
+//! are those of [`super::listed`]. All conditions are of the connection `c`. Without the casts of limits `SQLite` compiles a
+//! statement again at each call, because a plan might depend on the limit.
 
 /// The columns of a listed connection. Of its credential only the beginning, which names the key that sealed it: the rest
 /// would be most of what a page of a list reads and sends.
@@ -70,12 +71,12 @@ pub(super) const ADDED_COLUMNS: &str = concat!(
       (SELECT json_group_array(json(one)) FROM (SELECT ",
     related_connection!("o"),
     " AS one FROM replacements r
-        CROSS JOIN connections o ON o.id = r.connection_id AND o.deleted_at IS NULL WHERE r.replaced_by = c.id LIMIT ?11)) AS replaced,
+        CROSS JOIN connections o ON o.id = r.connection_id AND o.deleted_at IS NULL WHERE r.replaced_by = c.id LIMIT CAST(?11 AS INTEGER))) AS replaced,
       CASE WHEN c.step_changed_at > ?28 THEN (SELECT json_group_array(json(one)) FROM (SELECT ",
     step_change!("u"),
     " AS one FROM ",
     uses_that_changed!(),
-    " LIMIT ?27)) END AS step_changes"
+    " LIMIT CAST(?27 AS INTEGER))) END AS step_changes"
 );
 /// The client, which lists show and some conditions ask for.
 pub(super) const CLIENT: &str = client!();

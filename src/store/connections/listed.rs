@@ -75,7 +75,7 @@ impl Source {
             parts.extend([" FROM connections c", list_text::CLIENT]);
             parts.extend(list_text::all_of(" WHERE ", [*found].into_iter().chain(further.iter().copied())));
         }
-        parts.push(" ORDER BY created_at DESC, id DESC LIMIT ?15");
+        parts.push(" ORDER BY created_at DESC, id DESC LIMIT CAST(?15 AS INTEGER)");
         parts
     }
 }

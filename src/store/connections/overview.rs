@@ -66,7 +66,7 @@ macro_rules! source {
         concat!(
             "SELECT c.rowid AS at, c.created_at, c.id FROM connections c WHERE c.workspace_id = ?1 AND ",
             $condition,
-            " AND (c.created_at, c.id) < (?31, ?32) ORDER BY c.created_at DESC, c.id DESC LIMIT ?30"
+            " AND (c.created_at, c.id) < (?31, ?32) ORDER BY c.created_at DESC, c.id DESC LIMIT CAST(?30 AS INTEGER)"
         )
     };
 }
@@ -76,7 +76,7 @@ const SEEN: &str = concat!(
     source!("c.deleted_at IS NULL AND c.user_id = ?8"),
     ") UNION SELECT * FROM (",
     source!("c.deleted_at IS NULL AND coalesce(c.is_shared, c.user_id IS NULL)"),
-    ") ORDER BY 2 DESC, 3 DESC LIMIT ?30"
+    ") ORDER BY 2 DESC, 3 DESC LIMIT CAST(?30 AS INTEGER)"
 );
 const ALL: &str = source!("c.id > ''");
 const OF_APP: &str = source!("c.deleted_at IS NULL AND c.app = ?3");
@@ -87,7 +87,7 @@ const ONE: &str =
     "SELECT c.rowid AS at, c.created_at, c.id FROM connections c WHERE +c.workspace_id = ?1 AND c.id = ?2";
 const OF_WORKFLOW: &str =
     "SELECT c.rowid AS at, 0 AS created_at, c.id FROM (SELECT DISTINCT connection_id FROM uses WHERE workspace_id = ?1
-        AND workflow = ?6 AND connection_id < ?32 ORDER BY connection_id DESC LIMIT ?30) bounded
+        AND workflow = ?6 AND connection_id < ?32 ORDER BY connection_id DESC LIMIT CAST(?30 AS INTEGER)) bounded
       CROSS JOIN connections c ON c.id = bounded.connection_id";
 /// The rows of the window.
 const WINDOW_OF: [&str; 2] = ["WITH window (at, created_at, id) AS MATERIALIZED (", ")"];
@@ -97,12 +97,12 @@ const LAST_OF_WINDOW: &str =
 
 /// The connections of a workspace that need a reconnect.
 const BROKEN: &str = ", first_ones (at) AS MATERIALIZED (SELECT c.rowid FROM connections c WHERE c.workspace_id = ?1 AND c.deleted_at IS NULL
-      AND c.status = 'needs_reconnect' AND c.status <> 'connected' ORDER BY c.created_at DESC, c.id DESC LIMIT ?33)";
+      AND c.status = 'needs_reconnect' AND c.status <> 'connected' ORDER BY c.created_at DESC, c.id DESC LIMIT CAST(?33 AS INTEGER))";
 /// They come with the first window.
 const BROKEN_TOO: &str = " UNION ALL SELECT at FROM first_ones bounded WHERE at NOT IN (SELECT at FROM window bounded)";
 /// So do the person's own defaults.
 const DEFAULTS_TOO: &str = " UNION ALL SELECT c.rowid FROM (SELECT DISTINCT connection_id FROM app_defaults
-      WHERE workspace_id = ?1 AND user_id = ?34 AND user_id <> '' LIMIT ?33) bounded
+      WHERE workspace_id = ?1 AND user_id = ?34 AND user_id <> '' LIMIT CAST(?33 AS INTEGER)) bounded
       CROSS JOIN connections c ON c.id = bounded.connection_id AND c.status = 'needs_reconnect'
         AND c.rowid NOT IN (SELECT at FROM window bounded) AND c.rowid NOT IN (SELECT at FROM first_ones bounded)";
 /// They have been in the first window.
@@ -139,7 +139,7 @@ const UNCLEAR_NAME: &str =
           OR lower(c.name) IN (SELECT value FROM json_each(?40))
           OR lower(c.name) IN (c.app, replace(c.app, '-', ' '))
           OR EXISTS (SELECT 1 FROM (SELECT d.id, d.user_id, d.is_shared FROM connections d WHERE d.workspace_id = c.workspace_id AND d.app = c.app
-              AND d.name = c.name AND d.deleted_at IS NULL LIMIT ?39) bounded
+              AND d.name = c.name AND d.deleted_at IS NULL LIMIT CAST(?39 AS INTEGER)) bounded
             WHERE bounded.id <> c.id AND (?8 IS NULL OR coalesce(bounded.is_shared, bounded.user_id IS NULL) OR bounded.user_id = ?8))))";
 
 /// `found` reads each row of the window once, and only the rows of the page get all that a list shows.
@@ -151,7 +151,7 @@ const FOUND: [&str; 4] = [
 ];
 const PAGE: &str =
     ", page (at, rank, rising, falling) AS MATERIALIZED (SELECT at, rank, rising, falling FROM found bounded
-      ORDER BY rank, rising, falling DESC, created_at DESC, id DESC LIMIT ?15 OFFSET ?38) SELECT ";
+      ORDER BY rank, rising, falling DESC, created_at DESC, id DESC LIMIT CAST(?15 AS INTEGER) OFFSET CAST(?38 AS INTEGER)) SELECT ";
 const PAGE_COLUMNS: &str = concat!(
     ", (SELECT count(*) FROM found bounded) AS matches,
       CASE WHEN c.app_revision > 0 AND NOT EXISTS (SELECT 1 FROM apps n WHERE n.workspace_id = ?1 AND n.id = c.app AND n.is_current = 1) THEN ",

@@ -183,7 +183,7 @@ fn measure(sqlite: &Connection, statements: &[Statement], copies: i64, is_alike:
 /// The values of a statement, with small ones for `LIMIT` and `OFFSET`.
 fn with_small_limits(statement: &Statement) -> Vec<SqlValue> {
     let mut values = statement.params.clone();
-    for word in ["LIMIT ?", "LIMIT max(?", "OFFSET ?"] {
+    for word in ["LIMIT ?", "LIMIT max(?", "LIMIT CAST(?", "OFFSET ?", "OFFSET CAST(?"] {
         for after in statement.sql.split(word).skip(1) {
             let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
             if let Some(SqlValue::Integer(limit)) = values.get_mut(digits.parse::<usize>().unwrap() - 1) {
