@@ -135,11 +135,18 @@ pub(super) fn attention(code: &str) -> &'static str {
     }
 }
 
-/// Conditions with `AND` between them, after what comes before the first one.
-pub(super) fn all_of(begin: &'static str, conditions: impl IntoIterator<Item = &'static str>) -> Vec<&'static str> {
+/// The conditions whose filters are set.
+pub(super) fn that_are_set<const N: usize>(
+    conditions: [(bool, &'static str); N],
+) -> impl Iterator<Item = &'static str> {
+    conditions.into_iter().filter_map(|(is_set, condition)| is_set.then_some(condition))
+}
+
+/// The clause of conditions that must all hold.
+pub(super) fn where_all(conditions: impl IntoIterator<Item = &'static str>) -> Vec<&'static str> {
     let mut parts = Vec::new();
     for condition in conditions {
-        parts.extend([if parts.is_empty() { begin } else { " AND " }, condition]);
+        parts.extend([if parts.is_empty() { " WHERE " } else { " AND " }, condition]);
     }
     parts
 }

@@ -73,7 +73,7 @@ impl Source {
             parts.extend([self.columns, list_text::ADDED_COLUMNS]);
             parts.extend(is_denied);
             parts.extend([" FROM connections c", list_text::CLIENT]);
-            parts.extend(list_text::all_of(" WHERE ", [*found].into_iter().chain(further.iter().copied())));
+            parts.extend(list_text::where_all([*found].into_iter().chain(further.iter().copied())));
         }
         parts.push(" ORDER BY created_at DESC, id DESC LIMIT CAST(?15 AS INTEGER)");
         parts
@@ -273,7 +273,7 @@ impl Position {
 impl ConnectionFilter {
     /// One condition for each filter that is set.
     fn conditions(&self) -> impl Iterator<Item = &'static str> {
-        let conditions = [
+        let conditions = list_text::that_are_set([
             (self.app.is_some(), list_text::OF_APP),
             (self.status.is_some(), list_text::OF_STATUS),
             (self.user.is_some(), list_text::OF_USER),
@@ -300,9 +300,9 @@ impl ConnectionFilter {
         WHERE e.workspace_id = c.workspace_id AND e.connection_id = c.id AND e.occurred_at >= ?26)",
             ),
             (self.without_user, list_text::OF_NOBODY),
-        ];
+        ]);
         let attention = self.attention.as_deref().map(list_text::attention);
-        conditions.into_iter().filter_map(|(is_set, condition)| is_set.then_some(condition)).chain(attention)
+        conditions.chain(attention)
     }
 
     /// The index that leads to the fewest rows.
@@ -367,7 +367,7 @@ async fn find_of_workflow(
 }
 
 /// Later than every connection was created, and exact as a floating point number.
-const NEVER: i64 = 9_000_000_000_000_000;
+pub(super) const NEVER: i64 = 9_000_000_000_000_000;
 
 /// The statement that finds the last row of the piece behind a row; none where fewer are left.
 fn last_read_statement(workspace: &WorkspaceId, after: Option<&Position>, (sql, value): LastRead<'_>) -> Statement {

@@ -378,7 +378,7 @@ impl OverviewFilter {
         match &self.after {
             Some((at, id)) => (at.unix(), id),
             None if self.id.is_none() && self.workflow.is_some() => (0, "~"),
-            None => (9_000_000_000_000_000, ""),
+            None => (listed::NEVER, ""),
         }
     }
 
@@ -419,7 +419,7 @@ impl OverviewFilter {
         parts.extend((is_usual && is_first && has_viewer).then_some(DEFAULTS_TOO));
         parts.push(rows);
         let before = (is_usual && !is_first).then_some(BROKEN_BEFORE);
-        parts.extend(list_text::all_of(" WHERE ", self.conditions().chain(before)));
+        parts.extend(list_text::where_all(self.conditions().chain(before)));
         parts.extend(self.issue.into_iter().flat_map(Issue::condition));
         parts.extend([end, PAGE, list_text::COLUMNS, list_text::ADDED_COLUMNS, PAGE_COLUMNS]);
         parts.push(if self.issue == Some(Issue::Duplicate) { list_text::SEEN_TWIN } else { "NULL" });
@@ -429,7 +429,7 @@ impl OverviewFilter {
 
     /// What the connections of the page are, wherever they come from.
     fn conditions(&self) -> impl Iterator<Item = &'static str> {
-        let conditions = [
+        list_text::that_are_set([
             (true, "+c.workspace_id = ?1 AND c.deleted_at IS NULL"),
             (self.visible_to.is_some(), list_text::SEEN),
             (self.id.is_some(), "+c.id = ?2"),
@@ -441,8 +441,7 @@ impl OverviewFilter {
             (self.workflow.is_some(), list_text::OF_WORKFLOW),
             (true, NOT_DENIED),
             (!self.words.is_empty(), HAS_WORDS),
-        ];
-        conditions.into_iter().filter_map(|(is_set, condition)| is_set.then_some(condition))
+        ])
     }
 
     /// The values that these texts name: those of a list, and the page's own.
