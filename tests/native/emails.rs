@@ -110,6 +110,16 @@ fn one_click(fixture: &Fixture, path: &str) -> Response {
 
 // ---- who, what and when ----
 
+/// Events of the fixture's connections, as if they had happened when these were made.
+fn add_events(fixture: &Fixture, count: usize, event_type: &str, owner: &str, detail: Option<&str>) {
+    let detail = detail.map_or("NULL".to_owned(), |detail| format!("'{detail}'"));
+    fixture.world.db.tamper(&format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+        INSERT INTO outbox (id, workspace_id, type, occurred_at, connection_id, app, name, user_id, detail, workflow_count)
+        SELECT 'evt_more' || n.i, c.workspace_id, '{event_type}', c.created_at, c.id, 'acme', 'Acme ' || n.i, '{owner}', {detail}, 0 FROM n, connections c"
+    ));
+}
+
 #[test]
 fn the_owner_is_told_at_once_and_admins_once_a_day() {
     let fixture = told_by_email();
@@ -190,12 +200,7 @@ fn admins_are_told_at_once_when_an_app_refuses_the_client() {
 fn several_that_break_at_once_are_one_email() {
     let fixture = told_by_email();
     let first = connected(&fixture);
-    fixture.world.db.tamper(
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5)
-        INSERT INTO outbox (id, workspace_id, type, occurred_at, connection_id, app, name, user_id, detail, workflow_count)
-        SELECT 'evt_more' || n.i, c.workspace_id, 'connection.needs_reconnect', c.created_at, c.id, 'acme', 'Acme ' || n.i, 'ann', 'revoked', 0
-        FROM n, connections c",
-    );
+    add_events(&fixture, 5, "connection.needs_reconnect", "ann", Some("revoked"));
     break_connection(&fixture, &first);
     run_for(&fixture, 900);
     let sent = take(&fixture);
@@ -262,11 +267,7 @@ fn a_webhook_that_was_switched_off_is_told_with_its_host_alone() {
 fn a_long_day_is_one_digest_that_says_how_much_it_leaves_out() {
     let fixture = told_by_email();
     fixture.connect("ann");
-    fixture.world.db.tamper(
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 699)
-        INSERT INTO outbox (id, workspace_id, type, occurred_at, connection_id, app, name, user_id, workflow_count)
-        SELECT 'evt_more' || n.i, c.workspace_id, 'connection.created', c.created_at, c.id, 'acme', 'Acme ' || n.i, 'bob', 0 FROM n, connections c",
-    );
+    add_events(&fixture, 699, "connection.created", "bob", None);
     // What needs a person is named, however much happened before it.
     fixture.world.db.tamper(
         "INSERT INTO outbox (id, workspace_id, type, occurred_at, connection_id, app, name, user_id, detail, workflow_count)
@@ -598,11 +599,7 @@ fn a_full_digest_takes_from_an_email_of_unknown_fate_what_needs_a_person() {
     let fixture = told_by_email();
     fixture.connect("ann");
     // More than a digest lists, all older than what breaks next.
-    fixture.world.db.tamper(
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 119)
-        INSERT INTO outbox (id, workspace_id, type, occurred_at, connection_id, app, name, user_id, workflow_count)
-        SELECT 'evt_more' || n.i, c.workspace_id, 'connection.created', c.created_at, c.id, 'acme', 'Acme ' || n.i, 'ann', 0 FROM n, connections c",
-    );
+    add_events(&fixture, 119, "connection.created", "ann", None);
     run_for(&fixture, 900);
     let id = fixture.connect("bob");
     fixture.world.db.tamper(&format!("UPDATE connections SET name = 'Broken' WHERE id = '{id}'"));
