@@ -122,12 +122,22 @@ pub async fn load_consent_summary<P: Ports>(
     request: &ConnectRequest,
     options: &ConnectOptions,
 ) -> Result<ConsentSummary> {
+    let db = context.db();
+    let ((workspace, grant_usage), (auth_methods, (hosts, authorize_host))) = db
+        .at_once(
+            db.at_once(load_workspace(context, &request.workspace), load_grant_usage(context, request, options)),
+            db.at_once(
+                list_auth_methods(context, request, options),
+                db.at_once(hosts::for_options(context, options), load_authorize_host(context, options)),
+            ),
+        )
+        .await;
     Ok(ConsentSummary {
-        workspace: load_workspace(context, &request.workspace).await?,
-        grant_usage: load_grant_usage(context, request, options).await?,
-        auth_methods: list_auth_methods(context, request, options).await?,
-        hosts: hosts::for_options(context, options).await?,
-        authorize_host: load_authorize_host(context, options).await?,
+        workspace: workspace?,
+        grant_usage: grant_usage?,
+        auth_methods: auth_methods?,
+        hosts: hosts?,
+        authorize_host: authorize_host?,
     })
 }
 
@@ -156,17 +166,26 @@ pub struct MethodChoices {
 
 /// Reads the ways to connect. Whoever asks was let in by [`load_connect_options`].
 pub async fn load_method_choices<P: Ports>(context: &Context<P>, request: &ConnectRequest) -> Result<MethodChoices> {
-    let app = registry::require_current_app(context, &request.workspace, &request.app).await?.app;
-    let connection = match &request.connection {
-        Some(id) => store::connections::get(context.db(), &request.workspace, id).await?,
-        None => None,
+    let workspace = &request.workspace;
+    let load_connection = async {
+        match &request.connection {
+            Some(id) => store::connections::get(context.db(), workspace, id).await,
+            None => Ok(None),
+        }
     };
+    let db = context.db();
+    let ((app, connection), (clients, workspace)) = db
+        .at_once(
+            db.at_once(registry::require_current_app(context, workspace, &request.app), load_connection),
+            db.at_once(list_clients(context, workspace), load_workspace(context, workspace)),
+        )
+        .await;
+    let (app, connection, clients) = (app?.app, connection?, clients?);
     let fixed = request.link.as_ref().and_then(|link| link.auth_method.as_ref());
-    let clients = list_clients(context, &request.workspace).await?;
     let auth_methods =
         list_options(&app, &clients).filter(|one| fixed.is_none_or(|id| one.auth_method.method_id == *id));
     let auth_methods = auth_methods.collect();
-    Ok(MethodChoices { workspace: load_workspace(context, &request.workspace).await?, app, connection, auth_methods })
+    Ok(MethodChoices { workspace: workspace?, app, connection, auth_methods })
 }
 
 fn list_options(app: &App, clients: &WorkspaceClients) -> impl Iterator<Item = AuthMethodOption> {

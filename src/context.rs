@@ -4,6 +4,7 @@
 //! ring fits the data, and the writing of events and log lines.
 
 mod database;
+mod gathered;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

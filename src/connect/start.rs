@@ -107,12 +107,16 @@ impl ConnectRequest {
 
 /// Looks everything up and refuses what can't work, before anybody is sent anywhere.
 pub async fn prepare_options<P: Ports>(context: &Context<P>, request: &ConnectRequest) -> Result<ConnectOptions> {
-    let registered = registry::require_current_app(context, &request.workspace, &request.app).await?;
-    let app = registered.app;
-    let connection = match &request.connection {
-        None => None,
-        Some(id) => Some(load_reconnectable(context, request, id).await?),
+    let load_connection = async {
+        match &request.connection {
+            None => Ok(None),
+            Some(id) => load_reconnectable(context, request, id).await.map(Some),
+        }
     };
+    let load_app = registry::require_current_app(context, &request.workspace, &request.app);
+    let (registered, connection) = context.db().at_once(load_app, load_connection).await;
+    let (registered, connection) = (registered?, connection?);
+    let app = registered.app;
     let ChosenAuthMethod { auth_method, client, unusable } =
         choose_auth_method(context, request, &app, connection.as_ref()).await?;
     // What a person enters has the permissions that it has: nothing can be asked for.

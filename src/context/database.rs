@@ -1,13 +1,20 @@
 //! The database of a shard, as a request sees it.
 //!
-//! Owns two things that every batch passes: which workspaces' audit logs got a line, and the session that a page assumes.
+//! Owns what every batch passes: which workspaces' audit logs got a line, the session that a page assumes, and the queue of
+//! what a page reads at once.
 //! A page that knows its person asks whether the session has ended together with what it shows: one round trip, not two.
 //! Refuses every batch once the session turned out to be another one, and every write before that is known.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
+use futures_util::future::join;
+
+use super::gathered::{self, Gathering};
 use crate::ids::WorkspaceId;
 use crate::ports::{Database, DatabaseError, Rows, Statement};
 use crate::store;
@@ -21,6 +28,7 @@ pub struct ShardDatabase<D> {
     /// The workspaces whose audit log got a line: webhooks may be told of it.
     announced: RefCell<BTreeSet<WorkspaceId>>,
     assumed: RefCell<Assumption>,
+    gathering: Gathering,
 }
 
 /// What is known of the session that a page assumes.
@@ -43,7 +51,7 @@ struct AssumedSession {
 
 impl<D> ShardDatabase<D> {
     pub(super) fn new(bound: Option<Rc<D>>) -> Self {
-        Self { bound, announced: RefCell::default(), assumed: RefCell::default() }
+        Self { bound, announced: RefCell::default(), assumed: RefCell::default(), gathering: Gathering::default() }
     }
 
     pub(super) fn is_bound(&self) -> bool {
@@ -66,6 +74,22 @@ impl<D> ShardDatabase<D> {
 }
 
 impl<D: Database> ShardDatabase<D> {
+    /// Runs two things that read. What both ask for first is one round trip; what they ask for later is sent as it comes.
+    pub async fn at_once<A, B>(&self, one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+        let mut both = pin!(join(one, other));
+        let before = self.gathering.begin();
+        let begun = poll_fn(|context| Poll::Ready(both.as_mut().poll(context))).await;
+        let batches = self.gathering.end(before);
+        if let Poll::Ready(answers) = begun {
+            return answers;
+        }
+        if !batches.is_empty() {
+            let (statements, counts) = gathered::take_statements(&batches);
+            gathered::give_answers(&batches, &counts, self.batch(statements).await);
+        }
+        both.await
+    }
+
     /// Whether what was assumed holds. Asks, if no batch has.
     pub(super) async fn prove(&self) -> Result<bool, DatabaseError> {
         let proven = self.batch(vec![]).await;
@@ -111,6 +135,10 @@ impl<D: Database> Database for ShardDatabase<D> {
             self.announced.borrow_mut().extend(announced);
         }
         let Some(bound) = &self.bound else { return Ok(vec![Rows::default(); statements.len()]) };
+        let statements = match self.gathering.add(statements) {
+            Ok(batch) => return batch.wait().await,
+            Err(statements) => statements,
+        };
         let assumed = self.assumed.borrow().clone();
         match assumed {
             Assumption::None if statements.is_empty() => Ok(vec![]),

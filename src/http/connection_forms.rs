@@ -42,11 +42,22 @@ async fn render<P: Ports>(
     rejected: Option<&Error>,
 ) -> Result<Response> {
     let app_name = connections::load_app_name(context, &listed.connection).await;
+    Ok(show(context, call, listed, app_name, form, rejected))
+}
+
+fn show<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    listed: &ListedConnection,
+    app_name: String,
+    form: ConnectionForm,
+    rejected: Option<&Error>,
+) -> Response {
     let shell = page_context(context, call.request, call.session.as_ref());
     let rejected_why = rejected.map(|error| problem_of_field(&shell, error));
     let view = ConnectionFormView { identity: identity(listed, app_name), form, rejected: rejected_why };
     let status = rejected.map_or(200, |error| problem::status_and_title(error.code).0);
-    Ok(Response::html(status, page::connection_form(&shell, &view)))
+    Response::html(status, page::connection_form(&shell, &view))
 }
 
 /// What is said beside the field.
@@ -162,19 +173,24 @@ async fn render_sharing<P: Ports>(
     owner: String,
     rejected: Option<&Error>,
 ) -> Result<Response> {
-    let session = call.session()?;
-    let owner = if session.role == Role::Admin {
-        let filter = PeopleFilter { role: None, text: None, after: String::new(), limit: MOST_PEOPLE };
-        let found = people::list_people(context, &session.workspace, &filter).await?;
-        let name = |user: User| (user.id.clone(), user.display_name().to_owned());
-        let people =
-            if found.next.is_some() { vec![] } else { found.data.into_iter().map(|one| name(one.user)).collect() };
-        Some(OwnerChoice { owner, people })
-    } else {
-        None
-    };
-    let form = ConnectionForm::Sharing(SharingView { shared, owner });
-    render(context, call, call.path_connection()?, form, rejected).await
+    let (session, listed) = (call.session()?, call.path_connection()?);
+    if session.role != Role::Admin {
+        let form = ConnectionForm::Sharing(SharingView { shared, owner: None });
+        return render(context, call, listed, form, rejected).await;
+    }
+    let filter = PeopleFilter { role: None, text: None, after: String::new(), limit: MOST_PEOPLE };
+    let (found, app_name) = context
+        .db()
+        .at_once(
+            people::list_people(context, &session.workspace, &filter),
+            connections::load_app_name(context, &listed.connection),
+        )
+        .await;
+    let found = found?;
+    let name = |user: User| (user.id.clone(), user.display_name().to_owned());
+    let people = if found.next.is_some() { vec![] } else { found.data.into_iter().map(|one| name(one.user)).collect() };
+    let form = ConnectionForm::Sharing(SharingView { shared, owner: Some(OwnerChoice { owner, people }) });
+    Ok(show(context, call, listed, app_name, form, rejected))
 }
 
 pub(super) async fn submit_sharing<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -229,13 +245,15 @@ async fn render_replacement<P: Ports>(
     rejected: Option<&Error>,
 ) -> Result<Response> {
     let listed = call.path_connection()?;
+    let (candidates, (workflows, app_name)) =
+        context.db().at_once(list_candidates(context, call.session()?, listed), load_use(context, listed)).await;
     let view = ReplacementView {
-        candidates: list_candidates(context, call.session()?, listed).await?,
+        candidates: candidates?,
         chosen,
         answers_for_others: !listed.replaces.is_empty(),
-        workflows: list_workflows(context, listed).await?,
+        workflows: workflows?,
     };
-    render(context, call, listed, ConnectionForm::Replacement(view), rejected).await
+    Ok(show(context, call, listed, app_name, ConnectionForm::Replacement(view), rejected))
 }
 
 pub(super) async fn submit_replacement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -286,12 +304,19 @@ pub(super) async fn show_disconnect<P: Ports>(
     call: &Call<'_>,
     listed: &ListedConnection,
 ) -> Result<Response> {
+    let (workflows, app_name) = load_use(context, listed).await;
     let view = DisconnectView {
-        workflows: list_workflows(context, listed).await?,
+        workflows: workflows?,
         last_used_at: listed.connection.last_used_at,
         is_default: listed.serves_default,
     };
-    render(context, call, listed, ConnectionForm::Disconnect(view), None).await
+    Ok(show(context, call, listed, app_name, ConnectionForm::Disconnect(view), None))
+}
+
+/// The workflows that used it, and the name of its app.
+async fn load_use<P: Ports>(context: &Context<P>, listed: &ListedConnection) -> (Result<Vec<String>>, String) {
+    let app_name = connections::load_app_name(context, &listed.connection);
+    context.db().at_once(list_workflows(context, listed), app_name).await
 }
 
 /// The workflows that used it, each once.

@@ -47,8 +47,14 @@ pub(super) async fn put_email_settings<P: Ports>(
 pub(super) async fn show_email_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let session = call.session()?;
     let user = browser_session::require_user(session)?;
-    let person = emails::load_person(context, &session.workspace, &user.id).await?;
-    let settings = emails::load_settings(context, &session.workspace).await?;
+    let (person, settings) = context
+        .db()
+        .at_once(
+            emails::load_person(context, &session.workspace, &user.id),
+            emails::load_settings(context, &session.workspace),
+        )
+        .await;
+    let (person, settings) = (person?, settings?);
     let view = PersonalEmailView {
         is_on: settings.is_some() && emails::is_available(context),
         address: person.address.map(|address| address.as_str().to_owned()),

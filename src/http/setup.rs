@@ -55,8 +55,14 @@ pub(super) async fn build_setup_view<P: Ports>(
     auth_method: &Rc<AuthMethod>,
 ) -> Result<page::SetupView> {
     let session = call.session()?;
-    let workspace = workspaces::load_workspace(context, &session.workspace).await?;
-    let AppList { apps, clients } = app_list::load_app_list(context, &session.workspace).await?;
+    let (workspace, found) = context
+        .db()
+        .at_once(
+            workspaces::load_workspace(context, &session.workspace),
+            app_list::load_app_list(context, &session.workspace),
+        )
+        .await;
+    let (workspace, AppList { apps, clients }) = (workspace?, found?);
     let expected = client_setup::expected_redirect_id(&clients, &session.workspace, auth_method);
     let redirect_uri = expected.map(|id| context.config.public_url.redirect_uri(&id));
     let server = auth_method.require_oauth_server()?;

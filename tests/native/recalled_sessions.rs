@@ -42,16 +42,38 @@ fn pages(id: &ConnectionId) -> Vec<String> {
     ROUTES.iter().filter(|line| line.is_page_of_person()).map(|line| fill(line.path)).collect()
 }
 
+/// Pages that need more than one. What belongs to a connection, an app or a client is found by what its row says; a list of
+/// defaults is read by windows.
+const MOST_ROUND_TRIPS: [(&str, u64); 14] = [
+    ("/rename", 2),
+    ("/environment", 2),
+    ("/sharing", 2),
+    ("/replace", 2),
+    ("/disconnect", 2),
+    ("/try", 2),
+    ("/setup", 2),
+    ("/settings/apps/acme", 2),
+    ("/client/delete", 2),
+    ("/disconnect-all", 2),
+    ("/custom-apps/acme/delete", 2),
+    ("/settings/defaults", 2),
+    // The app, its client, and what is asked of the person.
+    ("/oauth/start/acme", 3),
+    // The connection first: who may reconnect it.
+    ("/reconnect", 4),
+];
+
 #[test]
 fn a_page_of_a_known_person_is_one_round_trip() {
     let fixture = Fixture::new().in_one_isolate();
     let id = fixture.connect("root");
     let mut root = admin(&fixture);
     root.get("/");
-    for path in ["/", "/connect", &format!("/connections/{id}"), "/settings/keys", "/settings/people", "/activity"] {
+    for path in pages(&id) {
+        let most = MOST_ROUND_TRIPS.iter().find(|(end, _)| path.ends_with(end)).map_or(1, |(_, most)| *most);
         fixture.world.db.reset_counts();
-        assert_eq!(root.get(path).status, 200, "{path}");
-        assert_eq!(fixture.world.db.round_trips.get(), 1, "{path}");
+        assert!(root.get(&path).status < 500, "{path}");
+        assert_eq!(fixture.world.db.round_trips.get(), most, "{path}");
     }
     // What asks for nothing asks for the session alone.
     fixture.world.db.reset_counts();

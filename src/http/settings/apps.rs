@@ -202,8 +202,15 @@ async fn render<P: Ports>(
 ) -> Result<Response> {
     let shell = shell(context, call);
     let workspace = &call.session()?.workspace;
-    let setup = build_setup_view(context, call, app, auth_method).await?;
-    let client = match oauth_clients::load_current_client(context, workspace, auth_method).await {
+    let (setup, client) = context
+        .db()
+        .at_once(
+            build_setup_view(context, call, app, auth_method),
+            oauth_clients::load_current_client(context, workspace, auth_method),
+        )
+        .await;
+    let setup = setup?;
+    let client = match client {
         Ok(client) => Some(client),
         Err(error) if error.code == ErrorCode::NotFound => None,
         Err(error) => return Err(error),
@@ -521,11 +528,19 @@ async fn render_deletion<P: Ports>(
 ) -> Result<Response> {
     let (app, method) = require_method(context, call).await?;
     let workspace = &call.session()?.workspace;
-    let client = oauth_clients::load_current_client(context, workspace, &method).await?;
-    let setup = build_setup_view(context, call, &app, &method).await?;
     let filter =
         ConnectionFilter { app: Some(app.id.clone()), limit: CONNECTIONS_SHOWN, ..ConnectionFilter::default() };
-    let found = connections::list_connections(context, workspace, &filter).await?;
+    let db = context.db();
+    let (setup, (client, found)) = db
+        .at_once(
+            build_setup_view(context, call, &app, &method),
+            db.at_once(
+                oauth_clients::load_current_client(context, workspace, &method),
+                connections::list_connections(context, workspace, &filter),
+            ),
+        )
+        .await;
+    let (setup, client, found) = (setup?, client?, found?);
     let uses = |one: &&crate::store::connections::ListedConnection| one.connection.client.as_ref() == Some(&client.id);
     let view = ClientDeletionView {
         app: (app.id.to_string(), app.name.clone()),

@@ -53,11 +53,13 @@ pub(in crate::http) async fn show_defaults_page<P: Ports>(context: &Context<P>, 
     let (shell, workspace) = (shell(context, call), &call.session()?.workspace);
     let position = |text: String| serde_json::from_str::<DefaultPosition>(&text).map_err(|_| input::invalid_cursor());
     let after = input::query_param(call.request, "cursor").map(position).transpose()?.unwrap_or_default();
-    let (found, apps) = futures_util::future::join(
-        defaults::list_defaults(context, workspace, None, &after, ROWS_PER_PAGE),
-        app_list::load_app_list(context, workspace),
-    )
-    .await;
+    let (found, apps) = context
+        .db()
+        .at_once(
+            defaults::list_defaults(context, workspace, None, &after, ROWS_PER_PAGE),
+            app_list::load_app_list(context, workspace),
+        )
+        .await;
     let (found, apps) = (found?, apps?);
     let mut choices: Vec<_> =
         apps.apps.iter().map(|one| Choice { value: one.id().to_owned(), label: one.name().to_owned() }).collect();
@@ -94,11 +96,13 @@ async fn render<P: Ports>(
         limit: MOST_CANDIDATES,
         ..ConnectionFilter::default()
     };
-    let (now, found) = futures_util::future::join(
-        defaults::find_default(context, workspace, slot),
-        connections::list_connections(context, workspace, &filter),
-    )
-    .await;
+    let (now, found) = context
+        .db()
+        .at_once(
+            defaults::find_default(context, workspace, slot),
+            connections::list_connections(context, workspace, &filter),
+        )
+        .await;
     let (now, found) = (now?, found?);
     let fits = |one: &crate::connection::Connection| {
         let owner = one.user.as_ref().map(|user| &user.id);

@@ -21,8 +21,14 @@ struct Shown {
 async fn render<P: Ports>(context: &Context<P>, call: &Call<'_>, shown: Shown) -> Result<Response> {
     let session = call.session()?;
     let user = browser_session::require_user(session)?;
-    let settings = emails::load_settings(context, &session.workspace).await?;
-    let person = emails::load_person(context, &session.workspace, &user.id).await?;
+    let (settings, person) = context
+        .db()
+        .at_once(
+            emails::load_settings(context, &session.workspace),
+            emails::load_person(context, &session.workspace, &user.id),
+        )
+        .await;
+    let (settings, person) = (settings?, person?);
     let view = EmailSettingsView {
         is_available: emails::is_available(context),
         is_on: settings.is_some(),

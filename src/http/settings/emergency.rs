@@ -28,27 +28,31 @@ async fn app_name<P: Ports>(context: &Context<P>, call: &Call<'_>, app: &AppId) 
     Ok((app.to_string(), found.map_or_else(|| app.to_string(), |found| found.app.name.clone())))
 }
 
-async fn build_view<P: Ports>(
+/// What would be disconnected, and the page that shows it.
+async fn load_affected<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
-    affected: &AffectedConnections,
-) -> Result<DisconnectAllView> {
-    Ok(DisconnectAllView {
-        app: app_name(context, call, &affected.target.app).await?,
+    app: &AppId,
+) -> Result<(AffectedConnections, DisconnectAllView)> {
+    let workspace = &call.session()?.workspace;
+    let count = disconnect_all::count_affected(context, workspace, app.clone(), None);
+    let (affected, name) = context.db().at_once(count, app_name(context, call, app)).await;
+    let affected = affected?;
+    let view = DisconnectAllView {
+        app: name?,
         connections: affected.counts.connections,
         workflows: affected.counts.workflows,
         is_complete: affected.counts.complete,
         ..DisconnectAllView::default()
-    })
+    };
+    Ok((affected, view))
 }
 
 pub(in crate::http) async fn show_disconnect_all_page<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
 ) -> Result<Response> {
-    let app = path_app(call)?;
-    let affected = disconnect_all::count_affected(context, &call.session()?.workspace, app, None).await?;
-    let view = build_view(context, call, &affected).await?;
+    let (_, view) = load_affected(context, call, &path_app(call)?).await?;
     let view = DisconnectAllView { reason: field(call, "reason"), ..view };
     Ok(Response::html(200, page::disconnect_all(&shell(context, call), &view)))
 }
@@ -58,10 +62,9 @@ pub(in crate::http) async fn disconnect_all_of_app<P: Ports>(
     call: &Call<'_>,
 ) -> Result<Response> {
     let app = path_app(call)?;
-    let affected = disconnect_all::count_affected(context, &call.session()?.workspace, app.clone(), None).await?;
+    let (affected, view) = load_affected(context, call, &app).await?;
     let shell = shell(context, call);
     let (confirm, reason) = (field(call, "confirm"), field(call, "reason"));
-    let view = build_view(context, call, &affected).await?;
     let checked = if confirm == app.as_str() {
         parse_name("reason", &reason, MAX_REASON_LENGTH)
             .map_err(|_| Error::invalid_field("reason", shell.text.emergency.wrong_reason))

@@ -125,11 +125,13 @@ async fn render_person<P: Ports>(
         ..ConnectionFilter::default()
     };
     let everybody = PeopleFilter { limit: MOST_HEIRS, ..PeopleFilter::default() };
-    let (owned, others) = futures_util::future::join(
-        connections::list_connections(context, workspace, &owned),
-        people::list_people(context, workspace, &everybody),
-    )
-    .await;
+    let (owned, others) = context
+        .db()
+        .at_once(
+            connections::list_connections(context, workspace, &owned),
+            people::list_people(context, workspace, &everybody),
+        )
+        .await;
     let (owned, others) = (owned?, others?);
     let heir = |one: &Person| Choice { value: one.user.id.clone(), label: one.user.display_name().to_owned() };
     let view = PersonView {

@@ -30,11 +30,13 @@ pub(in crate::http) async fn show_settings_sessions_page<P: Ports>(
     let after = input::query_param(call.request, "cursor").map(position).transpose()?;
     let filter = SessionFilter { after, limit: ROWS_PER_PAGE, ..SessionFilter::default() };
     let links = SessionFilter { limit: PENDING_SHOWN, ..SessionFilter::default() };
-    let (found, links) = futures_util::future::join(
-        sessions::list_sessions(context, &this.workspace, &filter),
-        sign_in_links::list_sign_in_links(context, &this.workspace, &links),
-    )
-    .await;
+    let (found, links) = context
+        .db()
+        .at_once(
+            sessions::list_sessions(context, &this.workspace, &filter),
+            sign_in_links::list_sign_in_links(context, &this.workspace, &links),
+        )
+        .await;
     let (found, links) = (found?, links?);
     let view = SessionsView {
         sessions: found

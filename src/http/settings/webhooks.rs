@@ -162,12 +162,19 @@ struct Shown {
 
 async fn render<P: Ports>(context: &Context<P>, call: &Call<'_>, shown: Shown) -> Result<Response> {
     let shell = shell(context, call);
-    // It may have been changed by what was just sent.
-    let webhook = webhooks::load(context, &call.session()?.workspace, &call.path_webhook()?.id).await?;
     let position = |text: String| api::parse_position(&text).ok_or_else(input::invalid_cursor);
     let before = input::query_param(call.request, "cursor").map(position).transpose()?;
     let before = before.unwrap_or_else(|| (Timestamp::from_unix(i64::MAX), String::new()));
-    let page = webhooks::list_deliveries(context, &webhook, None, &before, ROWS_PER_PAGE).await?;
+    let asked = call.path_webhook()?;
+    // It may have been changed by what was just sent.
+    let (webhook, page) = context
+        .db()
+        .at_once(
+            webhooks::load(context, &call.session()?.workspace, &asked.id),
+            webhooks::list_deliveries(context, asked, None, &before, ROWS_PER_PAGE),
+        )
+        .await;
+    let (webhook, page) = (webhook?, page?);
     let path = format!("/settings/webhooks/{}", webhook.id);
     let stored = WebhookForm { url: webhook.url.clone(), types: options(|one| webhook.types.contains(&one)) };
     let view = WebhookView {
