@@ -12,15 +12,15 @@ use crate::ports::{Database, Ports};
 use crate::resolve::{DeferredTask, ResolveRequest, ResolvedCredential, Source};
 use crate::store::Page;
 use crate::store::connections;
-use crate::store::events::{self, AuditEvent, EventFilter, NewRead};
+use crate::store::events::{self, EventFilter, FoundLine, NewRead};
 use crate::workspace::Role;
 
 /// Lines of the audit log that a caller may see, newest first. A key with allow-lists sees those of its own connections.
-pub async fn search_events<P: Ports>(
+pub(crate) async fn search_events<P: Ports, T: FoundLine>(
     context: &Context<P>,
     caller: &Caller<'_>,
     filter: EventFilter,
-) -> Result<Page<AuditEvent>> {
+) -> Result<Page<T>> {
     let filter = match caller {
         Caller::Key(key) => EventFilter {
             connections: key.connections.clone(),

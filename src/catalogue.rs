@@ -179,7 +179,8 @@ fn is_reserved_name(name: &str) -> bool {
     find_entry(name).is_some() || FAMILIES.binary_search(&name).is_ok()
 }
 
-fn find_entry(id: &str) -> Option<&'static CatalogueEntry> {
+/// What a list shows of an app of the catalogue. Parses nothing.
+pub fn find_entry(id: &str) -> Option<&'static CatalogueEntry> {
     let at = APPS.binary_search_by_key(&id, |entry| entry.id).ok()?;
     APPS.get(at)
 }

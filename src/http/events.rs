@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
+use crate::store::Page;
 use crate::store::events::{AuditEvent, EventFilter, EventPosition};
 use crate::time::Timestamp;
 
@@ -66,7 +67,7 @@ pub(super) async fn list_events<P: Ports>(
     let filters = QueryParams::parse_list_query(call.request, &FILTERS)?;
     let filter = parse_filter(&filters, form)?;
     let is_first = filter.after.is_none();
-    let page = audit_log::search_events(context, &caller, filter).await?;
+    let page: Page<AuditEvent> = audit_log::search_events(context, &caller, filter).await?;
     let next = page.next.as_ref().map(|cursor| next_page(context, call, cursor));
     let list = ListResponse::of(page, |event| event);
     let answer = match form {
@@ -100,7 +101,8 @@ pub(super) async fn export<P: Ports>(
     day: &str,
 ) -> Result<Response> {
     let is_first = filter.after.is_none();
-    let page = audit_log::search_events(context, caller, EventFilter { limit: EXPORT_LIMITS.1, ..filter }).await?;
+    let page: Page<AuditEvent> =
+        audit_log::search_events(context, caller, EventFilter { limit: EXPORT_LIMITS.1, ..filter }).await?;
     let (kind, name, text) = if is_csv {
         ("text/csv; charset=utf-8", "csv", to_csv(&page.data, is_first))
     } else {

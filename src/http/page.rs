@@ -72,18 +72,18 @@ pub use popup::{PopupOutcome, popup_outcome};
 pub use recently_disconnected::RecentlyDisconnected;
 pub use review::{NameSuggestion, ReviewGroupView, ReviewRow, ReviewView, review};
 pub use settings::{
-    ActivityFilters, ActivityRow, ActivityView, AppRow, AppState, AppsView, Choice, ClientDeletionView, ClientForm,
-    ClientPageView, ClientSummary, CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, DefaultRow,
-    DefaultView, DefaultsView, DeliveryRow, DetailPart, DisconnectAllView, EmailSettingsView, EmailTest, EventOption,
-    EventsOnlyView, EventsView, FormErrors, HandshakeView, InviteForm, JobView, KeyForm, KeyRow, KeyView, KeysView,
-    LimitChoice, LinkForm, LinkRow, LinksView, NewAppView, NewInviteView, NewKeyView, NewLinkView, NewWebhookView,
-    OpenedHandshakeView, OwnedConnection, PendingSignIn, PeopleView, PersonRow, PersonView, ProviderForm, ProviderView,
-    ScopeOption, SessionRow, SessionsView, TestResult, WebhookForm, WebhookRow, WebhookView, WebhooksView,
-    WorkspaceView, activity, client_deletion, client_page, custom_app_deletion, disconnect_all, disconnect_job,
-    events_only_page, new_app, new_invite, new_key, new_link, new_webhook, opened_handshake, person_href,
-    settings_apps, settings_custom_app, settings_custom_apps, settings_default, settings_defaults, settings_email,
-    settings_key, settings_keys, settings_links, settings_people, settings_person, settings_sessions, settings_sign_in,
-    settings_webhook, settings_webhooks, settings_workspace,
+    ActivityFilters, ActivityId, ActivityRow, ActivityView, AppRow, AppState, AppsView, Choice, ClientDeletionView,
+    ClientForm, ClientPageView, ClientSummary, CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView,
+    DefaultRow, DefaultView, DefaultsView, DeliveryRow, DetailPart, DisconnectAllView, EmailSettingsView, EmailTest,
+    EventOption, EventsOnlyView, EventsView, FormErrors, HandshakeView, InviteForm, JobView, KeyForm, KeyRow, KeyView,
+    KeysView, LimitChoice, LinkForm, LinkRow, LinksView, NewAppView, NewInviteView, NewKeyView, NewLinkView,
+    NewWebhookView, OpenedHandshakeView, OwnedConnection, PendingSignIn, PeopleView, PersonRow, PersonView,
+    ProviderForm, ProviderView, ScopeOption, SessionRow, SessionsView, TestResult, WebhookForm, WebhookRow,
+    WebhookView, WebhooksView, WorkspaceView, activity, client_deletion, client_page, custom_app_deletion,
+    disconnect_all, disconnect_job, events_only_page, new_app, new_invite, new_key, new_link, new_webhook,
+    opened_handshake, person_href, settings_apps, settings_custom_app, settings_custom_apps, settings_default,
+    settings_defaults, settings_email, settings_key, settings_keys, settings_links, settings_people, settings_person,
+    settings_sessions, settings_sign_in, settings_webhook, settings_webhooks, settings_workspace,
 };
 pub use setup::{SetupCall, SetupView, setup};
 pub use sign_in::{

@@ -10,7 +10,8 @@ use crate::ports::{Database, DatabaseError, Rows, SqlValue, Statement};
 use crate::sql;
 use crate::time::Timestamp;
 
-pub use search::{AuditEvent, EventFilter, MOST_EXAMINED, search};
+pub use search::{AuditEvent, EventFilter, MOST_EXAMINED, NamedAuditEvent};
+pub(crate) use search::{FoundLine, search};
 
 macro_rules! insert_columns {
     () => {

@@ -162,9 +162,10 @@ fn a_page_costs_one_round_trip_beside_the_session_where_it_can() {
         ("/settings/keys", 1),
         ("/settings/people", 1),
         ("/activity", 1),
-        ("/settings/sessions", 2),
+        ("/settings/sessions", 1),
         ("/settings/apps", 1),
-        ("/settings/links", 2),
+        ("/settings/links", 1),
+        ("/settings/email", 1),
         ("/settings/workspace", 1),
         ("/settings/sign-in", 1),
     ] {
@@ -566,7 +567,7 @@ fn the_activity_page_names_connections_and_has_their_ids_to_copy() {
     assert!(page.body.contains(&link), "{}", page.body);
     // The default that came by itself has the names of its connection, app and key, as every other line.
     let first = lines.last().unwrap();
-    assert!(first.contains("the first shared connection of its app") && first.contains("acme"), "{first}");
+    assert!(first.contains("the first shared connection of its app") && first.contains("Acme"), "{first}");
     assert!(first.contains(&fixture.key.name), "{first}");
     let (_, log) = call(&fixture, &key, Method::Get, "/v1/events?type=default_changed", &Value::Null);
     let adopted = log["data"].as_array().unwrap().last().unwrap().clone();
@@ -604,6 +605,56 @@ fn the_activity_page_names_connections_and_has_their_ids_to_copy() {
     fixture.world.db.tamper(&format!("UPDATE events SET detail = 'by {theirs}' WHERE type = 'replaced'"));
     let page = root.get("/activity?type=replaced");
     assert!(page.body.contains(&format!("<code><bdi>{theirs}</bdi></code>")), "{}", page.body);
+}
+
+#[test]
+fn the_activity_page_names_people_clients_links_webhooks_and_apps() {
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
+    let ask = |method, path: &str, body: Value| {
+        let (status, answer) = call(&fixture, &key, method, path, &body);
+        assert!(status < 300, "{path}: {answer}");
+        answer
+    };
+    TestBrowser::new(&fixture).sign_in_as(&json!({ "user": { "id": "u-8841", "name": "Gwen Stacy" } }));
+    ask(Method::Patch, "/v1/people/u-8841", json!({ "role": "admin" }));
+    let made = |path: &str, body: Value| ask(Method::Post, path, body)["id"].as_str().unwrap().to_owned();
+    let link = made("/v1/links", json!({ "app": "acme", "user": { "id": "u-8841", "name": "Gwen Stacy" } }));
+    let webhook = made("/v1/webhooks", json!({ "url": "https://hooks.example/x", "types": ["connection.deleted"] }));
+    let other_key = made("/v1/keys", json!({ "name": "Workflow engine", "scopes": ["resolve"] }));
+    let client =
+        ask(Method::Put, "/v1/apps/notion/client", json!({ "client_id": "notion-4711", "client_secret": "s3cret-0" }));
+    let client = client["id"].as_str().unwrap().to_owned();
+    ask(Method::Delete, "/v1/webhooks/{webhook}".replace("{webhook}", &webhook).as_str(), Value::Null);
+
+    let mut root = admin(&fixture);
+    let page = root.get("/activity");
+    let lines = activity_lines(&page).join("\n");
+    let person = "<a class=\"way\" href=\"/settings/people/u%2D8841\"><bdi>Gwen Stacy</bdi></a>";
+    assert!(page.body.matches(person).count() >= 2, "as an actor and as a subject: {}", page.body);
+    let in_detail = "<a href=\"/settings/people/u%2D8841\"><bdi>Gwen Stacy</bdi></a><bdi> as member</bdi>";
+    assert!(page.body.contains(in_detail), "{}", page.body);
+    for words in [
+        "Connect link for Gwen Stacy",
+        "OAuth client notion-4711",
+        "Workflow engine",
+        "Acme",
+        "for Gwen Stacy",
+        "Notion",
+        "Sign-in link",
+        "Session",
+    ] {
+        assert!(lines.contains(words), "{words}: {lines}");
+    }
+    assert!(page.body.contains("href=\"/settings/apps/notion\"") && page.body.contains("href=\"/settings/links\""));
+    // What is gone has a word instead of a link to nowhere.
+    assert!(page.body.contains("<td data-label=\"About\"><div><bdi>Webhook</bdi>"), "{}", page.body);
+    // Ids are under "More" alone, to be copied.
+    for id in [&link, &webhook, &other_key, &client] {
+        let shown = page.body.matches(&format!(">{id}</code>")).count();
+        assert_eq!(shown, page.body.matches(&format!(">{id}<")).count(), "{id}");
+        assert!(shown > 0, "{id}: {}", page.body);
+    }
 }
 
 #[test]

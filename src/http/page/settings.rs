@@ -18,7 +18,7 @@ mod sign_in;
 mod webhooks;
 mod workspace;
 
-pub use activity::{ActivityFilters, ActivityRow, ActivityView, DetailPart, activity};
+pub use activity::{ActivityFilters, ActivityId, ActivityRow, ActivityView, DetailPart, activity};
 pub use apps::{
     AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, EventsOnlyView,
     EventsView, HandshakeView, OpenedHandshakeView, TestResult, client_deletion, client_page, events_only_page,

@@ -3,23 +3,23 @@
 //! Owns the words for actors and types. The lines are those that programs get; a file is written by the same code, because
 //! a browser has no key.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod mentions;
 
+use self::mentions::ConnectionNames;
 use super::super::events;
-use super::super::page::{
-    self, ActivityFilters, ActivityRow, ActivityView, Choice, DetailPart, FormErrors, PageContext, Texts, person_href,
-};
+use super::super::page::{self, ActivityFilters, ActivityRow, ActivityView, Choice, FormErrors, PageContext, Texts};
 use super::super::{Call, Response, input};
 use super::{admin, shell, with_query};
 use crate::app::AppId;
-use crate::audit::{Actor, EventType};
+use crate::audit::EventType;
 use crate::audit_log;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::gather::Gather as _;
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
-use crate::store::events::{AuditEvent, EventFilter};
+use crate::store::Page;
+use crate::store::events::{EventFilter, NamedAuditEvent};
 use crate::time::Timestamp;
 
 /// Lines of a page.
@@ -122,11 +122,11 @@ pub(in crate::http) async fn show_activity_page<P: Ports>(context: &Context<P>, 
     let after =
         cursor.as_deref().map(|text| events::parse_cursor(text).ok_or_else(input::invalid_cursor)).transpose()?;
     let (rows, next) = if errors.is_empty() {
-        let page =
+        let page: Page<NamedAuditEvent> =
             audit_log::search_events(context, &admin(call)?, EventFilter { after, limit: LINES_PER_PAGE, ..filter })
                 .await?;
-        let names = find_names(context, call, &page.data).await?;
-        (page.data.into_iter().map(|event| activity_row(&shell, event, &names)).collect(), page.next)
+        let connections = find_connection_names(context, call, &page.data).await?;
+        (page.data.into_iter().map(|line| activity_row(&shell, line, &connections)).collect(), page.next)
     } else {
         (vec![], None)
     };
@@ -152,115 +152,36 @@ pub(in crate::http) async fn show_activity_page<P: Ports>(context: &Context<P>, 
     Ok(Response::html(status, page::activity(&shell, &view)))
 }
 
+/// The names of the connections that details mention by their ids. Asks nothing where none does.
+async fn find_connection_names<P: Ports>(
+    context: &Context<P>,
+    call: &Call<'_>,
+    lines: &[NamedAuditEvent],
+) -> Result<ConnectionNames> {
+    let ids = mentions::find_connections(lines);
+    Ok(audit_log::find_connection_names(context, &admin(call)?, &ids).await?.into_iter().gather())
+}
+
 /// A stored type, as words: `key_created` is "Key created".
 fn in_words(stored: &str) -> String {
     super::sentence(&stored.replace(['_', '.'], " "))
 }
 
-/// The names of the connections that lines mention only by their ids.
-async fn find_names<P: Ports>(
-    context: &Context<P>,
-    call: &Call<'_>,
-    events: &[AuditEvent],
-) -> Result<BTreeMap<ConnectionId, String>> {
-    let mut ids = BTreeSet::new();
-    for event in events {
-        ids.extend(split_ids(event.detail.as_deref().unwrap_or_default()).into_iter().filter_map(|(_, id)| id));
-        ids.extend(event.connection.clone().filter(|_| event.connection_name.is_none()));
-    }
-    let ids: Vec<_> = ids.into_iter().collect();
-    Ok(audit_log::find_connection_names(context, &admin(call)?, &ids).await?.into_iter().gather())
-}
-
-/// Details in pieces: what stands before an id of a connection, and the id. The last piece may have none.
-fn split_ids(detail: &str) -> Vec<(&str, Option<ConnectionId>)> {
-    let is_of_id = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
-    let (mut pieces, mut begin, mut at) = (vec![], 0, 0);
-    for word in detail.split_inclusive(|letter| !is_of_id(letter)) {
-        let name = word.trim_end_matches(|letter| !is_of_id(letter));
-        if let Some(id) = ConnectionId::parse(name) {
-            pieces.push((detail.get(begin..at).unwrap_or_default(), Some(id)));
-            begin = at + name.len();
-        }
-        at += word.len();
-    }
-    pieces.push((detail.get(begin..).unwrap_or_default(), None));
-    pieces
-}
-
-/// Details with the names of the connections that they mention.
-fn detail_parts(detail: &str, names: &BTreeMap<ConnectionId, String>) -> Vec<DetailPart> {
-    let mut parts = vec![];
-    for (before, id) in split_ids(detail) {
-        parts.extend((!before.is_empty()).then(|| DetailPart::Text(before.to_owned())));
-        parts.extend(id.map(|id| DetailPart::Connection(id.to_string(), names.get(&id).cloned())));
-    }
-    parts
-}
-
-fn activity_row(shell: &PageContext, event: AuditEvent, names: &BTreeMap<ConnectionId, String>) -> ActivityRow {
-    let step = event.step.map(|step| format!(" / {step}")).unwrap_or_default();
-    let detail = event.detail.as_deref().map(|detail| detail_parts(detail, names)).unwrap_or_default();
-    let mentioned = detail.iter().filter_map(|part| match part {
-        DetailPart::Connection(id, _) => Some(id.clone()),
-        DetailPart::Text(_) => None,
-    });
-    let connections = event.connection.iter().map(ToString::to_string).chain(mentioned).collect();
+fn activity_row(shell: &PageContext, line: NamedAuditEvent, connections: &ConnectionNames) -> ActivityRow {
+    let text = shell.text;
+    let step = line.event.step.as_ref().map(|step| format!(" / {step}")).unwrap_or_default();
     ActivityRow {
-        at: event.at,
-        what: in_words(&event.r#type),
-        actor: actor_words(shell.text, &event.actor, event.actor_name),
-        subject: match (&event.connection, event.target) {
-            (Some(id), _) => {
-                let name = event.connection_name.or_else(|| names.get(id).cloned());
-                Some((name.unwrap_or_else(|| id.to_string()), Some(format!("/connections/{id}"))))
-            }
-            (None, Some(target)) => {
-                let href = target_href(&event.r#type, &target);
-                Some((target, href))
-            }
-            (None, None) => None,
-        },
-        app: event.app,
-        workflow: event.workflow.map(|workflow| format!("{workflow}{step}")),
-        detail,
-        connections,
-        address: event.address,
-        user_agent: event.user_agent,
-        request_id: event.request_id,
-    }
-}
-
-/// Where a target is shown. What is gone has no page, and its link says so.
-fn target_href(kind: &str, target: &str) -> Option<String> {
-    if target.starts_with("key_") {
-        return (kind != EventType::KeyRevoked.as_str()).then(|| format!("/settings/keys/{target}"));
-    }
-    let is_person = kind == EventType::RoleChanged.as_str();
-    is_person.then(|| person_href(target))
-}
-
-fn actor_words(text: &Texts, stored: &str, name: Option<String>) -> (String, Option<String>) {
-    let words = &text.activity;
-    // The scheduled run has an older stored name, which a search does not answer.
-    if stored == "schedule" {
-        return (words.by_schedule.to_owned(), None);
-    }
-    match Actor::parse(stored) {
-        Some(Actor::User(id)) => {
-            let href = Some(person_href(&id));
-            (id, href)
-        }
-        Some(Actor::Key(id)) => (name.unwrap_or_else(|| id.to_string()), Some(format!("/settings/keys/{id}"))),
-        Some(Actor::UnknownUser) => (words.by_person_unknown.to_owned(), None),
-        Some(Actor::Link(_)) => (words.by_link.to_owned(), Some("/settings/links".to_owned())),
-        Some(Actor::Embedder) => (words.by_embedder.to_owned(), None),
-        Some(Actor::Refresh) => (words.by_refresh.to_owned(), None),
-        Some(Actor::Check) => (words.by_check.to_owned(), None),
-        Some(Actor::ScheduledRun) => (words.by_schedule.to_owned(), None),
-        Some(Actor::Operator) => (words.by_operator.to_owned(), None),
-        Some(Actor::Unauthenticated) => (words.by_stranger.to_owned(), None),
-        None => (stored.to_owned(), None),
+        at: line.event.at,
+        what: in_words(&line.event.r#type),
+        actor: mentions::actor(text, &line),
+        subject: mentions::subject(text, &line),
+        app: mentions::app_name(&line),
+        detail: mentions::detail_parts(text, &line, connections),
+        ids: mentions::ids(text, &line.event),
+        workflow: line.event.workflow.map(|workflow| format!("{workflow}{step}")),
+        address: line.event.address,
+        user_agent: line.event.user_agent,
+        request_id: line.event.request_id,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The audit log of a workspace, by filters and page by page.
 //!
-//! Owns how far one request reads. Refuses to look anything up: a line has the names of the time when it was written.
+//! Owns how far one request reads, and which names a page has beside its lines. A program gets a line as it was written.
 
 use crate::app::AppId;
 use crate::audit::{Actor, EventType};
@@ -40,8 +40,56 @@ macro_rules! last_read {
         )
     };
 }
-const SEARCH: &str = searched!("workspace_id = ?1 AND ?13 IS NULL");
-const SEARCH_CONNECTION: &str = searched!("workspace_id = ?1 AND connection_id = ?13");
+/// The same lines, with the names of now. Each is looked up by its key. A person is the target of these types, and in
+/// the detail of the others.
+macro_rules! with_names {
+    ($lines:expr) => {
+        concat!(
+            "SELECT e.*,
+      CASE WHEN e.actor GLOB 'user:*' THEN (SELECT p.name FROM people p WHERE p.workspace_id = e.workspace_id AND p.user_id = substr(e.actor, 6))
+        WHEN e.actor GLOB 'link:*' THEN (SELECT coalesce(l.user_name, l.user_id) FROM connect_links l WHERE l.id = substr(e.actor, 6) AND +l.workspace_id = e.workspace_id)
+        WHEN e.actor GLOB 'key:*' AND e.actor_name IS NULL THEN (SELECT k.name FROM api_keys k WHERE k.id = substr(e.actor, 5) AND +k.workspace_id = e.workspace_id)
+        END AS actor_is_named,
+      CASE WHEN e.connection_name IS NULL THEN (SELECT c.name FROM connections c WHERE c.id = e.connection_id AND +c.workspace_id = e.workspace_id)
+        END AS connection_is_named,
+      CASE WHEN e.type IN ('role_changed', 'person_removed', 'email_preference_changed')
+          THEN (SELECT p.name FROM people p WHERE p.workspace_id = e.workspace_id AND p.user_id = e.target)
+        WHEN e.target GLOB 'key_*' THEN (SELECT k.name FROM api_keys k WHERE k.id = e.target AND +k.workspace_id = e.workspace_id)
+        WHEN e.target GLOB 'cli_*' THEN (SELECT o.client_id FROM oauth_clients o WHERE o.id = e.target AND +o.workspace_id = e.workspace_id)
+        WHEN e.target GLOB 'lnk_*' THEN (SELECT coalesce(l.user_name, l.user_id) FROM connect_links l WHERE l.id = e.target AND +l.workspace_id = e.workspace_id)
+        WHEN e.target GLOB 'whk_*' THEN (SELECT s.url FROM subscriptions s WHERE s.id = e.target AND +s.workspace_id = e.workspace_id)
+        END AS target_is_named,
+      (SELECT json_extract(a.definition, '$.name') FROM apps a WHERE a.workspace_id = e.workspace_id AND a.id = e.app AND a.is_current = 1) AS app_is_named,
+      (SELECT p.name FROM people p WHERE p.workspace_id = e.workspace_id AND p.user_id = CASE e.type
+        WHEN 'edited' THEN substr(e.detail, 8)
+        WHEN 'link_created' THEN substr(e.detail, 5)
+        WHEN 'person_removed' THEN substr(e.detail, 16)
+        WHEN 'signed_in' THEN substr(e.detail, 6, length(e.detail) - 5 - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN 'signed_out' THEN substr(e.detail, 6, length(e.detail) - 5 - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN 'session_ended' THEN substr(e.detail, 6, length(e.detail) - 5 - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN 'sign_in_link_created' THEN substr(e.detail, 1, length(e.detail) - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN 'sign_in_link_deleted' THEN substr(e.detail, 1, length(e.detail) - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        END) AS person_is_named
+    FROM (",
+            $lines,
+            ") e ORDER BY e.occurred_at DESC, e.seq DESC"
+        )
+    };
+}
+macro_rules! of_workspace {
+    () => {
+        searched!("workspace_id = ?1 AND ?13 IS NULL")
+    };
+}
+macro_rules! of_connection {
+    () => {
+        searched!("workspace_id = ?1 AND connection_id = ?13")
+    };
+}
+const SEARCH: &str = of_workspace!();
+const SEARCH_CONNECTION: &str = of_connection!();
+const SEARCH_NAMED: &str = with_names!(of_workspace!());
+const SEARCH_CONNECTION_NAMED: &str = with_names!(of_connection!());
 const LAST_READ: &str = last_read!("workspace_id = ?1 AND ?6 IS NULL");
 const LAST_READ_OF_CONNECTION: &str = last_read!("workspace_id = ?1 AND connection_id = ?6");
 
@@ -132,36 +180,94 @@ impl AuditEvent {
 /// How the scheduled run is called in a search. Its stored name is older.
 const SCHEDULE: &str = "schedule";
 
-/// A line with its number, because several can have the same second.
-struct NumberedEvent {
-    seq: i64,
-    event: AuditEvent,
+/// A line with the names of now of what it mentions: people can't read ids. What is gone has none.
+#[derive(Debug, Clone)]
+pub struct NamedAuditEvent {
+    /// The line.
+    pub event: AuditEvent,
+    /// Of the person who did it, of the one that the link is for, or of the key if the line has no name of it.
+    pub actor_name: Option<String>,
+    /// Of the connection, if the line has none.
+    pub connection_name: Option<String>,
+    /// Of the target: a key's name, a client's id at the app, the name of the person whom a link is for, a webhook's
+    /// address, a person's name.
+    pub target_name: Option<String>,
+    /// Of the custom app.
+    pub app_name: Option<String>,
+    /// Of the person in the detail.
+    pub person_name: Option<String>,
 }
 
-impl FromRow for NumberedEvent {
+impl FromRow for NamedAuditEvent {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
+        Ok(Self {
+            event: AuditEvent::from_row(row)?,
+            actor_name: row.optional_text("actor_is_named")?,
+            connection_name: row.optional_text("connection_is_named")?,
+            target_name: row.optional_text("target_is_named")?,
+            app_name: row.optional_text("app_is_named")?,
+            person_name: row.optional_text("person_is_named")?,
+        })
+    }
+}
+
+/// What a search finds: lines as they were written, or with names.
+pub(crate) trait FoundLine: FromRow {
+    /// The statements that find them: in a workspace, and those of a connection.
+    const STATEMENTS: [&'static str; 2];
+    /// When it was written.
+    fn at(&self) -> Timestamp;
+}
+
+impl FoundLine for AuditEvent {
+    const STATEMENTS: [&'static str; 2] = [SEARCH, SEARCH_CONNECTION];
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
+impl FoundLine for NamedAuditEvent {
+    const STATEMENTS: [&'static str; 2] = [SEARCH_NAMED, SEARCH_CONNECTION_NAMED];
+
+    fn at(&self) -> Timestamp {
+        self.event.at
+    }
+}
+
+/// A line with its number, because several can have the same second.
+struct Numbered<T> {
+    seq: i64,
+    line: T,
+}
+
+impl<T: FromRow> FromRow for Numbered<T> {
+    fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
+        Ok(Self { seq: row.integer("seq")?, line: T::from_row(row)? })
+    }
+}
+
+impl FromRow for AuditEvent {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let actor = row.text("actor")?;
         let is_schedule = actor == Actor::ScheduledRun.to_string();
         let connection = row.text("connection_id")?;
         Ok(Self {
-            seq: row.integer("seq")?,
-            event: AuditEvent {
-                id: row.id("id")?,
-                at: row.time("occurred_at")?,
-                r#type: row.text("type")?,
-                actor: if is_schedule { SCHEDULE.to_owned() } else { actor },
-                actor_name: row.optional_text("actor_name")?,
-                connection: if connection.is_empty() { None } else { Some(row.id("connection_id")?) },
-                connection_name: row.optional_text("connection_name")?,
-                app: row.optional_text("app")?,
-                target: row.optional_text("target")?,
-                workflow: row.optional_text("workflow")?,
-                step: row.optional_text("step")?,
-                detail: row.optional_text("detail")?,
-                address: row.optional_text("address")?,
-                user_agent: row.optional_text("user_agent")?,
-                request_id: row.optional_text("request_id")?,
-            },
+            id: row.id("id")?,
+            at: row.time("occurred_at")?,
+            r#type: row.text("type")?,
+            actor: if is_schedule { SCHEDULE.to_owned() } else { actor },
+            actor_name: row.optional_text("actor_name")?,
+            connection: if connection.is_empty() { None } else { Some(row.id("connection_id")?) },
+            connection_name: row.optional_text("connection_name")?,
+            app: row.optional_text("app")?,
+            target: row.optional_text("target")?,
+            workflow: row.optional_text("workflow")?,
+            step: row.optional_text("step")?,
+            detail: row.optional_text("detail")?,
+            address: row.optional_text("address")?,
+            user_agent: row.optional_text("user_agent")?,
+            request_id: row.optional_text("request_id")?,
         })
     }
 }
@@ -227,13 +333,13 @@ fn cursor((at, seq): EventPosition) -> String {
 }
 
 /// A search as it is read piece by piece.
-struct Search<'a> {
+struct Search<'a, T> {
     workspace: &'a WorkspaceId,
     filter: &'a EventFilter,
-    found: Vec<NumberedEvent>,
+    found: Vec<Numbered<T>>,
 }
 
-impl Search<'_> {
+impl<T: FoundLine> Search<'_, T> {
     fn wanted(&self) -> i64 {
         self.filter.limit - i64::try_from(self.found.len()).unwrap_or(i64::MAX)
     }
@@ -253,10 +359,11 @@ impl Search<'_> {
     /// The statement that reads what is behind one line, up to another.
     fn statement(&self, (at, seq): EventPosition, to: Option<EventPosition>, limit: i64) -> Statement {
         let filter = self.filter;
+        let [of_workspace, of_connection] = T::STATEMENTS;
         let (to_at, to_seq) = to.map_or(self.end(), |last| last.max(self.end()));
         let types: Option<Vec<_>> = filter.types.as_ref().map(|list| list.iter().map(|one| one.as_str()).collect());
         sql!(
-            if filter.connection.is_some() { SEARCH_CONNECTION } else { SEARCH },
+            if filter.connection.is_some() { of_connection } else { of_workspace },
             self.workspace,
             at,
             seq,
@@ -275,7 +382,7 @@ impl Search<'_> {
     }
 
     /// Takes lines until the page is full. Returns whether more were found than fit.
-    fn take(&mut self, lines: Vec<NumberedEvent>) -> bool {
+    fn take(&mut self, lines: Vec<Numbered<T>>) -> bool {
         let room = usize::try_from(self.wanted()).unwrap_or(0);
         let more = lines.len() > room;
         self.found.extend(lines.into_iter().take(room));
@@ -283,7 +390,7 @@ impl Search<'_> {
     }
 
     fn last_found(&self) -> Option<EventPosition> {
-        self.found.last().map(|one| (one.event.at, one.seq))
+        self.found.last().map(|one| (one.line.at(), one.seq))
     }
 
     /// Reads where each line is one that is asked for. Returns the last line of the page if more follow.
@@ -291,7 +398,7 @@ impl Search<'_> {
         let mut after = self.filter.start();
         loop {
             let limit = EXAMINED_AT_ONCE.min(self.wanted() + 1);
-            let lines: Vec<NumberedEvent> = query_all(db, self.statement(after, None, limit)).await?;
+            let lines: Vec<Numbered<T>> = query_all(db, self.statement(after, None, limit)).await?;
             let is_last = i64::try_from(lines.len()).is_ok_and(|lines| lines < limit);
             if self.take(lines) {
                 return Ok(self.last_found());
@@ -331,12 +438,12 @@ fn read_position(found: &Rows) -> StoreResult<Option<EventPosition>> {
 
 /// Lines of the audit log, newest first. A page may have fewer than asked for, or none, although more follow: a request
 /// looks at [`MOST_EXAMINED`] lines only.
-pub async fn search(
+pub(crate) async fn search<T: FoundLine>(
     db: &impl Database,
     workspace: &WorkspaceId,
     filter: &EventFilter,
-) -> StoreResult<Page<AuditEvent>> {
+) -> StoreResult<Page<T>> {
     let mut search = Search { workspace, filter, found: Vec::new() };
     let last = if filter.is_whole() { search.read_all(db).await? } else { search.read_pieces(db).await? };
-    Ok(Page { data: search.found.into_iter().map(|one| one.event).collect(), next: last.map(cursor) })
+    Ok(Page { data: search.found.into_iter().map(|one| one.line).collect(), next: last.map(cursor) })
 }

@@ -53,8 +53,8 @@ pub struct ActivityRow {
     pub workflow: Option<String>,
     /// Details, in pieces.
     pub detail: Vec<DetailPart>,
-    /// Ids of the connections that it is about or mentions.
-    pub connections: Vec<String>,
+    /// The ids of what it is about or mentions.
+    pub ids: Vec<ActivityId>,
     /// The address that the request came from.
     pub address: Option<String>,
     /// What the caller calls itself.
@@ -68,8 +68,19 @@ pub struct ActivityRow {
 pub enum DetailPart {
     /// A text.
     Text(String),
-    /// A connection: its id, and its name if it is still known.
-    Connection(String, Option<String>),
+    /// Something with a name, and where it is shown.
+    Named(String, Option<String>),
+    /// An id whose name is not known any more.
+    Id(String),
+}
+
+/// An id that a line mentions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityId {
+    /// What it is of.
+    pub label: &'static str,
+    /// The id.
+    pub id: String,
 }
 
 /// The audit log.
@@ -164,8 +175,9 @@ fn detail_part(part: &DetailPart) -> Markup {
     html! {
         @match part {
             DetailPart::Text(text) => (user_text(text)),
-            DetailPart::Connection(id, Some(name)) => a href={ "/connections/" (id) } { (user_text(name)) },
-            DetailPart::Connection(id, None) => (code_text(id)),
+            DetailPart::Named(name, Some(href)) => a href=(href) { (user_text(name)) },
+            DetailPart::Named(name, None) => (user_text(name)),
+            DetailPart::Id(id) => (code_text(id)),
         }
     }
 }
@@ -189,11 +201,11 @@ fn event_row(shell: &PageContext, number: usize, row: &ActivityRow) -> Markup {
                 div {
                     @for part in &row.detail { (detail_part(part)) }
                     @if let Some(workflow) = &row.workflow { p.attention { (text.workflow) " " (user_text(workflow)) } }
-                    @if has_more || !row.connections.is_empty() {
+                    @if has_more || !row.ids.is_empty() {
                         details {
                             summary.small { (text.more) }
-                            @for (index, id) in row.connections.iter().enumerate() {
-                                p.small.quiet { (text.connection) " " (copyable(shell, &format!("id-{number}-{index}"), id)) }
+                            @for (index, one) in row.ids.iter().enumerate() {
+                                p.small.quiet { (one.label) " " (copyable(shell, &format!("id-{number}-{index}"), &one.id)) }
                             }
                             @if has_more {
                                 p.small.quiet {
