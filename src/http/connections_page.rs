@@ -58,7 +58,7 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
     let session = call.session()?;
     let shell = page_context(context, call.request, Some(session));
     let query = ListQuery::read(call, session)?;
-    let filter = query.filter(session);
+    let filter = query.filter(shell.text, session);
     let found = connections::load_connections_page(context, &session.workspace, &filter, session.role).await?;
     let ConnectionsPage { overview, counts, used_apps, people, apps, disconnected } = found;
     let app_name = |id: &str| apps.name_or_id(id).to_owned();
@@ -147,12 +147,48 @@ fn issue_label(text: &Texts, issue: Issue) -> &'static str {
 }
 
 /// The status that a word of a search stands for.
-fn status_of_word(word: &str) -> Option<ConnectionStatus> {
-    match word {
-        "needs" | "reconnect" | "broken" => Some(ConnectionStatus::NeedsReconnect),
-        "awaiting" | "confirmation" | "unconfirmed" => Some(ConnectionStatus::AwaitingConfirmation),
-        "connected" | "working" | "works" => Some(ConnectionStatus::Connected),
-        _ => None,
+fn status_of_word(text: &Texts, word: &str) -> Option<ConnectionStatus> {
+    let text = &text.status;
+    let known = [
+        (ConnectionStatus::NeedsReconnect, text.search_needs_reconnect),
+        (ConnectionStatus::AwaitingConfirmation, text.search_awaiting_confirmation),
+        (ConnectionStatus::Connected, text.search_connected),
+    ];
+    known.into_iter().find(|(_, words)| words.split(' ').any(|one| one == word)).map(|(status, _)| status)
+}
+
+/// What a search says.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Search {
+    /// A whole id of a connection, wherever it stands.
+    id: Option<ConnectionId>,
+    /// What deserves a look, by its words on the page.
+    issue: Option<Issue>,
+    /// The other words, in small letters.
+    words: Vec<String>,
+}
+
+impl Search {
+    fn read(text: &Texts, search: &str) -> Self {
+        let mut found = Self::default();
+        for word in search.split_whitespace() {
+            match ConnectionId::parse(word).filter(|_| found.id.is_none()) {
+                Some(id) => found.id = Some(id),
+                None => found.words.push(word.to_ascii_lowercase()),
+            }
+        }
+        for issue in Issue::ALL {
+            let label = issue_label(text, issue).to_lowercase();
+            let label: Vec<_> = label.split(' ').collect();
+            // A single word is more likely a part of a name.
+            let place = found.words.windows(label.len()).position(|words| label.len() > 1 && words == label);
+            if let Some(at) = place {
+                found.words.drain(at..at + label.len());
+                found.issue = Some(issue);
+                break;
+            }
+        }
+        found
     }
 }
 
@@ -214,18 +250,14 @@ impl ListQuery {
         })
     }
 
-    fn filter(&self, session: &Session) -> OverviewFilter {
+    fn filter(&self, text: &Texts, session: &Session) -> OverviewFilter {
         let ListFilters { search, app, status, environment, owner, workflow, .. } = &self.shown;
-        let issue = Issue::parse(status);
-        let words: Vec<_> = search.split_whitespace().map(str::to_ascii_lowercase).collect();
-        let id = ConnectionId::parse(search);
+        let Search { id, issue: searched_issue, words } = Search::read(text, search);
+        let issue = Issue::parse(status).or(searched_issue);
         let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         OverviewFilter {
             app_names: names_with_words(&words),
-            words: match id {
-                Some(_) => vec![],
-                None => words.into_iter().map(|word| (word.clone(), status_of_word(&word))).collect(),
-            },
+            words: words.into_iter().map(|word| (word.clone(), status_of_word(text, &word))).collect(),
             id,
             app: AppId::parse(app),
             status: ConnectionStatus::parse(status),
@@ -322,6 +354,45 @@ impl ListQuery {
                 "" => "/".to_owned(),
                 query => format!("/?{query}"),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_has_words_an_id_and_what_the_page_says_of_a_connection() {
+        let id = "con_000000000000000000000000";
+        let parsed = ConnectionId::parse(id);
+        assert!(parsed.is_some());
+        let read = |search: &str| Search::read(&page::ENGLISH, search);
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        assert_eq!(read(" Slack  Ops "), Search { words: words(&["slack", "ops"]), ..Search::default() });
+        assert_eq!(read(&format!("slack {id}")), Search { id: parsed, words: words(&["slack"]), issue: None });
+        for (search, issue, rest) in [
+            ("not checked yet", Issue::NotChecked, &[] as &[&str]),
+            ("slack Not Checked Yet ada", Issue::NotChecked, &["slack", "ada"]),
+            ("Expires soon", Issue::ExpiresSoon, &[]),
+            ("missing permissions", Issue::MissingScopes, &[]),
+        ] {
+            assert_eq!(read(search), Search { issue: Some(issue), words: words(rest), id: None }, "{search}");
+        }
+        assert_eq!(read("checked yet").issue, None);
+    }
+
+    #[test]
+    fn every_status_is_found_by_the_words_that_the_page_says() {
+        let text = &page::ENGLISH;
+        for (words, status) in [
+            (text.status.needs_reconnect, ConnectionStatus::NeedsReconnect),
+            (text.status.awaiting_confirmation, ConnectionStatus::AwaitingConfirmation),
+            (text.status.connected, ConnectionStatus::Connected),
+        ] {
+            for word in words.to_lowercase().split(' ') {
+                assert_eq!(status_of_word(text, word), Some(status), "{word}");
+            }
         }
     }
 }

@@ -164,6 +164,25 @@ fn a_search_finds_several_words_in_name_account_app_and_status_and_one_by_its_id
 }
 
 #[test]
+fn a_search_finds_an_id_beside_words_and_what_the_page_says_of_a_connection() {
+    let fixture = Fixture::new();
+    let (ann, bob) = (fixture.connect("ann"), fixture.connect("bob"));
+    set(&fixture, &bob, "checked_at = NULL, refreshed_at = NULL");
+    set(&fixture, &ann, "checked_at = created_at + 1");
+    let mut root = person(&fixture, "root", "admin");
+    let mut found = |search: &str| {
+        let encoded: String = url::form_urlencoded::byte_serialize(search.as_bytes()).collect();
+        rows(&root.get(&format!("/?q={encoded}")))
+    };
+    assert_eq!(found(&format!("acme {ann}")), ids(&[&ann]));
+    assert_eq!(found(&format!("{ann} ACME")), ids(&[&ann]));
+    assert_eq!(found(&format!("slack {ann}")), Vec::<String>::new());
+    assert_eq!(found("Not checked yet"), ids(&[&bob]));
+    assert_eq!(found("acme not checked yet"), ids(&[&bob]));
+    assert_eq!(found("slack not checked yet"), Vec::<String>::new());
+}
+
+#[test]
 fn the_filters_show_what_they_say_and_a_value_without_a_meaning_shows_all() {
     let fixture = Fixture::new();
     let [ann, bob, cid] = ["ann", "bob", "cid"].map(|who| fixture.connect(who));

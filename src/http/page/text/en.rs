@@ -95,6 +95,9 @@ super::texts! {
         not_checked = "Not checked yet";
         awaiting_confirmation = "Awaiting confirmation";
         needs_reconnect = "Needs reconnect";
+        search_connected = "connected working works";
+        search_awaiting_confirmation = "awaiting confirmation unconfirmed";
+        search_needs_reconnect = "needs reconnect broken";
     }
     /// The list of connections.
     list {
