@@ -45,11 +45,6 @@ impl Attention {
     fn new(code: AttentionCode) -> Self {
         Self { code, at: None, detail: None, reconnect_url: None, hosts: BTreeSet::new() }
     }
-
-    /// A sentence for a person.
-    pub fn explanation(&self) -> &str {
-        self.detail.as_deref().unwrap_or_else(|| self.code.explanation())
-    }
 }
 
 codes! {
@@ -85,42 +80,41 @@ codes! {
     }
 }
 
-impl AttentionCode {
-    /// A sentence for a person.
-    pub fn explanation(self) -> &'static str {
-        match self {
-            Self::ExpiresSoon => "This access ends soon unless it is renewed before.",
-            Self::MissingScopes => "Not all permissions were granted.",
-            Self::AppUnreachable => "The app has not answered for a while. It is tried again automatically.",
-            Self::AppRefuses => "The app refuses to renew this access. Reconnect it if that does not end by itself.",
-            Self::ClientMisconfigured => "The app refuses this workspace's client id and secret.",
-            Self::ClientSecretExpires => "The client secret ends soon and must be replaced.",
-            Self::DefaultUnusable => {
-                "This is a default connection: steps that name only the app fail until it is reconnected."
-            }
-            Self::Unused => "This connection was not used for 90 days.",
-            Self::Duplicate => "You have another connection to the same account.",
-            Self::NothingShared => "It works, but nothing has been shared with it.",
-            Self::DefinitionChanged => "The app's definition has changed. This connection uses the earlier one.",
-            Self::StepChangedConnection => "A workflow step used another connection before.",
-        }
-    }
-}
-
 /// What an app that refuses says, for a person.
 fn refusal_detail(refused: &RefreshRefusal) -> String {
     let code = refused.reported_code_sentence();
     format!("The app refuses to renew this access. {code} Reconnect it if that does not end by itself.")
 }
 
-/// Why nothing comes of asking the app, where it does answer.
-fn failure_detail(connection: &Connection) -> Option<String> {
+/// What an app answers that brings no access.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It is asked too often.
+    AsksToWait,
+    /// It has an error of its own.
+    InternalError,
+    /// Something else.
+    NoAccess,
+}
+
+/// Why nothing comes of asking the app, where it does answer, with the code of it.
+pub fn last_failure(connection: &Connection) -> Option<(FailureKind, &str)> {
     let code = connection.last_error.as_deref()?;
-    let says = match code {
+    let kind = match code {
         "timeout" | "network_error" | "app_unavailable" | "database_slow" | "not_asked" => return None,
-        "too_many_requests" | "slow_down" | "temporarily_unavailable" => "The app asks to wait",
-        "server_error" => "The app has an internal error",
-        _ => "The app's answers bring no new access",
+        "too_many_requests" | "slow_down" | "temporarily_unavailable" => FailureKind::AsksToWait,
+        "server_error" => FailureKind::InternalError,
+        _ => FailureKind::NoAccess,
+    };
+    Some((kind, code))
+}
+
+fn failure_detail(connection: &Connection) -> Option<String> {
+    let (kind, code) = last_failure(connection)?;
+    let says = match kind {
+        FailureKind::AsksToWait => "The app asks to wait",
+        FailureKind::InternalError => "The app has an internal error",
+        FailureKind::NoAccess => "The app's answers bring no new access",
     };
     Some(format!("{says} ({code}); it is tried again."))
 }
@@ -190,8 +184,8 @@ pub fn for_connection(listed: &ListedConnection, now: Timestamp) -> Vec<Attentio
     found.chain(client).chain(nothing).chain(changed).chain(moved).collect()
 }
 
-/// Which step used what before, for a person.
-pub fn describe_step_change(change: &StepChange) -> String {
+/// Which step used what before.
+fn describe_step_change(change: &StepChange) -> String {
     let before = change.from.as_ref().map_or_else(|| "another connection".to_owned(), |from| from.name.clone());
     let cause = match change.by {
         StepChangeCause::Id => "the step names this one now",

@@ -6,6 +6,7 @@
 mod access_log;
 mod apps;
 pub mod assets;
+mod attention_words;
 mod body;
 mod brand;
 mod browser_session;

@@ -2,6 +2,7 @@
 //!
 //! Owns how data becomes what this page shows. [`crate::authorize`] loads it in the one round trip that also decides who sees it.
 
+use super::attention_words::explain;
 use super::browser_session::require_user;
 use super::connection_summary::{is_unchecked, status_label};
 use super::consent_page::grant_limit_warning;
@@ -64,7 +65,7 @@ fn build_view<P: Ports>(context: &Context<P>, session: &Session, found: &Connect
         attention: attention
             .iter()
             .filter(|one| !is_shown_elsewhere(one))
-            .map(|one| one.explanation().to_owned())
+            .map(|one| explain(&page::ENGLISH, listed, one))
             .collect(),
         next_action,
         granted_scopes: scope_views(&connection.scopes_granted, auth_method),
@@ -91,7 +92,7 @@ fn build_view<P: Ports>(context: &Context<P>, session: &Session, found: &Connect
         use_counts: (listed.workflows, listed.steps),
         steps_by_day: steps_by_day(&found.uses, context.now()),
         last_used_at: connection.last_used_at,
-        settings: build_settings(session, listed),
+        settings: build_settings(&page::ENGLISH, session, listed),
         owner: match &connection.user {
             None => OwnerView::Nobody,
             Some(owner) if owner.id == me.id => OwnerView::You,

@@ -2,6 +2,7 @@
 //!
 //! Owns how data becomes these words, so that a list, the review and the connection's own page say the same of a status.
 
+use super::attention_words::{explain, explain_reason};
 use super::page::{ConnectionSummary, RowAction, StatusLabel, Texts, Tone, fill_plain, format_date};
 use super::settings_view::environment_text;
 use crate::app_list::AppList;
@@ -10,7 +11,7 @@ use crate::authorize::{self, Caller, RequiredRole};
 use crate::connection::{Connection, ConnectionStatus};
 use crate::context::Context;
 use crate::ports::Ports;
-use crate::store::connections::OverviewRow;
+use crate::store::connections::{ListedConnection, OverviewRow};
 use crate::store::sessions::Session;
 
 /// Nobody knows whether it works.
@@ -81,7 +82,7 @@ pub(super) fn summarize<P: Ports>(
         (true, false) => RowAction::Reconnect,
         (false, _) => RowAction::Check,
     };
-    let why = reason.map(|reason| reason.explanation().to_owned());
+    let why = reason.map(|reason| explain_reason(text, reason).to_owned());
     ConnectionSummary {
         id: connection.id.to_string(),
         name: connection.name.clone(),
@@ -89,7 +90,7 @@ pub(super) fn summarize<P: Ports>(
         app_name,
         account_label: connection.account.as_ref().map(|account| account.label.clone()),
         status: status_label(text, connection, status, &attention),
-        attention: why.into_iter().chain(attention.iter().map(|one| sentence(text, connection, one))).collect(),
+        attention: why.into_iter().chain(attention.iter().map(|one| sentence(text, &listed, one))).collect(),
         last_used_at: connection.last_used_at,
         workflows: listed.workflows,
         owner: owner_words(text, session, connection),
@@ -101,17 +102,13 @@ pub(super) fn summarize<P: Ports>(
 }
 
 /// What deserves a look, as a sentence. An end is told with its day.
-fn sentence(text: &Texts, connection: &Connection, one: &Attention) -> String {
-    let text = &text.list;
-    let words = match one.code {
-        AttentionCode::ExpiresSoon if !connection.refreshable => text.ends,
-        AttentionCode::ExpiresSoon => text.ends_unless,
-        _ => return one.explanation().to_owned(),
+fn sentence(text: &Texts, listed: &ListedConnection, one: &Attention) -> String {
+    let words = match (one.code, one.at) {
+        (AttentionCode::ExpiresSoon, Some(at)) if listed.connection.refreshable => (text.list.ends_unless, at),
+        (AttentionCode::ExpiresSoon, Some(at)) => (text.list.ends, at),
+        _ => return explain(text, listed, one),
     };
-    match one.at {
-        Some(at) => fill_plain(words, &[("day", &format_date(at))]),
-        None => one.explanation().to_owned(),
-    }
+    fill_plain(words.0, &[("day", &format_date(words.1))])
 }
 
 fn owner_words(text: &Texts, session: &Session, connection: &Connection) -> String {

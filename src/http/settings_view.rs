@@ -4,11 +4,12 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::attention_words::explain_step_change;
 use super::notices::redirect_with_notice;
-use super::page::{ConnectionIdentity, Notice, NoticeCode, OtherConnection, SettingsView};
+use super::page::{ConnectionIdentity, Notice, NoticeCode, OtherConnection, SettingsView, Texts, fill_plain};
 use super::{Call, Response};
-use crate::attention;
 use crate::authorize::{Caller, RequiredRole};
+use crate::connection::Connection;
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::Result;
@@ -38,20 +39,32 @@ fn other(caller: &Caller<'_>, of: &ListedConnection, one: &RelatedConnection) ->
 }
 
 /// What the page shows of a connection's settings.
-pub(super) fn build_settings(session: &Session, listed: &ListedConnection) -> SettingsView {
+pub(super) fn build_settings(text: &Texts, session: &Session, listed: &ListedConnection) -> SettingsView {
     let (connection, caller) = (&listed.connection, Caller::User(session, RequiredRole::OwnerOrAdmin));
     SettingsView {
         environment: environment_text(connection.environment),
         shared: connection.shared,
         replaced_by: listed.replaced_by.as_ref().map(|one| other(&caller, listed, one)),
         replaces: listed.replaces.iter().map(|one| other(&caller, listed, one)).collect(),
-        step_changes: listed.step_changes.iter().map(attention::describe_step_change).collect(),
+        step_changes: listed.step_changes.iter().map(|one| explain_step_change(text, one)).collect(),
+    }
+}
+
+/// A connection among others in a list to choose from: with its account, unless the name says it.
+pub(super) fn choice_label(text: &Texts, connection: &Connection) -> String {
+    let name = &connection.name;
+    match connection.account.as_ref().map(|account| account.label.as_str()) {
+        Some(label) if !name.to_lowercase().contains(&label.to_lowercase()) => {
+            fill_plain(text.list.choice, &[("name", name), ("account", label)])
+        }
+        _ => name.clone(),
     }
 }
 
 /// The connections that the person may let answer for one.
 pub(super) async fn list_candidates<P: Ports>(
     context: &Context<P>,
+    text: &Texts,
     session: &Session,
     listed: &ListedConnection,
 ) -> Result<Vec<OtherConnection>> {

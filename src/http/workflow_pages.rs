@@ -3,6 +3,7 @@
 //! Owns how uses and a preflight become words for a person. A person sees the uses of connections that they see. Refuses to
 //! ask an app: the page says what is known.
 
+use super::attention_words::explain_step_change;
 use super::page::{
     self, StatusLabel, StepView, Texts, Tone, WorkflowConnectionView, WorkflowRow, WorkflowView, WorkflowsView,
 };
@@ -11,7 +12,6 @@ use super::settings_view::{environment_text, workflow_href};
 use super::workflows::path_workflow;
 use super::{Call, Response, input};
 use crate::app_list::AppList;
-use crate::attention;
 use crate::authorize::{self, Caller, RequiredRole};
 use crate::connection::ChosenBy;
 use crate::context::Context;
@@ -183,7 +183,7 @@ fn problem_in_words(text: &Texts, error: &Error, environment: Option<Environment
 
 fn step_view(text: &Texts, apps: &AppList, one: WorkflowUse) -> StepView {
     let replaced = one.connection.replaced_by.map(|_| text.workflows.answered_by_other.to_owned());
-    let changed = one.change.as_ref().map(attention::describe_step_change);
+    let changed = one.change.as_ref().map(|change| explain_step_change(text, change));
     StepView {
         step: one.recorded.step,
         connection: one.connection.id.to_string(),

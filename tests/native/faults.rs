@@ -270,6 +270,13 @@ fn assert_reported_everywhere(fixture: &Fixture, id: &ConnectionId, problem: Cli
     let (_, client) = call(fixture, &key, Method::Get, "/v1/apps/acme/client", &Value::Null);
     assert_eq!(client["misconfigured"]["error"], problem.as_str(), "{client}");
     assert_eq!(client["misconfigured"]["detail"], problem.explanation());
+    // A person is told what to do on a page, not how to call the API.
+    let mut root = crate::settings::admin(fixture);
+    for page in ["/".to_owned(), format!("/connections/{id}")] {
+        let shown = root.get(&page).body;
+        assert!(shown.contains("An admin has to enter it again."), "{page}: {shown}");
+        assert!(!shown.contains("PUT /v1") && !shown.contains("ENCRYPTION_KEYS"), "{page}: {shown}");
+    }
 }
 
 #[test]

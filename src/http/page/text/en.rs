@@ -718,6 +718,48 @@ super::texts! {
         answers = "Answers for other connections";
         answers_about = "Workflows that name one of these get this connection. It can’t be disconnected until that is ended, on the page of each.";
     }
+    /// What deserves a look about a connection, as sentences.
+    attention {
+        expires_soon = "This access ends soon unless it is renewed before.";
+        missing_scopes = "Not all permissions were granted.";
+        app_unreachable = "The app has not answered for a while. It is tried again automatically.";
+        app_asks_to_wait = "The app asks to wait ({code}). It is tried again automatically.";
+        app_has_error = "The app has an internal error ({code}). It is tried again automatically.";
+        app_gives_nothing = "The app’s answers bring no new access ({code}). It is tried again automatically.";
+        app_refuses = "The app refuses to renew this access. Its error code is {code}. Reconnect it if that doesn’t end by itself.";
+        app_refuses_without_code = "The app refuses to renew this access, and doesn’t say why. Reconnect it if that doesn’t end by itself.";
+        client_misconfigured = "The app refuses this workspace’s client id and secret.";
+        client_replaced = "The app refuses the OAuth client that this was connected with, and another one has taken its place. Reconnect it.";
+        client_unreadable = "The saved secret of the app’s OAuth client can’t be read any more. An admin has to enter it again.";
+        client_key_unusable = "The private key of the app’s OAuth client can’t be used to sign. An admin has to enter it again.";
+        client_addresses_changed = "The secret of the app’s OAuth client was entered for other addresses than this connection’s. An admin has to enter it again. Then reconnect.";
+        client_secret_expires = "The client secret ends soon and must be replaced.";
+        default_unusable = "This is a default connection: steps that name only the app fail until it is reconnected.";
+        unused = "This connection was not used for 90 days.";
+        duplicate = "Another connection of the same owner has the same account.";
+        nothing_shared = "It works, but nothing has been shared with it.";
+        definition_changed = "The app’s definition has changed. This connection uses the earlier one.";
+        definition_stays = "The app’s definition was changed, and the new one {why}. This connection stays with the earlier definition. Reconnect it to use the new one.";
+        new_addresses = "would send this credential to other addresses";
+        new_client = "needs an OAuth client that is set up for its present addresses";
+        new_method = "does not have the auth method of this connection";
+        new_fields = "asks for other fields";
+        new_variables = "has addresses that depend on values that this connection does not have";
+        new_identity = "uses another id for the account";
+        step_changed = "A workflow step used another connection before.";
+        step_names_it = "The step {step} of the workflow {workflow} used {before} before: the step names this one now.";
+        step_gets_it_by_default = "The step {step} of the workflow {workflow} used {before} before: the step names the app, and gets this one by default now.";
+        step_was_replaced = "The step {step} of the workflow {workflow} used {before} before: a replacement was made or undone.";
+        step_others = "So did others.";
+        another_connection = "another connection";
+        revoked = "The app says that the access was revoked.";
+        expired = "The access has expired, at the time that the app had set.";
+        lost_rotation = "The app renewed the access, but its answer was lost on the way.";
+        refresh_token_missing = "The access ended and the app gave nothing to renew it with.";
+        credential_rejected = "The app no longer accepts this credential.";
+        other_account = "The app says that this credential now belongs to another account.";
+        unreadable = "The saved credential can’t be decrypted with the current encryption keys.";
+    }
     /// What is known of whether a connection works.
     evidence {
         signed_in = "Signed in at {app} {time}.";
