@@ -9,6 +9,7 @@ mod custom_apps;
 mod defaults;
 mod emails;
 mod emergency;
+mod event_words;
 mod keys;
 mod links;
 mod people;
@@ -130,11 +131,11 @@ fn correctable(text: &Texts, error: Error, known: &[&str]) -> Result<(u16, FormE
                 "user_id" | "user_name" if one.problem.starts_with("must have") => {
                     text.settings.wrong_person.to_owned()
                 }
-                _ => sentence(&one.problem),
+                _ => capitalized(&one.problem),
             };
             errors.fields.insert(name, words);
         } else {
-            errors.summary = Some(sentence(&one.problem));
+            errors.summary = Some(capitalized(&one.problem));
         }
     }
     if errors.is_empty() {
@@ -147,8 +148,8 @@ fn correctable(text: &Texts, error: Error, known: &[&str]) -> Result<(u16, FormE
     Ok((status, errors))
 }
 
-/// A problem that follows the name of a field in the API, as a sentence of its own.
-fn sentence(problem: &str) -> String {
-    let mut letters = problem.chars();
+/// The same text with a capital letter.
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

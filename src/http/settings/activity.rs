@@ -9,6 +9,7 @@ use self::mentions::ConnectionNames;
 use super::super::events;
 use super::super::page::{self, ActivityFilters, ActivityRow, ActivityView, Choice, FormErrors, PageContext, Texts};
 use super::super::{Call, Response, input};
+use super::event_words::event_words;
 use super::{admin, shell, with_query};
 use crate::app::AppId;
 use crate::audit::EventType;
@@ -134,7 +135,7 @@ pub(in crate::http) async fn show_activity_page<P: Ports>(context: &Context<P>, 
         |form: &str| href("/activity/export", &filters, &[("format", Some(form)), ("cursor", cursor.as_deref())]);
     let mut kinds: Vec<_> = EventType::ALL
         .iter()
-        .map(|one| Choice { value: one.as_str().to_owned(), label: in_words(one.as_str()) })
+        .map(|one| Choice { value: one.as_str().to_owned(), label: event_words(shell.text, *one).to_owned() })
         .collect();
     kinds.sort_by(|one, other| one.label.cmp(&other.label));
     let status = if errors.is_empty() { 200 } else { 422 };
@@ -162,9 +163,12 @@ async fn find_connection_names<P: Ports>(
     Ok(audit_log::find_connection_names(context, &admin(call)?, &ids).await?.into_iter().gather())
 }
 
-/// A stored type, as words: `key_created` is "Key created".
-fn in_words(stored: &str) -> String {
-    super::sentence(&stored.replace(['_', '.'], " "))
+/// A stored type, in words. One of a later version has none here.
+fn in_words(text: &Texts, stored: &str) -> String {
+    EventType::parse(stored).map_or_else(
+        || super::capitalized(&stored.replace(['_', '.'], " ")),
+        |event| event_words(text, event).to_owned(),
+    )
 }
 
 fn activity_row(shell: &PageContext, line: NamedAuditEvent, connections: &ConnectionNames) -> ActivityRow {
@@ -172,7 +176,7 @@ fn activity_row(shell: &PageContext, line: NamedAuditEvent, connections: &Connec
     let step = line.event.step.as_ref().map(|step| format!(" / {step}")).unwrap_or_default();
     ActivityRow {
         at: line.event.at,
-        what: in_words(&line.event.r#type),
+        what: in_words(text, &line.event.r#type),
         actor: mentions::actor(text, &line),
         subject: mentions::subject(text, &line),
         app: mentions::app_name(&line),

@@ -120,7 +120,7 @@ fn field_of(place: &str) -> Option<&'static str> {
 fn form_errors_of(error: &Error) -> FormErrors {
     let mut errors = FormErrors::default();
     for one in &error.hints.errors {
-        let words = super::sentence(&one.problem);
+        let words = super::capitalized(&one.problem);
         match field_of(&one.field) {
             Some(name) => drop(errors.fields.insert(name.to_owned(), words)),
             None if one.field.is_empty() => errors.summary = Some(words),

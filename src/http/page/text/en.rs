@@ -1016,6 +1016,55 @@ super::texts! {
         wrong_app = "Enter an app's id, such as slack.";
         wrong_type = "Choose one of the list.";
     }
+    /// Types of lines of the audit log.
+    event {
+        connected = "Connected";
+        reconnected = "Reconnected";
+        account_switched = "Account switched";
+        reused = "Same account connected again";
+        confirmed = "Person confirmed";
+        edited = "Edited";
+        needs_reconnect = "Needs reconnect";
+        token_lost = "Token removed";
+        definition_updated = "Follows the changed definition";
+        definition_changed = "Stays with the earlier definition";
+        default_changed = "Default changed";
+        replaced = "Replaced";
+        replacement_ended = "Replacement ended";
+        changes_acknowledged = "Changed steps confirmed";
+        disconnected = "Disconnected";
+        disconnect_undone = "Disconnect undone";
+        key_created = "Key created";
+        key_rotated = "Key got a new secret";
+        key_revoked = "Key revoked";
+        workspace_created = "Workspace created";
+        workspace_changed = "Workspace changed";
+        app_created = "Custom app created";
+        app_changed = "Custom app changed";
+        app_deleted = "Custom app deleted";
+        app_disconnected = "All connections of an app disconnected";
+        client_changed = "OAuth client changed";
+        event_secret_changed = "Signing secret of events changed";
+        client_deleted = "OAuth client deleted";
+        link_created = "Connect link created";
+        link_ended = "Connect link ended";
+        sign_in_link_created = "Sign-in link created";
+        sign_in_link_deleted = "Sign-in link deleted";
+        signed_in = "Signed in";
+        signed_out = "Signed out";
+        session_ended = "Session ended";
+        role_changed = "Role changed";
+        person_removed = "Person removed";
+        credential_returned = "Credential returned";
+        request_proxied = "Request sent to an app";
+        authentication_refused = "Authentication refused";
+        webhook_created = "Webhook created";
+        webhook_changed = "Webhook changed";
+        webhook_rotated = "Webhook got a new secret";
+        webhook_deleted = "Webhook deleted";
+        webhook_disabled = "Webhook switched off";
+        email_preference_changed = "E-mail choice changed";
+    }
     /// The administration: what its pages share.
     settings {
         title = "Settings";
