@@ -11,6 +11,7 @@ use super::page::{
     ReplacementView, SharingView,
 };
 use super::page_frame::page_context;
+use super::settings::words_of_problem;
 use super::settings_view::{environment_text, identity, list_candidates, redirect_to_connection};
 use super::{Call, Response, input, problem};
 use crate::authorize::{self, Caller, RequiredRole};
@@ -65,12 +66,19 @@ fn problem_of_field(shell: &PageContext, error: &Error) -> String {
     if error.code == ErrorCode::EnvironmentsDiffer {
         return shell.text.change.environments_differ.to_owned();
     }
-    let general = error.hints.for_people.as_ref().unwrap_or(&error.detail);
-    match error.hints.errors.first() {
-        Some(one) if one.field == "name" => shell.text.settings.wrong_name.to_owned(),
-        Some(one) => one.problem.clone(),
-        None => general.clone(),
-    }
+    let text = shell.text;
+    let Some(one) = error.hints.errors.first() else {
+        return error.hints.for_people.as_ref().unwrap_or(&error.detail).clone();
+    };
+    let words = match one.field.as_str() {
+        "name" => text.settings.wrong_name,
+        "environment" => text.settings.wrong_choice,
+        "owner" => text.change.wrong_owner,
+        "shared" => text.change.needs_owner,
+        "with" => text.change.wrong_replacement,
+        _ => "",
+    };
+    words_of_problem(text, &one.problem, words)
 }
 
 /// What a person can correct.

@@ -5,6 +5,7 @@
 
 use super::page::{self, FormError, FormField, HeldScope, PageContext, ScopeChoice};
 use super::page_frame::page_context;
+use super::settings::words_of_problem;
 use super::{Call, LEADS_TO_APP_MARKER, Response, brand, input, problem};
 use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
 use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};
@@ -339,7 +340,8 @@ impl ConsentPage<'_> {
 
     fn field_error(&self, field: &str) -> Option<String> {
         let found = self.error?.hints.errors.iter().find(|one| one.field == field)?;
-        Some(if field == "name" { self.text.manual.wrong_name.to_owned() } else { found.problem.clone() })
+        let words = if field == "name" { self.text.manual.wrong_name } else { "" };
+        Some(words_of_problem(self.text, &found.problem, words))
     }
 
     /// The error of the whole form, only if it is not shown at the fields.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::body::Flat;
 use super::page;
 use super::{BODY_LIMIT, Request, Response};
-use crate::error::{Error, ErrorCode, Hints};
+use crate::error::{Error, ErrorCode, FieldError, Hints};
 
 pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
     status_and_title_in(&page::ENGLISH, code)
@@ -109,8 +109,9 @@ pub(super) fn page_response(error: &Error, shell: &page::PageContext, request: &
         let view = page::SignInRequiredView { choice: page::SignInChoice::LinkOnly, ended: None };
         page::sign_in_required(&page::PageContext { person: None, csrf: None, ..shell.clone() }, &view)
     } else if let Some((title, text)) = describe_failure(shell.text, error, request) {
-        // What was sent with a form can't be sent again by a link.
-        let again = request.method.is_safe().then(|| (shell.text.outcome.try_again.to_owned(), here(request)));
+        // What was sent with a form can't be sent again by a link, and a wrong address stays wrong.
+        let may_help = request.method.is_safe() && error.code != ErrorCode::InvalidRequest;
+        let again = may_help.then(|| (shell.text.outcome.try_again.to_owned(), here(request)));
         let links = again.into_iter().chain(next_links(shell, error)).collect();
         page::message(shell, &page::Message { title: title.into(), text, tone: page::Tone::Bad, links })
     } else {
@@ -162,9 +163,19 @@ fn describe_failure(texts: &page::Texts, error: &Error, request: &Request) -> Op
             (text.misconfigured_title, vec![text.misconfigured.to_owned(), what])
         }
         ErrorCode::Maintenance => (text.maintenance_title, vec![fill(text.maintenance)]),
+        ErrorCode::InvalidRequest if is_for_programs(error) => {
+            let words = if request.method.is_safe() { text.invalid_address } else { text.invalid_form };
+            (text.invalid_title, vec![words.to_owned()])
+        }
         _ => return None,
     };
     Some((title, paragraphs.join("\n\n")))
+}
+
+/// Whether an error names parameters as the API does. A page that has a field for it says it there.
+fn is_for_programs(error: &Error) -> bool {
+    let is_fragment = |one: &FieldError| !one.field.is_empty() && one.problem.starts_with(char::is_lowercase);
+    error.hints.for_people.is_none() && !error.hints.errors.is_empty() && error.hints.errors.iter().all(is_fragment)
 }
 
 /// How long to wait, in words: as Retry-After has it, never shorter.

@@ -157,13 +157,13 @@ fn sign_in_path(workspace: &WorkspaceId, return_to: Option<&str>) -> String {
 /// Leads to the page of a workspace that a person has named.
 pub(super) async fn choose_workspace<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let return_to = read_return_to(context, input::query_param(call.request, "return_to"))?;
-    let Some(named) = input::query_param(call.request, "workspace") else {
-        let view = SignInRequiredView { choice: SignInChoice::AskForWorkspace { return_to }, ended: None };
-        return Ok(Response::html(200, page::sign_in_required(&guest_page_context(context), &view)));
+    let named = input::query_param(call.request, "workspace");
+    let Some(workspace) = named.as_deref().and_then(|named| WorkspaceId::parse(named.trim())) else {
+        let status = if named.is_some() { 422 } else { 200 };
+        let view =
+            SignInRequiredView { choice: SignInChoice::AskForWorkspace { return_to, refused: named }, ended: None };
+        return Ok(Response::html(status, page::sign_in_required(&guest_page_context(context), &view)));
     };
-    let workspace = WorkspaceId::parse(named.trim()).ok_or_else(|| {
-        Error::invalid_field("workspace", "is not a workspace's id (ws_…). Ask whoever runs the workspace.")
-    })?;
     Ok(Response::see_other(&sign_in_path(&workspace, return_to.as_deref())))
 }
 
@@ -252,11 +252,11 @@ async fn choose_sign_in<P: Ports>(context: &Context<P>, return_to: Option<String
     // A cookie may name a database that is gone, which makes no other one look. With several databases any of them may have
     // a provider, and nobody without a session makes all of them look.
     if !context.is_bound() || !has_one_database {
-        return Ok(SignInChoice::AskForWorkspace { return_to });
+        return Ok(SignInChoice::AskForWorkspace { return_to, refused: None });
     }
     Ok(match identity::find_only_sign_in(context).await? {
         (_, false) => SignInChoice::LinkOnly,
         (Some(workspace), _) => SignInChoice::OnlyWorkspace { href: sign_in_path(&workspace, return_to.as_deref()) },
-        (None, _) => SignInChoice::AskForWorkspace { return_to },
+        (None, _) => SignInChoice::AskForWorkspace { return_to, refused: None },
     })
 }

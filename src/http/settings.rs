@@ -46,11 +46,12 @@ pub(super) use workspace::{change_workspace, show_settings_workspace_page};
 
 use url::form_urlencoded;
 
-use super::page::{FormErrors, PageContext, Texts};
+use super::page::{self, FormErrors, PageContext, Texts};
 use super::page_frame::page_context;
 use super::{Call, Response, input, kept_forms, problem};
 use crate::authorize::{Caller, RequiredRole};
 use crate::context::Context;
+use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::random_text;
 use crate::ports::Ports;
@@ -102,9 +103,12 @@ pub(super) fn with_query(path: &str, params: &[(&str, Option<&str>)]) -> String 
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
+/// A field of a form, and what is said where it was refused. Without words: what was found.
+type FieldWords<'a> = (&'a str, &'a str);
+
 /// What a person can correct, as it is shown at the fields: the status, and what was refused. Everything else is a page of
-/// its own. `known` are the names of the fields; a field of the API such as `user.id` is `user_id` in a form.
-fn correctable(text: &Texts, error: Error, known: &[&str]) -> Result<(u16, FormErrors)> {
+/// its own. A field of the API such as `user.id` is `user_id` in a form.
+fn correctable(text: &Texts, error: Error, fields: &[FieldWords<'_>]) -> Result<(u16, FormErrors)> {
     let is_correctable = matches!(
         error.code,
         ErrorCode::InvalidRequest
@@ -125,17 +129,12 @@ fn correctable(text: &Texts, error: Error, known: &[&str]) -> Result<(u16, FormE
     let mut errors = FormErrors::default();
     for one in &error.hints.errors {
         let name = one.field.split('[').next().unwrap_or_default().replace('.', "_");
-        if known.contains(&name.as_str()) {
-            let words = match name.as_str() {
-                "name" => text.settings.wrong_name.to_owned(),
-                "user_id" | "user_name" if one.problem.starts_with("must have") => {
-                    text.settings.wrong_person.to_owned()
-                }
-                _ => capitalized(&one.problem),
-            };
-            errors.fields.insert(name, words);
-        } else {
-            errors.summary = Some(capitalized(&one.problem));
+        match fields.iter().find(|(field, _)| *field == name) {
+            Some((_, words)) => {
+                errors.fields.insert(name, words_of_problem(text, &one.problem, words));
+            }
+            // The form has no such field: a page that fits the form sends none that is refused here.
+            None => errors.summary = Some(words_of_problem(text, &one.problem, text.settings.look_again)),
         }
     }
     if errors.is_empty() {
@@ -146,6 +145,36 @@ fn correctable(text: &Texts, error: Error, known: &[&str]) -> Result<(u16, FormE
         errors.summary = Some(words);
     }
     Ok((status, errors))
+}
+
+/// What is said of a refused field. A problem of the API follows the name of its field, such as "must have 1 to 100
+/// characters": then the form's words are said, or a sentence is made of it. What begins like a sentence is one.
+pub(super) fn words_of_problem(text: &Texts, problem: &str, words: &str) -> String {
+    let is_sentence = !problem.starts_with(char::is_lowercase);
+    match (is_sentence, words) {
+        (true, _) => problem.to_owned(),
+        (false, "") => page::fill_plain(text.form.it, &[("problem", problem)]),
+        (false, words) => words.to_owned(),
+    }
+}
+
+/// Says what is wrong with an address that was refused, if that can be seen from the address.
+fn explain_address(text: &Texts, egress: EgressPolicy, errors: &mut FormErrors, name: &str, entered: &str) {
+    let Some(said) = errors.fields.get_mut(name) else { return };
+    let text = &text.settings;
+    let words = match EgressUrl::parse(entered, egress) {
+        Ok(_) => return,
+        Err(EgressUrlError::Malformed) => text.wrong_address,
+        Err(EgressUrlError::TooLong) => text.wrong_address_length,
+        Err(EgressUrlError::Characters) => text.wrong_address_characters,
+        Err(EgressUrlError::NotHttps) => text.wrong_address_scheme,
+        Err(EgressUrlError::UserInfo) => text.wrong_address_user,
+        Err(EgressUrlError::Fragment) => text.wrong_address_fragment,
+        Err(EgressUrlError::IpLiteral) => text.wrong_address_number,
+        Err(EgressUrlError::NotADnsName) => text.wrong_address_host,
+        Err(EgressUrlError::PrivateName) => text.wrong_address_private,
+    };
+    words.clone_into(said);
 }
 
 /// The same text with a capital letter.

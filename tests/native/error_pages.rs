@@ -140,3 +140,24 @@ fn a_missing_migration_and_an_update_are_explained_to_people() {
     let problem: Value = serde_json::from_str(&program.body).unwrap();
     assert_eq!((&problem["code"], &problem["retry_after"]), (&"maintenance".into(), &60.into()));
 }
+
+#[test]
+fn an_address_that_is_out_of_date_is_not_explained_as_to_a_program() {
+    let fixture = Fixture::new();
+    let mut root = admin(&fixture);
+    for path in ["/?cursor=old", "/settings/keys?cursor=old", "/workflows/x?environment=staging"] {
+        let (path, query) = path.split_once('?').unwrap();
+        let mut asked = request(Method::Get, path, vec![]);
+        asked.query = query.into();
+        let page = root.send(asked);
+        assert_eq!(page.status, 422, "{path}");
+        let said = words(&page);
+        assert!(said.contains("This page can’t be shown | Its address is incomplete or out of date."), "{said}");
+        assert!(!said.contains("cursor") && !said.contains("must be") && !said.contains("Try again"), "{said}");
+        assert!(page.body.contains("href=\"/\">Connections</a>"), "{}", page.body);
+    }
+    let page = root.post("/", "/bulk", "id=x");
+    assert_eq!(page.status, 422);
+    let said = words(&page);
+    assert!(said.contains("so nothing was changed. Go back, reload the page, and send it again."), "{said}");
+}

@@ -706,8 +706,13 @@ fn a_signed_out_person_is_led_back_and_learns_nothing() {
     assert_eq!(leads_to, format!("{}?return_to={}", sign_in_path(&fixture), real.replace('/', "%2F")));
     assert!(browser.get(&leads_to).body.contains(&real));
     assert_eq!(browser.get("/sign-in").status, 200);
-    for wrong in ["/sign-in?workspace=x", "/sign-in?workspace=//evil.example"] {
-        assert_eq!(browser.get(wrong).status, 422, "{wrong}");
+    for wrong in ["x", "//evil.example"] {
+        let asked = browser.get(&format!("/sign-in?workspace={wrong}&return_to={real}"));
+        assert_eq!(asked.status, 422, "{wrong}");
+        // What was entered, the question and the page that was asked for stay.
+        assert!(asked.body.contains("This is no workspace’s id."), "{}", asked.body);
+        assert!(asked.body.contains(&format!("name=\"workspace\" value=\"{wrong}\"")), "{}", asked.body);
+        assert!(asked.body.contains(&format!("name=\"return_to\" value=\"{real}\"")), "{}", asked.body);
     }
     for at in
         ["//evil.example", "https://evil.example", "/\\evil.example", "/v1/keys", "/oauth/callback/x", "/sign-out"]

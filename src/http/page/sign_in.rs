@@ -5,6 +5,7 @@
 use maud::{Markup, html};
 
 use super::PageContext;
+use super::form::{described_by, field_error};
 use super::frame::{code_text, csrf_field, icon, link, user_text};
 use super::layout::{initials, page};
 use super::text::{fill, fill_plain};
@@ -102,6 +103,8 @@ pub enum SignInChoice {
     AskForWorkspace {
         /// The page after the sign-in.
         return_to: Option<String>,
+        /// What they have entered, and is no workspace's id.
+        refused: Option<String>,
     },
 }
 
@@ -131,7 +134,9 @@ pub fn sign_in_required(shell: &PageContext, view: &SignInRequiredView) -> Marku
             @match &view.choice {
                 SignInChoice::LinkOnly => p { (text.link_needed) },
                 SignInChoice::OnlyWorkspace { href } => p { (link(text.title, href, "button main")) },
-                SignInChoice::AskForWorkspace { return_to } => (workspace_form(shell, return_to.as_deref())),
+                SignInChoice::AskForWorkspace { return_to, refused } => {
+                    (workspace_form(shell, return_to.as_deref(), refused.as_deref()))
+                },
             }
             @if view.choice != SignInChoice::LinkOnly { p.quiet.small { (text.link_instead) } }
         }
@@ -140,16 +145,20 @@ pub fn sign_in_required(shell: &PageContext, view: &SignInRequiredView) -> Marku
     page(shell, title, &body)
 }
 
-fn workspace_form(shell: &PageContext, return_to: Option<&str>) -> Markup {
+fn workspace_form(shell: &PageContext, return_to: Option<&str>, refused: Option<&str>) -> Markup {
     let text = &shell.text.sign_in;
+    let wrong = refused.map(|_| text.wrong_workspace);
+    let described = described_by("workspace", true, wrong.is_some());
     html! {
         form method="get" action="/sign-in" {
             (return_to_field(return_to))
-            div.field {
+            div.field.wrong[wrong.is_some()] {
                 label for="workspace" { (text.workspace_id) }
                 p.hint #workspace-hint { (text.workspace_hint) }
-                input #workspace type="text" name="workspace" required placeholder="ws_…" autocomplete="organization"
-                    autocapitalize="none" spellcheck="false" aria-describedby="workspace-hint";
+                (field_error(shell, "workspace", wrong))
+                input #workspace type="text" name="workspace" value=[refused] required placeholder="ws_…" autocomplete="organization"
+                    autocapitalize="none" spellcheck="false" aria-invalid=[wrong.map(|_| "true")]
+                    aria-describedby=[described.as_deref()];
             }
             button.main type="submit" { (text.go_on) }
         }

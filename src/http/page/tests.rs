@@ -590,7 +590,10 @@ fn sign_in_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
         ),
         required(SignInChoice::LinkOnly, None),
         required(SignInChoice::LinkOnly, Some(EndedForm::NothingTyped)),
-        required(SignInChoice::AskForWorkspace { return_to: Some("/connections/<b>".into()) }, Some(EndedForm::Kept)),
+        required(
+            SignInChoice::AskForWorkspace { return_to: Some("/connections/<b>".into()), refused: None },
+            Some(EndedForm::Kept),
+        ),
         required(SignInChoice::OnlyWorkspace { href: "/sign-in/ws_1".into() }, Some(EndedForm::TooLong)),
     ]
 }

@@ -7,16 +7,16 @@ use super::super::notices::redirect_with_notice;
 use super::super::page::{
     self, AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, EventsOnlyView,
     EventsView, FormErrors, FormField, HandshakeView, Message, Notice, NoticeCode, OpenedHandshakeView, PageContext,
-    TestResult, Tone, field_name,
+    TestResult, Texts, Tone, field_name,
 };
 use super::super::responses::handshake_address;
 use super::super::setup::build_setup_view;
 use super::super::{Call, Response, input};
-use super::{correctable, field, given, is_restored, shell, with_query};
+use super::{FieldWords, correctable, field, given, is_restored, shell, with_query};
 use crate::app::{App, AuthMethod, CredentialKind, VariableSource, WebhookSignature, variable_path};
 use crate::app_events;
 use crate::app_list::{self, AppList, ListedApp};
-use crate::client::{Client, ClientProblem, SECRET_EXPIRY_WARNING};
+use crate::client::{Client, ClientProblem, ClientSecret, SECRET_EXPIRY_WARNING};
 use crate::connect::client_setup::{self, NewSecret};
 use crate::connect::recent_client_test;
 use crate::connections;
@@ -35,16 +35,19 @@ use crate::time::Timestamp;
 /// Connections that are listed before a deletion.
 const CONNECTIONS_SHOWN: i64 = 50;
 /// The fields of the form.
-const FIELDS: [&str; 8] = [
-    "client_id",
-    "client_secret",
-    "private_key",
-    "key_id",
-    "certificate",
-    "scopes",
-    "secret_expires_at",
-    "event_secret",
-];
+fn field_words(text: &Texts) -> [FieldWords<'static>; 8] {
+    let words = &text.apps;
+    [
+        ("client_id", words.wrong_client_id),
+        ("client_secret", words.wrong_secret),
+        ("private_key", ""),
+        ("key_id", words.wrong_key_name),
+        ("certificate", words.wrong_key_name),
+        ("scopes", words.wrong_scopes),
+        ("secret_expires_at", words.wrong_expiry),
+        ("event_secret", words.wrong_event_secret),
+    ]
+}
 
 fn app_state(shell: &PageContext, one: &ListedApp, clients: &WorkspaceClients) -> AppState {
     let kinds: Vec<_> = match one {
@@ -331,7 +334,8 @@ pub(in crate::http) async fn put_event_secret<P: Ports>(context: &Context<P>, ca
         }
         (Err(error), Some(method)) => refuse(context, call, &app, &method, error, None).await,
         (Err(error), None) => {
-            let (status, errors) = correctable(shell(context, call).text, error, &FIELDS)?;
+            let text = shell(context, call).text;
+            let (status, errors) = correctable(text, error, &field_words(text))?;
             render_events_only(context, call, &app, status, errors).await
         }
     }
@@ -348,7 +352,8 @@ pub(in crate::http) async fn open_handshake<P: Ports>(context: &Context<P>, call
         (Ok(opened), _) => opened,
         (Err(error), Some(method)) => return refuse(context, call, &app, &method, error, None).await,
         (Err(error), None) => {
-            let (status, errors) = correctable(shell(context, call).text, error, &FIELDS)?;
+            let text = shell(context, call).text;
+            let (status, errors) = correctable(text, error, &field_words(text))?;
             return render_events_only(context, call, &app, status, errors).await;
         }
     };
@@ -362,7 +367,7 @@ pub(in crate::http) async fn open_handshake<P: Ports>(context: &Context<P>, call
     Ok(Response::html(201, page::opened_handshake(&shell(context, call), &view)))
 }
 
-fn read_event_secret(call: &Call<'_>, text: &page::Texts, app: &App) -> Result<NewSecret> {
+fn read_event_secret(call: &Call<'_>, text: &Texts, app: &App) -> Result<NewSecret> {
     let entered = field(call, "event_secret");
     let secrets: Vec<_> = entered.lines().map(str::trim).filter(|line| !line.is_empty()).map(Secret::new).collect();
     match (secrets.is_empty(), given(call, "without_event_secret")) {
@@ -408,6 +413,10 @@ fn parse_form(call: &Call<'_>, shell: &PageContext, form: &ClientForm) -> Result
                 .ok_or_else(|| Error::invalid_field("secret_expires_at", shell.text.activity.wrong_day))
         })
         .transpose()?;
+    // Else it would be stored as a client secret.
+    if given(call, "private_key").is_some_and(|text| !ClientSecret::is_private_key(&text)) {
+        return Err(Error::invalid_field("private_key", shell.text.apps.wrong_private_key));
+    }
     let secret = match (given(call, "client_secret"), given(call, "private_key"), given(call, "without_secret")) {
         (Some(_), Some(_), _) => return Err(Error::invalid_field("private_key", shell.text.apps.two_secrets)),
         (Some(text), None, _) | (None, Some(text), _) => NewSecret::Is(Secret::new(text)),
@@ -441,10 +450,19 @@ fn filled(values: BTreeMap<String, Secret>) -> BTreeMap<String, String> {
     all
 }
 
-/// The names of the fields, with those of the variables.
-fn known_fields(auth_method: &AuthMethod) -> Vec<String> {
-    let variables = auth_method.variables.keys().map(|name| variable_path(name).replace('.', "_"));
-    FIELDS.iter().map(|name| (*name).to_owned()).chain(variables).collect()
+/// The names of the variables. What is wrong with one depends on the app.
+fn variable_names(auth_method: &AuthMethod) -> Vec<String> {
+    auth_method.variables.keys().map(|name| variable_path(name).replace('.', "_")).collect()
+}
+
+/// A private key is a client's secret, and has a field of its own here.
+fn name_as_entered(call: &Call<'_>, mut error: Error) -> Error {
+    if given(call, "private_key").is_some() {
+        for one in error.hints.errors.iter_mut().filter(|one| one.field == "client_secret") {
+            "private_key".clone_into(&mut one.field);
+        }
+    }
+    error
 }
 
 pub(in crate::http) async fn put_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -476,9 +494,10 @@ async fn refuse<P: Ports>(
     error: Error,
     form: Option<ClientForm>,
 ) -> Result<Response> {
-    let known = known_fields(method);
-    let known: Vec<_> = known.iter().map(String::as_str).collect();
-    let (status, errors) = correctable(shell(context, call).text, error, &known)?;
+    let (text, variables) = (shell(context, call).text, variable_names(method));
+    let mut fields = field_words(text).to_vec();
+    fields.extend(variables.iter().map(|name| (name.as_str(), "")));
+    let (status, errors) = correctable(text, name_as_entered(call, error), &fields)?;
     render(context, call, app, method, Shown { status: Some(status), form, errors, test: None }).await
 }
 

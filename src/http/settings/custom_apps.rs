@@ -5,15 +5,16 @@ use serde_json::{Map, Value};
 use super::super::notices::redirect_with_notice;
 use super::super::page::{
     self, CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, FormErrors, NewAppView, Notice,
-    NoticeCode,
+    NoticeCode, Texts,
 };
 use super::super::{Call, Response, input, problem};
-use super::{correctable, field, is_restored, shell};
+use super::{capitalized, correctable, explain_address, field, is_restored, shell, words_of_problem};
 use crate::app::AppId;
 use crate::app_list::{self, ListedApp};
 use crate::connections;
 use crate::context::Context;
 use crate::custom_apps;
+use crate::egress::EgressPolicy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ports::Ports;
 use crate::preconditions::IfMatch;
@@ -117,15 +118,41 @@ fn field_of(place: &str) -> Option<&'static str> {
     })
 }
 
-fn form_errors_of(error: &Error) -> FormErrors {
+/// What is said at a field. Of an address the problem is named; what a place of the definition has without a field is for
+/// whoever knows the format.
+fn field_words(text: &Texts, name: &str) -> &'static str {
+    let words = &text.custom_apps;
+    match name {
+        "name" => text.settings.wrong_name,
+        "id" => words.wrong_id,
+        "scopes" => words.wrong_scopes,
+        "header" => words.wrong_header,
+        "identity_id" | "identity_label" => words.wrong_pointer,
+        _ => "",
+    }
+}
+
+fn form_errors_of(text: &Texts, egress: EgressPolicy, form: &CustomAppForm, error: &Error) -> FormErrors {
     let mut errors = FormErrors::default();
     for one in &error.hints.errors {
-        let words = super::capitalized(&one.problem);
         match field_of(&one.field) {
-            Some(name) => drop(errors.fields.insert(name.to_owned(), words)),
-            None if one.field.is_empty() => errors.summary = Some(words),
-            None => errors.summary = Some(format!("{}: {words}", one.field)),
+            Some(name) => {
+                let words = words_of_problem(text, &one.problem, field_words(text, name));
+                errors.fields.insert(name.to_owned(), words);
+            }
+            None if one.field.is_empty() => errors.summary = Some(capitalized(&one.problem)),
+            None => errors.summary = Some(format!("{}: {}", one.field, one.problem)),
         }
+    }
+    let addresses = [
+        ("issuer", &form.issuer),
+        ("authorize_url", &form.authorize_url),
+        ("token_url", &form.token_url),
+        ("revoke_url", &form.revoke_url),
+        ("identity_url", &form.identity_url),
+    ];
+    for (name, entered) in addresses {
+        explain_address(text, egress, &mut errors, name, entered);
     }
     if errors.is_empty() {
         errors.summary = Some(error.hints.for_people.clone().unwrap_or_else(|| error.detail.clone()));
@@ -156,19 +183,24 @@ pub(in crate::http) async fn create_app<P: Ports>(context: &Context<P>, call: &C
         }
         Err(error) => error,
     };
+    let words = shell(context, call).text;
     let view = match (&entered, error.code) {
         (Some(definition), ErrorCode::InvalidRequest) => {
             NewAppView { problems: problems_of(&error), definition: definition.clone(), ..NewAppView::default() }
         }
         (Some(definition), _) => NewAppView {
             definition: definition.clone(),
-            errors: correctable(shell(context, call).text, error.clone(), &[])?.1,
+            errors: correctable(words, error.clone(), &[])?.1,
             ..NewAppView::default()
         },
         (
             None,
             ErrorCode::InvalidRequest | ErrorCode::AlreadyExists | ErrorCode::LimitReached | ErrorCode::Conflict,
-        ) => NewAppView { form, errors: form_errors_of(&error), ..NewAppView::default() },
+        ) => NewAppView {
+            errors: form_errors_of(words, context.config.egress, &form, &error),
+            form,
+            ..NewAppView::default()
+        },
         (None, _) => return Err(error),
     };
     let status = problem::status_and_title(error.code).0;

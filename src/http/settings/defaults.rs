@@ -154,7 +154,8 @@ pub(in crate::http) async fn change_default<P: Ports>(context: &Context<P>, call
             Ok(redirect_with_notice(context, call.request, "/settings/defaults", &notice))
         }
         Err(error) => {
-            let (status, errors) = correctable(shell(context, call).text, error, &["connection"])?;
+            let text = shell(context, call).text;
+            let (status, errors) = correctable(text, error, &[("connection", text.defaults.wrong_connection)])?;
             render(context, call, &slot, status, errors).await
         }
     }

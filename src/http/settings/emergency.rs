@@ -77,7 +77,8 @@ pub(in crate::http) async fn disconnect_all_of_app<P: Ports>(
             Ok(Response::see_other(&format!("/settings/jobs/{}", job.id)))
         }
         Err(error) => {
-            let (status, errors): (u16, FormErrors) = correctable(shell.text, error, &["confirm", "reason"])?;
+            let (status, errors): (u16, FormErrors) =
+                correctable(shell.text, error, &[("confirm", ""), ("reason", "")])?;
             let view = DisconnectAllView { confirm, reason, errors, ..view };
             Ok(Response::html(status, page::disconnect_all(&shell, &view)))
         }

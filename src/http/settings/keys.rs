@@ -7,7 +7,7 @@ use super::super::page::{
     self, KeyForm, KeyRow, KeyView, KeysView, LimitChoice, NewKeyView, Notice, NoticeCode, ScopeOption,
 };
 use super::super::{Call, Response, input};
-use super::{ROWS_PER_PAGE, admin, correctable, field, given, is_restored, shell, with_query};
+use super::{FieldWords, ROWS_PER_PAGE, admin, correctable, field, given, is_restored, shell, with_query};
 use crate::api_keys::{self, NewApiKey};
 use crate::app::AppId;
 use crate::app_list::{AppList, ListedApp};
@@ -25,7 +25,15 @@ use crate::time::Timestamp;
 
 const DAY: i64 = 86_400;
 /// The fields of the form for a new key.
-const FIELDS: [&str; 6] = ["name", "scopes", "apps", "connections", "environment", "days"];
+fn field_words(text: &page::Texts) -> [FieldWords<'static>; 4] {
+    let words = &text.keys;
+    [
+        ("name", text.settings.wrong_name),
+        ("scopes", words.wrong_scopes),
+        ("apps", words.too_many),
+        ("connections", words.too_many),
+    ]
+}
 
 fn key_row(key: &ApiKey, now: Timestamp) -> KeyRow {
     KeyRow {
@@ -215,7 +223,7 @@ pub(in crate::http) async fn create_key<P: Ports>(context: &Context<P>, call: &C
             Ok(Response::html(201, page::new_key(&shell, &view)))
         }
         Err(error) => {
-            let (status, errors) = correctable(shell.text, error, &FIELDS)?;
+            let (status, errors) = correctable(shell.text, error, &field_words(shell.text))?;
             let view = KeysView { errors, ..build_view(context, call, form).await? };
             Ok(Response::html(status, page::settings_keys(&shell, &view)))
         }
@@ -301,7 +309,7 @@ pub(in crate::http) async fn rotate_key<P: Ports>(context: &Context<P>, call: &C
             Ok(Response::html(200, page::new_key(&shell, &view)))
         }
         Err(error) => {
-            let (status, errors) = correctable(shell.text, error, &["overlap"])?;
+            let (status, errors) = correctable(shell.text, error, &[])?;
             render_key(context, call, status, errors).await
         }
     }

@@ -4,10 +4,10 @@ use super::super::links::{parse_settings, parse_user_texts};
 use super::super::notices::redirect_with_notice;
 use super::super::page::{
     self, Choice, FormErrors, LinkForm, LinkRow, LinksView, NewLinkView, Notice, NoticeCode, PageContext, StatusLabel,
-    Tone,
+    Texts, Tone,
 };
 use super::super::{Call, Response, input};
-use super::{ROWS_PER_PAGE, admin, correctable, field, given, is_restored, shell, with_query};
+use super::{FieldWords, ROWS_PER_PAGE, admin, correctable, field, given, is_restored, shell, with_query};
 use crate::app::AppId;
 use crate::app_list::{self, AppList};
 use crate::connect::link::{self, DEFAULT_TTL, MAX_TTL, NewLink};
@@ -19,8 +19,10 @@ use crate::ports::Ports;
 use crate::preconditions::IfMatch;
 use crate::store::links::{Link, LinkFilter, LinkState, OnDuplicate};
 
-/// The fields of the form.
-const FIELDS: [&str; 6] = ["app", "user_id", "user_name", "shared", "environment", "expires_in"];
+fn field_words(text: &Texts) -> [FieldWords<'static>; 3] {
+    let of_all = &text.settings;
+    [("app", text.links.wrong_app), ("user_id", of_all.wrong_person_id), ("user_name", of_all.wrong_person)]
+}
 
 fn state_label(shell: &PageContext, state: LinkState) -> StatusLabel {
     let text = &shell.text.links;
@@ -151,7 +153,7 @@ pub(in crate::http) async fn create_link<P: Ports>(context: &Context<P>, call: &
         }
         Err(error) => error,
     };
-    let (status, errors) = correctable(shell.text, error, &FIELDS)?;
+    let (status, errors) = correctable(shell.text, error, &field_words(shell.text))?;
     let view = LinksView { form, errors, ..build_view(context, call, &shell).await? };
     Ok(Response::html(status, page::settings_links(&shell, &view)))
 }

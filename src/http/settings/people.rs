@@ -104,7 +104,10 @@ pub(in crate::http) async fn invite_person<P: Ports>(context: &Context<P>, call:
             Ok(Response::html(201, page::new_invite(&shell, &view)))
         }
         Err(error) => {
-            let (status, errors) = correctable(shell.text, error, &["user_id", "user_name", "role"])?;
+            let text = &shell.text.settings;
+            let fields =
+                [("user_id", text.wrong_person_id), ("user_name", text.wrong_person), ("role", text.wrong_choice)];
+            let (status, errors) = correctable(shell.text, error, &fields)?;
             let view = PeopleView { form, errors, ..build_view(context, call).await? };
             Ok(Response::html(status, page::settings_people(&shell, &view)))
         }
@@ -169,7 +172,9 @@ fn is_about_last_admin(error: &Error) -> bool {
 
 async fn refuse<P: Ports>(context: &Context<P>, call: &Call<'_>, error: Error) -> Result<Response> {
     let is_last_admin = is_about_last_admin(&error);
-    let (status, errors) = correctable(shell(context, call).text, error, &["role", "transfer_to"])?;
+    let text = shell(context, call).text;
+    let fields = [("role", text.settings.wrong_choice), ("transfer_to", text.people.wrong_heir)];
+    let (status, errors) = correctable(text, error, &fields)?;
     render_person(context, call, status, errors, is_last_admin).await
 }
 

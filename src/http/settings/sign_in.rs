@@ -1,16 +1,26 @@
 //! The identity provider of the workspace, for admins.
 
 use super::super::notices::redirect_with_notice;
-use super::super::page::{self, FormErrors, Notice, NoticeCode, ProviderForm, ProviderView};
+use super::super::page::{self, FormErrors, Notice, NoticeCode, ProviderForm, ProviderView, Texts};
 use super::super::{Call, Response, input};
-use super::{correctable, field, is_restored, shell};
+use super::{FieldWords, correctable, explain_address, field, is_restored, shell};
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::identity::{self, NewProvider};
 use crate::ports::Ports;
 use crate::secret::Secret;
 
-const FIELDS: [&str; 5] = ["issuer", "client_id", "client_secret", "allowed_domains", "admin_groups"];
+/// What a provider answers is said as it was found.
+fn field_words(text: &Texts) -> [FieldWords<'static>; 5] {
+    let words = &text.provider;
+    [
+        ("issuer", ""),
+        ("client_id", words.wrong_client_id),
+        ("client_secret", words.wrong_client_secret),
+        ("allowed_domains", words.wrong_domains),
+        ("admin_groups", words.wrong_groups),
+    ]
+}
 
 /// What is set up, with what was entered in the place of it.
 async fn build_view<P: Ports>(
@@ -92,7 +102,8 @@ pub(in crate::http) async fn put_provider<P: Ports>(context: &Context<P>, call: 
         }
         Err(error) => {
             let shell = shell(context, call);
-            let (status, errors) = correctable(shell.text, error, &FIELDS)?;
+            let (status, mut errors) = correctable(shell.text, error, &field_words(shell.text))?;
+            explain_address(shell.text, context.config.egress, &mut errors, "issuer", &form.issuer);
             let view = ProviderView { errors, ..build_view(context, call, Some(form)).await? };
             Ok(Response::html(status, page::settings_sign_in(&shell, &view)))
         }

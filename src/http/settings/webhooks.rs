@@ -2,11 +2,11 @@
 
 use super::super::notices::redirect_with_notice;
 use super::super::page::{
-    self, DeliveryRow, EventOption, FormErrors, NewWebhookView, Notice, NoticeCode, PageContext, StatusLabel, Tone,
-    WebhookForm, WebhookRow, WebhookView, WebhooksView,
+    self, DeliveryRow, EventOption, FormErrors, NewWebhookView, Notice, NoticeCode, PageContext, StatusLabel, Texts,
+    Tone, WebhookForm, WebhookRow, WebhookView, WebhooksView,
 };
 use super::super::{Call, Response, input, webhooks as api};
-use super::{ROWS_PER_PAGE, correctable, field, given, is_restored, shell, with_query};
+use super::{ROWS_PER_PAGE, correctable, explain_address, field, given, is_restored, shell, with_query};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::WebhookId;
@@ -17,7 +17,18 @@ use crate::time::Timestamp;
 use crate::webhook::{Delivery, DeliveryStatus, DisabledReason, Webhook, WebhookEventType};
 use crate::webhooks::{self, WebhookPatch};
 
-const FIELDS: [&str; 3] = ["url", "types", "overlap"];
+fn refusal<P: Ports>(
+    context: &Context<P>,
+    text: &Texts,
+    error: Error,
+    form: Option<&WebhookForm>,
+) -> Result<(u16, FormErrors)> {
+    let words = &text.webhooks;
+    let (status, mut errors) = correctable(text, error, &[("url", words.wrong_url), ("types", words.wrong_types)])?;
+    let url = form.map(|form| form.url.as_str()).unwrap_or_default();
+    explain_address(text, context.config.egress, &mut errors, "url", url);
+    Ok((status, errors))
+}
 
 fn status_label(shell: &PageContext, webhook: &Webhook) -> StatusLabel {
     let text = &shell.text.webhooks;
@@ -144,7 +155,7 @@ pub(in crate::http) async fn create_webhook<P: Ports>(context: &Context<P>, call
         Ok((webhook, secret)) => Ok(secret_page(context, call, 201, &webhook, &secret)),
         Err(error) => {
             let shell = shell(context, call);
-            let (status, errors) = correctable(shell.text, error, &FIELDS)?;
+            let (status, errors) = refusal(context, shell.text, error, Some(&form))?;
             let view = WebhooksView { errors, ..build_view(context, call, form).await? };
             Ok(Response::html(status, page::settings_webhooks(&shell, &view)))
         }
@@ -197,7 +208,7 @@ async fn refuse<P: Ports>(
     error: Error,
     form: Option<WebhookForm>,
 ) -> Result<Response> {
-    let (status, errors) = correctable(shell(context, call).text, error, &FIELDS)?;
+    let (status, errors) = refusal(context, shell(context, call).text, error, form.as_ref())?;
     render(context, call, Shown { status: Some(status), form, errors, sent: None }).await
 }
 

@@ -1,16 +1,35 @@
 //! The workspace, for admins.
 
 use super::super::notices::redirect_with_notice;
-use super::super::page::{self, FormErrors, Notice, NoticeCode, WorkspaceView};
+use super::super::page::{self, FormErrors, Notice, NoticeCode, Texts, WorkspaceView};
 use super::super::{Call, Response};
-use super::{correctable, field, given, is_restored, shell};
+use super::{FieldWords, correctable, explain_address, field, given, is_restored, shell};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ports::Ports;
 use crate::preconditions::IfMatch;
 use crate::workspaces::{self, BrandingPatch, WorkspacePatch};
 
-const FIELDS: [&str; 5] = ["name", "allowed_origins", "branding_name", "branding_logo_url", "branding_accent"];
+fn field_words<'a>(text: &'static Texts, origins: &'a str) -> [FieldWords<'a>; 5] {
+    let words = &text.workspace;
+    [
+        ("name", text.settings.wrong_name),
+        ("allowed_origins", origins),
+        ("branding_name", words.wrong_brand_name),
+        ("branding_logo_url", words.wrong_logo),
+        ("branding_accent", words.wrong_accent),
+    ]
+}
+
+/// What is wrong with the sites that were entered: the first one that can't be used, or that there are too many.
+fn words_of_origins(text: &Texts, entered: &str, error: &Error) -> String {
+    let position = |field: &str| field.strip_prefix("allowed_origins[")?.strip_suffix(']')?.parse::<usize>().ok();
+    let wrong = error.hints.errors.iter().find_map(|one| position(&one.field));
+    match wrong.and_then(|at| entered.split_whitespace().nth(at)) {
+        Some(origin) => page::fill_plain(text.workspace.wrong_origin, &[("origin", origin)]),
+        None => text.workspace.too_many_origins.to_owned(),
+    }
+}
 
 pub(in crate::http) async fn show_settings_workspace_page<P: Ports>(
     context: &Context<P>,
@@ -66,7 +85,10 @@ pub(in crate::http) async fn change_workspace<P: Ports>(context: &Context<P>, ca
         }
         Err(error) => {
             let shell = shell(context, call);
-            let (status, errors) = correctable(shell.text, error, &FIELDS)?;
+            let wrong_origins = words_of_origins(shell.text, &origins, &error);
+            let (status, mut errors) = correctable(shell.text, error, &field_words(shell.text, &wrong_origins))?;
+            let logo = logo_url.as_deref().unwrap_or_default();
+            explain_address(shell.text, context.config.egress, &mut errors, "branding_logo_url", logo);
             let view = WorkspaceView {
                 id: id.to_string(),
                 name,

@@ -379,6 +379,7 @@ super::texts! {
         find_it = "Find it at the app";
         looks_like = "Looks like {example}";
         not_accepted = "Not accepted:";
+        it = "It {problem}";
         correct = "Something has to be corrected";
         correct_marked = "Please correct what is marked";
         rejected = "{app} did not accept this";
@@ -484,6 +485,9 @@ super::texts! {
     error_page {
         too_large_title = "This is too large";
         too_large = "You sent more than {kilobytes} KB, so nothing was saved. Go back, enter less, and send it again.";
+        invalid_title = "This page can’t be shown";
+        invalid_address = "Its address is incomplete or out of date. Start again from the page that you came from.";
+        invalid_form = "The form was incomplete or out of date, so nothing was changed. Go back, reload the page, and send it again.";
         rate_limited_title = "Too many requests";
         rate_limited = "You did too much in a short time, so nothing was done. {wait}, then try again.";
         internal_title = "Something went wrong";
@@ -846,6 +850,9 @@ super::texts! {
         owner_nobody = "Nobody: it belongs to the workspace";
         owner_id_label = "Id of the owner (empty for nobody)";
         owner_admins = "Only an admin can give the connection to somebody else.";
+        wrong_owner = "Enter an id of up to 128 characters.";
+        needs_owner = "Choose an owner, or let everybody in the workspace use it. Otherwise nobody could.";
+        wrong_replacement = "This connection can’t answer for it. Choose one of the same app that everybody who uses this one may use.";
         replace_title = "Replace {name}";
         replace_about = "Steps that name this connection get the other one from then on. You can end that at any time.";
         replace_label = "Connection that answers instead";
@@ -1090,6 +1097,18 @@ super::texts! {
         back = "Back";
         wrong_name = "Enter a name of up to 100 characters.";
         wrong_person = "Enter a name of up to 128 characters.";
+        wrong_person_id = "Enter an e-mail address or an id of up to 128 characters.";
+        wrong_choice = "Choose one of the list.";
+        wrong_address = "This is no address. Enter one such as https://www.example.com/path.";
+        wrong_address_length = "This address is too long. Enter one of up to 2,048 characters.";
+        wrong_address_characters = "An address has no spaces, and no letters such as é. Copy it again from where you found it.";
+        wrong_address_scheme = "Enter an address that begins with https://.";
+        wrong_address_user = "Leave out the user name and the password before the @.";
+        wrong_address_fragment = "Leave out the # and what follows it.";
+        wrong_address_number = "Enter the name of the host, such as www.example.com, instead of its number.";
+        wrong_address_host = "Enter the whole name of the host, such as www.example.com.";
+        wrong_address_private = "This address leads into a private network. Enter one that can be reached from everywhere.";
+        look_again = "Something in this form can’t be used. Look at it again, then retry.";
         out_of_date = "Somebody else changed this at the same moment. Look at it again, then retry.";
         done_before_title = "This was done before";
         done_before = "Your browser has sent this form twice. It was handled once, and what its answer showed is not shown again. If you don't have it any more, go back and make a new one.";
@@ -1148,6 +1167,7 @@ super::texts! {
         wrong_scopes = "Choose at least one.";
         wrong_apps = "is no app's id. Use ids such as slack, with spaces between them.";
         wrong_connections = "is no connection's id. Use ids that begin with con_, with spaces between them.";
+        too_many = "Choose at most 1,000.";
         created_title = "API key created";
         rotated_title = "New secret created";
         once = "Copy the key now.";
@@ -1229,6 +1249,7 @@ super::texts! {
         remove_keys = "API keys that they created keep working. Revoke those that they know.";
         heir = "Who gets their connections";
         heir_hint = "With nobody, private ones are seen by admins alone.";
+        wrong_heir = "Choose somebody else of this workspace, or nobody.";
         nobody = "Nobody";
         without_admin = "Leave the workspace without an admin";
     }
@@ -1357,6 +1378,13 @@ super::texts! {
         used_by_some = "{count} connections use it:";
         and_more = "and more";
         two_secrets = "Enter a client secret or a private key, not both.";
+        wrong_client_id = "Enter the client id as the app shows it, in one line.";
+        wrong_secret = "Enter the client secret as the app shows it, in one line.";
+        wrong_private_key = "This is no private key. Enter all of it, from the line with BEGIN PRIVATE KEY to the one with END PRIVATE KEY.";
+        wrong_key_name = "Enter this as the app shows it, together with the private key. Leave it empty where there is none.";
+        wrong_scopes = "Enter permissions as the app names them, with spaces between them. There can be 200.";
+        wrong_expiry = "Enter a day in the future, and only for a secret.";
+        wrong_event_secret = "Enter each secret as the app shows it, one a line. There can be 20.";
         problem_refused = "{app} refuses this client. Check its id and secret.";
         problem_unreadable = "The stored secret can't be read any more. Enter it again.";
         problem_key = "The private key can't be used to sign. Enter it again.";
@@ -1433,6 +1461,10 @@ super::texts! {
         definition_hint = "JSON, at most 64 KB.";
         problems = "The definition has to be corrected";
         see_problems = "See the list above.";
+        wrong_id = "Enter up to 63 small letters, digits and -, beginning with a letter or a digit.";
+        wrong_header = "Enter the name of a header, such as X-Api-Key.";
+        wrong_scopes = "Enter permissions as the app names them, with spaces between them.";
+        wrong_pointer = "Enter a JSON pointer, such as /user/id.";
         edit = "Definition";
         edit_about = "Connections follow a change where it is safe. The others stay with the earlier definition until they are reconnected.";
         delete = "Delete the app";
@@ -1458,6 +1490,10 @@ super::texts! {
         domains_hint = "With spaces between them. Empty: everybody whom the provider lets in.";
         groups = "Groups whose members are admins";
         groups_hint = "One a line. Empty: the provider says nothing about roles.";
+        wrong_client_id = "Enter the client id as your provider shows it.";
+        wrong_client_secret = "Enter the client secret as your provider shows it.";
+        wrong_domains = "Enter domains such as example.com, with spaces between them. There can be 50.";
+        wrong_groups = "Enter one group a line, each of up to 256 characters. There can be 50.";
         remove = "Remove the provider";
         remove_about = "Nobody can sign in there any more. Sign in by a link again, or you lock yourself out.";
     }
@@ -1476,6 +1512,11 @@ super::texts! {
         logo_hint = "An https address of an image.";
         accent = "Its colour";
         accent_hint = "Six digits, such as #0a50b0. The text on it is black or white, whichever can be read.";
+        wrong_origin = "“{origin}” can’t be used. Enter each site as browsers write it, such as https://app.example.com, without a path.";
+        too_many_origins = "Enter at most 50 sites.";
+        wrong_brand_name = "Enter a name of up to 60 characters.";
+        wrong_logo = "The logo can’t be at an address of this installation. Put it at one of your own.";
+        wrong_accent = "Enter a colour as # and six digits, such as #0a50b0.";
         id = "Id";
     }
     /// Default connections.
@@ -1498,6 +1539,7 @@ super::texts! {
         moves_some = "{count} workflows use it by default, and move with a change:";
         no_candidates = "No other connection can be the default. Connect one, or share one.";
         save = "Make it the default";
+        wrong_connection = "This connection can’t be the default here: it is private, of another app or for another environment. Choose one of the list.";
         end = "Have no default";
         end_about = "Steps that name the app get its only connection. If there are several, they are refused.";
     }
@@ -1566,6 +1608,8 @@ super::texts! {
         address_refused = "Nothing may be sent to this address";
         gone = "The receiver wants no more";
         change = "Change";
+        wrong_url = "This address leads back to this installation. Enter one of your own program.";
+        wrong_types = "Choose at least one.";
         rotate_about = "For a while each message is signed with both secrets, so that your program can change at any time.";
         delete = "Delete the webhook";
         delete_about = "Nothing more is sent to it. What waits to be sent is dropped.";
@@ -1682,6 +1726,7 @@ super::texts! {
         sent_here = "Did somebody else send you here? Then close this page.";
         workspace_id = "Workspace id";
         workspace_hint = "It begins with ws_. Whoever runs the workspace knows it.";
+        wrong_workspace = "This is no workspace’s id. Look for spaces or missing letters, or ask whoever runs the workspace.";
         go_on = "Continue";
         link_instead = "If you got a sign-in link, open that in this browser instead. You then get to the page that you asked for.";
         link_needed = "You need a sign-in link. Ask whoever runs the workspace for one, and open it in this browser. You then get to the page that you asked for.";
