@@ -253,8 +253,10 @@ async fn render_replacement<P: Ports>(
     rejected: Option<&Error>,
 ) -> Result<Response> {
     let listed = call.path_connection()?;
-    let (candidates, (workflows, app_name)) =
-        context.db().at_once(list_candidates(context, call.session()?, listed), load_use(context, listed)).await;
+    let (candidates, (workflows, app_name)) = context
+        .db()
+        .at_once(list_candidates(context, &page::ENGLISH, call.session()?, listed), load_use(context, listed))
+        .await;
     let view = ReplacementView {
         candidates: candidates?,
         chosen,

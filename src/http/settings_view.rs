@@ -73,7 +73,7 @@ pub(super) async fn list_candidates<P: Ports>(
     let view = |one: ListedConnection| OtherConnection {
         id: one.connection.id.to_string(),
         environment: environment_text(one.connection.environment),
-        name: Some(one.connection.name),
+        name: Some(choice_label(text, &one.connection)),
     };
     Ok(found.into_iter().map(view).collect())
 }

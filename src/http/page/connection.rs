@@ -9,8 +9,9 @@ use super::connection_forms::{ConnectionIdentity, name_form};
 use super::connection_settings::{SettingsView, replacement_section, step_changes_section};
 use super::evidence::{Evidence, evidence_sentence};
 use super::frame::{
-    account_label, app_logo, back_link, code_text, column_heads, copyable, copyable_block, csrf_field, icon, link,
-    relative_time, relative_time_or_never, status_badge, time_element, tone_class, user_text, warnings_section,
+    account_label, app_logo, back_link, code_text, column_heads, copyable, copyable_block, csrf_field,
+    environment_words, icon, link, relative_time, relative_time_or_never, status_badge, time_element, tone_class,
+    user_text, warnings_section,
 };
 use super::history::{HistoryEntry, history_section};
 use super::layout::section_page;
@@ -501,7 +502,7 @@ fn defaults_list(shell: &PageContext, view: &ConnectionView) -> Markup {
                     (None, false) => text.default_workspace_in,
                     (Some(_), true) => text.default_user,
                     (Some(_), false) => text.default_user_in,
-                }, &[("name", user_text(user.as_deref().unwrap_or_default())), ("environment", user_text(environment))]))
+                }, &[("name", user_text(user.as_deref().unwrap_or_default())), ("environment", html! { (environment_words(shell, environment).unwrap_or(environment)) })]))
             }
         }
     }

@@ -7,7 +7,8 @@ use maud::{Markup, html};
 
 use super::form::{InvalidField, described_by, error_summary, field_error};
 use super::frame::{
-    app_logo, back_link, csrf_field, link, quoted_text, relative_time, reveal_control_characters, user_text,
+    app_logo, back_link, csrf_field, environment_words, link, quoted_text, relative_time, reveal_control_characters,
+    user_text,
 };
 use super::layout::section_page;
 use super::text::{fill, fill_plain};
@@ -306,7 +307,7 @@ fn replacement_form(
                 @for one in &view.candidates {
                     option value=(one.id) selected[one.id == view.chosen] {
                         (reveal_control_characters(one.name.as_deref().unwrap_or_default()))
-                        @if !one.environment.is_empty() { " (" (reveal_control_characters(&one.environment)) ")" }
+                        @if let Some(words) = environment_words(shell, &one.environment) { " (" (words) ")" }
                     }
                 }
             }

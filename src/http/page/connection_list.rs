@@ -7,7 +7,8 @@ use maud::{Markup, html};
 
 use super::bulk::{BulkOffer, bulk_bar, bulk_checkbox};
 use super::frame::{
-    account_label, app_logo, csrf_field, head, icon, relative_time, reveal_control_characters, status_badge, user_text,
+    account_label, app_logo, csrf_field, environment_words, head, icon, relative_time, reveal_control_characters,
+    status_badge, user_text,
 };
 use super::layout::section_page;
 use super::recently_disconnected::{RecentlyDisconnected, recently_disconnected_section};
@@ -170,7 +171,6 @@ fn no_connections(shell: &PageContext) -> Markup {
             (picture("link"))
             h2 #empty { (text.none_title) }
             p { (text.none_about) }
-            p { (text.none_first) }
             p { a.button.main href="/connect" { (text.none_button) } }
         }
     }
@@ -361,15 +361,6 @@ pub(super) fn attention_list(sentences: &[String]) -> Markup {
         } @else if !sentences.is_empty() {
             ul.attention { @for sentence in sentences { li { (user_text(sentence)) } } }
         }
-    }
-}
-
-/// An environment in words. One of a later version has none.
-pub(super) fn environment_words(shell: &PageContext, environment: &str) -> Option<&'static str> {
-    match environment {
-        "production" => Some(shell.text.connection.production),
-        "test" => Some(shell.text.connection.test),
-        _ => None,
     }
 }
 

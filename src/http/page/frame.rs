@@ -50,6 +50,26 @@ pub(super) fn head(title: &Markup, actions: &Markup) -> Markup {
     }
 }
 
+/// An environment in words. One of a later version has none.
+pub(super) fn environment_words(shell: &PageContext, environment: &str) -> Option<&'static str> {
+    match environment {
+        "production" => Some(shell.text.connection.production),
+        "test" => Some(shell.text.connection.test),
+        _ => None,
+    }
+}
+
+/// What is shown in the place of a list that is empty: a picture, a sentence, and what to do.
+pub(super) fn empty_list(picture: &str, sentence: &str, button: Option<(&str, &str)>) -> Markup {
+    html! {
+        div.empty {
+            svg.icon.picture aria-hidden="true" focusable="false" { use href={ (asset!("icons.svg")) "#" (picture) } {} }
+            p { (sentence) }
+            @if let Some((label, href)) = button { p { a.button href=(href) { (label) } } }
+        }
+    }
+}
+
 /// A link to the page above.
 pub(super) fn back_link(label: &str, href: &str) -> Markup {
     html! { a.back href=(href) { (icon("left")) (reveal_control_characters(label)) } }

@@ -155,7 +155,7 @@ fn describe_edit(all: &Texts, by: &HistoryActor, detail: &str) -> Markup {
             Some(("owner", id)) => Some(say(text.edited_owner, id)),
             Some(("shared", "true")) => Some(say(text.edited_shared, "")),
             Some(("shared", _)) => Some(say(text.edited_unshared, "")),
-            Some(("environment", name)) => Some(say(text.edited_environment, name)),
+            Some(("environment", name)) => Some(say(text.edited_environment, environment_name(all, name))),
             None if member == "metadata" => Some(say(text.edited_metadata, "")),
             None if member == "allowed_workflows" => Some(say(text.edited_workflows, "")),
             _ => None,
@@ -166,6 +166,15 @@ fn describe_edit(all: &Texts, by: &HistoryActor, detail: &str) -> Markup {
         found.push(say(text.edited, ""));
     }
     html! { @for (at, one) in found.iter().enumerate() { @if at > 0 { br; } (one) } }
+}
+
+/// An environment in words, where a person chose one.
+fn environment_name(all: &Texts, name: &str) -> &'static str {
+    match name {
+        "production" => all.connection.production,
+        "test" => all.connection.test,
+        _ => all.connection.environment_unknown,
+    }
 }
 
 fn describe_default(all: &Texts, by: &HistoryActor, detail: &str) -> Markup {

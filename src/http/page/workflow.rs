@@ -3,13 +3,12 @@
 use maud::{Markup, html};
 
 use super::frame::{
-    account_label, app_logo, back_link, column_heads, head, icon, link, relative_time, status_badge, tone_class,
-    tone_icon, user_text,
+    account_label, app_logo, back_link, column_heads, empty_list, head, icon, link, relative_time, status_badge,
+    tone_class, tone_icon, user_text,
 };
 use super::layout::section_page;
 use super::text::{count, fill, fill_plain};
 use super::{PageContext, Section, StatusLabel, Tone};
-use crate::http::assets::asset;
 use crate::time::Timestamp;
 
 /// The workflows that used a connection which the person sees.
@@ -121,11 +120,7 @@ pub fn workflow_list(shell: &PageContext, view: &WorkflowsView) -> Markup {
         (head(&html! { (text.title) }, &html! {}))
         p { (text.about) }
         @if is_empty && view.next_page_href.is_none() {
-            div.empty {
-                svg.icon.picture aria-hidden="true" focusable="false" { use href={ (asset!("icons.svg")) "#workflow" } {} }
-                p { (text.none) }
-                p { a.button href="/" { (text.see_connections) } }
-            }
+            (empty_list("workflow", text.none, Some((text.see_connections, "/"))))
         } @else {
             (search_form(shell, view.search.as_deref()))
             @if view.workflows.is_empty() { p { (none_found(shell, view)) } } @else { (workflow_table(shell, &view.workflows)) }

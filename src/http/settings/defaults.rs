@@ -4,6 +4,7 @@ use super::super::notices::redirect_with_notice;
 use super::super::page::{
     self, Choice, DefaultRow, DefaultView, DefaultsView, FormErrors, Notice, NoticeCode, StatusLabel, Tone,
 };
+use super::super::settings_view::choice_label;
 use super::super::{Call, Response, input};
 use super::{ROWS_PER_PAGE, admin, correctable, field, given, shell, with_query};
 use crate::app::AppId;
@@ -88,7 +89,7 @@ async fn render<P: Ports>(
     status: u16,
     errors: FormErrors,
 ) -> Result<Response> {
-    let workspace = &call.session()?.workspace;
+    let (shell, workspace) = (shell(context, call), &call.session()?.workspace);
     let app = registry::require_current_app(context, workspace, &slot.app).await?.app;
     let filter = ConnectionFilter {
         app: Some(slot.app.clone()),
@@ -122,13 +123,16 @@ async fn render<P: Ports>(
             .data
             .iter()
             .filter(|one| fits(&one.connection) && Some(&one.connection.id) != current.as_ref())
-            .map(|one| Choice { value: one.connection.id.to_string(), label: one.connection.name.clone() })
+            .map(|one| Choice {
+                value: one.connection.id.to_string(),
+                label: choice_label(shell.text, &one.connection),
+            })
             .collect(),
         workflows: now.map(|(_, workflows)| workflows).unwrap_or_default(),
         chosen: field(call, "connection"),
         errors,
     };
-    Ok(Response::html(status, page::settings_default(&shell(context, call), &view)))
+    Ok(Response::html(status, page::settings_default(&shell, &view)))
 }
 
 pub(in crate::http) async fn show_default_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {

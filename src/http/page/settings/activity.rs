@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::super::frame::{code_text, copyable, head, icon, relative_time, reveal_control_characters, user_text};
+use super::super::frame::{
+    code_text, copyable, empty_list, head, icon, relative_time, reveal_control_characters, user_text,
+};
 use super::super::layout::section_page;
 use super::fields::{Choice, FormErrors, form_errors};
 use super::list::{List, table};
@@ -130,6 +132,7 @@ pub fn activity(shell: &PageContext, view: &ActivityView) -> Markup {
                     ],
                     action: None,
                     none: text.none,
+                    picture: "activity",
                     next_page_href: None,
                 }, &numbered_rows(shell, &view.rows)))
             }
@@ -147,15 +150,14 @@ pub fn activity(shell: &PageContext, view: &ActivityView) -> Markup {
 
 fn empty(shell: &PageContext, view: &ActivityView) -> Markup {
     let text = &shell.text.activity;
-    html! {
-        div.empty {
-            p {
-                @if view.next_page_href.is_some() { (text.none_yet) }
-                @else if view.filters.is_empty() && !view.is_later_page { (text.none) }
-                @else { (text.none_found) }
-            }
-        }
-    }
+    let all = (shell.text.settings.show_all, "/activity");
+    let (sentence, button) = match &view.next_page_href {
+        // The way to older lines stands below.
+        Some(_) => (text.none_yet, None),
+        None if view.filters.is_empty() && !view.is_later_page => (text.none, None),
+        None => (text.none_found, Some(all)),
+    };
+    empty_list("activity", sentence, button)
 }
 
 fn named(one: &(String, Option<String>)) -> Markup {

@@ -8,8 +8,8 @@ use maud::{Markup, html};
 use super::super::form::FormField;
 use super::super::form::fields as input_fields;
 use super::super::frame::{
-    app_logo, back_link, code_text, copyable_block, csrf_field, external_link_line, head, icon, relative_time,
-    status_badge, tone_class, tone_icon, user_text,
+    app_logo, back_link, code_text, copyable_block, csrf_field, empty_list, external_link_line, head, icon,
+    relative_time, status_badge, tone_class, tone_icon, user_text,
 };
 use super::super::text::{count, fill, fill_plain};
 use super::fields::{FormErrors, TextField, TextKind, form_errors, shown_once, text_field, tick};
@@ -255,7 +255,9 @@ pub fn settings_apps(shell: &PageContext, view: &AppsView) -> Markup {
                 }
             }
         }
-        p #apps-none hidden[!view.apps.is_empty()] { (text.none_found) }
+        div #apps-none hidden[!view.apps.is_empty()] {
+            (empty_list("search", text.none_found, Some((shell.text.settings.show_all, "/settings/apps"))))
+        }
     };
     settings_page(shell, SettingsPage::Apps, text.title, &body)
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::super::frame::{app_logo, back_link, code_text, csrf_field, head, icon, user_text};
+use super::super::frame::{app_logo, back_link, code_text, csrf_field, empty_list, head, icon, user_text};
 use super::super::text::{count, fill};
 use super::fields::{Choice, FormErrors, TextField, TextKind, form_errors, select_field, text_field};
 use super::{SettingsPage, settings_page};
@@ -89,7 +89,7 @@ pub fn settings_custom_apps(shell: &PageContext, view: &CustomAppsView) -> Marku
         (head(&html! { (text.title) }, &new))
         p { (text.about) }
         @if view.apps.is_empty() {
-            div.empty { p { (text.none) } }
+            (empty_list("apps", text.none, Some((text.create, "/settings/new-app"))))
         } @else {
             ul.grid {
                 @for (id, name) in &view.apps {

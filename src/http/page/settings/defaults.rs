@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::frame::{
-    app_logo, back_link, csrf_field, head, icon, reveal_control_characters, status_badge, user_text,
+    app_logo, back_link, csrf_field, environment_words, head, icon, reveal_control_characters, status_badge, user_text,
 };
 use super::super::text::count;
 use super::fields::{Choice, FormErrors, form_errors, select_field};
@@ -78,6 +78,7 @@ pub fn settings_defaults(shell: &PageContext, view: &DefaultsView) -> Markup {
             columns: &[(text.app, ""), (text.who, "w25"), (text.connection, "w30")],
             action: Some(text.change),
             none: text.none,
+            picture: "list",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.defaults, |one| default_row(shell, one))))
     };
@@ -93,7 +94,7 @@ fn default_row(shell: &PageContext, one: &DefaultRow) -> Markup {
             td data-label=(text.who) {
                 div {
                     @match &one.person { Some(person) => (user_text(person)), None => (text.workspace) }
-                    @if let Some(environment) = one.environment { " " span.badge { (environment) } }
+                    @if let Some(words) = environment_words(shell, one.environment.unwrap_or_default()) { " " span.badge { (words) } }
                 }
             }
             td data-label=(text.connection) {
@@ -117,7 +118,7 @@ pub fn settings_default(shell: &PageContext, view: &DefaultView) -> Markup {
         (form_errors(shell, &view.errors, &[("connection", text.connection)]))
         p {
             @if view.user.is_empty() { (text.for_workspace) } @else { (text.for_person) " " (user_text(&view.user)) }
-            @if !view.environment.is_empty() { " " span.badge { (user_text(&view.environment)) } }
+            @if let Some(words) = environment_words(shell, &view.environment) { " " span.badge { (words) } }
         }
         @match &view.connection {
             None => p { (text.has_none) },

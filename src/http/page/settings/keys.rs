@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use super::super::frame::{
-    back_link, code_text, copyable_block, csrf_field, head, relative_time, relative_time_or_never, user_text,
+    back_link, code_text, copyable_block, csrf_field, environment_words, head, relative_time, relative_time_or_never,
+    user_text,
 };
 use super::super::text::{count, fill};
 use super::fields::{
@@ -176,6 +177,7 @@ pub fn settings_keys(shell: &PageContext, view: &KeysView) -> Markup {
             columns: &[(text.name, ""), (text.may, "w30"), (text.created, "w20"), (text.ends, "w20")],
             action: None,
             none: text.none,
+            picture: "key",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.keys, |key| key_row(shell, key))))
     };
@@ -366,7 +368,7 @@ pub fn settings_key(shell: &PageContext, view: &KeyView) -> Markup {
                     dt { (text.connections) }
                     dd { (list_or_all(text.all_connections, &view.connections, key.connections.is_some())) }
                 }
-                div { dt { (text.environment) } dd { (key.environment.unwrap_or(text.any)) } }
+                div { dt { (text.environment) } dd { (key.environment.and_then(|name| environment_words(shell, name)).unwrap_or(text.any)) } }
                 div { dt { (text.created) } dd { (relative_time_or_never(shell, key.created_at)) } }
                 div { dt { (text.ends) } dd { (end_of(shell, key)) } }
                 @if let Some(maker) = &key.made_by { div { dt { (text.made_by) } dd { (code_text(maker)) } } }

@@ -90,6 +90,7 @@ pub fn settings_links(shell: &PageContext, view: &LinksView) -> Markup {
             columns: &[(text.app, ""), (text.person, "w20"), (text.state, "w20"), (text.ends, "w20")],
             action: Some(text.end),
             none: text.none,
+            picture: "link",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.links, |link| link_row(shell, link))))
     };
@@ -138,7 +139,7 @@ fn link_form(shell: &PageContext, view: &LinksView) -> Markup {
     let (text, form, errors) = (&shell.text.links, &view.form, &view.errors);
     let lives = [Choice::new("3600", text.hour), Choice::new("86400", text.day), Choice::new("604800", text.week)];
     let environments = [
-        Choice::new("", shell.text.keys.any),
+        Choice::new("", shell.text.connection.environment_unknown),
         Choice::new("production", shell.text.keys.production),
         Choice::new("test", shell.text.keys.test),
     ];
@@ -150,7 +151,7 @@ fn link_form(shell: &PageContext, view: &LinksView) -> Markup {
     ];
     html! {
         (form_errors(shell, errors, &labels))
-        details.fold open[!errors.is_empty() || shell.shows_form_again()] {
+        details.fold open[view.links.is_empty() || !errors.is_empty() || shell.shows_form_again()] {
             summary { (text.create) }
             form method="post" action="/settings/links" autocomplete="off" data-once {
                 (guard_fields(shell))

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::super::frame::{Column, column_heads};
+use super::super::frame::{Column, column_heads, empty_list};
 use crate::http::page::PageContext;
 
 /// A list.
@@ -15,6 +15,8 @@ pub(super) struct List<'a> {
     pub(super) action: Option<&'a str>,
     /// What is said where it is empty.
     pub(super) none: &'a str,
+    /// The picture beside that.
+    pub(super) picture: &'a str,
     /// Where the next page is.
     pub(super) next_page_href: Option<&'a str>,
 }
@@ -23,7 +25,7 @@ pub(super) struct List<'a> {
 pub(super) fn list(shell: &PageContext, list: &List<'_>, rows: &[Markup]) -> Markup {
     html! {
         @if rows.is_empty() {
-            div.empty { p { (list.none) } }
+            (empty_list(list.picture, list.none, None))
         } @else {
             div.card.flush { (table(list, rows)) }
         }

@@ -137,6 +137,7 @@ pub fn settings_people(shell: &PageContext, view: &PeopleView) -> Markup {
             columns: &[(text.person, ""), (text.role, "w20"), (text.last_sign_in, "w20")],
             action: None,
             none: if view.search.is_some() { text.none_found } else { text.none },
+            picture: "people",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.people, |person| person_row(shell, person))))
     };

@@ -61,6 +61,7 @@ pub fn settings_sessions(shell: &PageContext, view: &SessionsView) -> Markup {
             columns: &[(text.person, ""), (text.began, "w20"), (text.ends, "w20")],
             action: Some(text.end),
             none: text.none,
+            picture: "person",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.sessions, |session| session_row(shell, session))))
         section aria-labelledby="pending" {

@@ -146,6 +146,7 @@ super::texts! {
         shared = "Shared";
         you = "You";
         owner_shared = "{name}, shared";
+        choice = "{name} · {account}";
         check = "Check";
         more = "More actions: {name}";
         open = "Open";
@@ -161,8 +162,7 @@ super::texts! {
         search_older = "Search older connections";
         sorted_in_parts = "Sorted {window} connections at a time, the newest ones first. Use a filter to sort the ones that you need together.";
         none_title = "Nothing is connected yet";
-        none_about = "A connection lets workflows act in an app, such as a mailbox or a team chat, with an account of yours. You make it once. Any number of workflow steps can use it, and you are not asked again.";
-        none_first = "To make the first one, choose an app. Most apps then ask you to sign in and to allow access. Some need a key that you enter here.";
+        none_about = "A connection lets workflows act in an app with an account of yours: you sign in there or enter a key once, and any number of workflow steps can use it.";
         none_button = "Choose an app";
         nothing_yet_title = "No connection found yet";
         nothing_more_title = "No more connections found";
@@ -893,7 +893,7 @@ super::texts! {
         not_checked = "Not checked yet";
         not_checked_about = "Nobody has tried these since they were saved.";
         forgotten = "Unused for 60 days";
-        forgotten_about = "No workflow has asked for these. Disconnect what nobody needs.";
+        forgotten_about = "No workflow has asked for these in the last 60 days. Disconnect what nobody needs.";
         duplicate = "Same account twice";
         duplicate_about = "These have the same owner, app and account as another connection. Workflows may use either.";
         unclear_name = "Unclear names";
