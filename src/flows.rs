@@ -160,6 +160,10 @@ async fn load_grant<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<(Opti
     let Some(connection) = store::connections::get(context.db(), &flow.workspace, id).await? else {
         return Ok((None, vec![]));
     };
+    // Whose account it became later is nothing to the person of this flow.
+    if connection.connected_at > flow.expires_at.plus(CALLBACK_TIME_LIMIT) {
+        return Ok((None, vec![]));
+    }
     let missing = connection.missing_scopes();
     Ok((connection.account.map(|account| account.label), missing))
 }

@@ -471,3 +471,22 @@ fn where_nothing_is_set_up_the_page_says_whom_to_ask() {
     let page = root.get("/oauth/start/quickbooks").body;
     assert!(page.contains(">Set up<") && !page.contains("Send this to an admin"), "{page}");
 }
+
+#[test]
+fn whoever_used_a_link_does_not_learn_whose_account_it_is_later() {
+    let fixture = Fixture::new();
+    let (_, path) = make_link(&fixture, &json!({ "app": "acme" }));
+    let mut guest = TestBrowser::new(&fixture);
+    let pressed = guest.press(&path);
+    let (code, state) = fixture.world.acme.consent(pressed.header("location").unwrap(), "gwen");
+    let back = guest.get(&format!("/oauth/callback/{}?state={state}&code={}", fixture.client, code.expose()));
+    let end = back.header("location").unwrap().to_owned();
+    assert!(guest.get(&end).body.contains("is connected as gwen"));
+    fixture.world.advance_clock(1800);
+    assert!(guest.get(&end).body.contains("is connected as gwen"), "the same page, later");
+    // An admin connects it again, to another account.
+    fixture.world.db.tamper("UPDATE connections SET account_label = 'chief', connected_at = connected_at + 1800");
+    let later = guest.get(&end);
+    assert!(later.status == 200 && later.body.contains("Acme is connected"), "{}", later.body);
+    assert!(!later.body.contains("chief"), "{}", later.body);
+}
