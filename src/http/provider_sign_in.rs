@@ -26,7 +26,7 @@ use crate::store::sessions::Session;
 const ACCESS_HEADER: &str = "cf-access-jwt-assertion";
 
 /// The session of the browser, wherever it is: the page may be of a workspace in another shard.
-async fn load_session<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Option<Session>> {
+pub(super) async fn load_session<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Option<Session>> {
     if let Some(session) = &call.session {
         return Ok(Some(session.clone()));
     }

@@ -13,6 +13,8 @@ use crate::ports::Ports;
 use crate::secret::Secret;
 use crate::sessions;
 use crate::sign_in_links;
+use crate::store::sessions::Session;
+use crate::workspace::User;
 
 /// Shows the person that would be signed in. A GET does not use the link, because mail scanners also open links.
 pub(super) async fn show_sign_in_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
@@ -20,10 +22,15 @@ pub(super) async fn show_sign_in_page<P: Ports>(context: &Context<P>, call: &Cal
         return provider_sign_in::show_page(context, call, &workspace).await;
     }
     let (link, workspace) = sign_in_links::preview_sign_in(context, call.path_param(0)).await?;
+    let session = provider_sign_in::load_session(context, call).await?;
+    let is_other =
+        |user: &&User| user.id != link.user.id || session.as_ref().map(|one| &one.workspace) != Some(&workspace.id);
+    let replaces = session.as_ref().and_then(Session::user).filter(is_other).map(|user| user.display_name().to_owned());
     let view = page::SignInView {
         workspace: workspace.name,
         user: link.user.display_name().to_owned(),
         action: call.request.path.clone(),
+        replaces,
     };
     Ok(Response::html(200, page::sign_in(&guest_page_context(context), &view)))
 }

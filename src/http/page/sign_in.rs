@@ -20,6 +20,8 @@ pub struct SignInView {
     pub user: String,
     /// Where the form posts.
     pub action: String,
+    /// Who is signed in, and would be no longer.
+    pub replaces: Option<String>,
 }
 
 fn strong_text(words: &str) -> Markup {
@@ -35,6 +37,7 @@ pub fn sign_in(shell: &PageContext, view: &SignInView) -> Markup {
             span.avatar.large aria-hidden="true" { (initials(&view.user)) }
             h1 #sign-in { (title()) }
             p { (fill(text.by_link, &[("workspace", strong_text(&view.workspace))])) }
+            @if let Some(name) = &view.replaces { (replaced_session(shell, name)) }
             form method="post" action=(view.action) {
                 (csrf_field(shell))
                 button.main type="submit" { (title()) }
@@ -68,9 +71,7 @@ pub fn provider_sign_in(shell: &PageContext, view: &ProviderSignInView) -> Marku
             span.picture { (icon("shield")) }
             h1 #sign-in { (fill(text.title_to, &[("workspace", user_text(&view.workspace))])) }
             p { (fill(text.at_provider, &[("provider", code_text(&view.provider))])) }
-            @if let Some((_, name)) = &view.replaces {
-                div.notice.waiting { (icon("alert")) div { p { (fill(text.replaces, &[("name", strong_text(name))])) } } }
-            }
+            @if let Some((_, name)) = &view.replaces { (replaced_session(shell, name)) }
             form method="post" action=(view.action) {
                 (csrf_field(shell))
                 @if let Some((session, _)) = &view.replaces { input type="hidden" name="replace" value=(session); }
@@ -81,6 +82,12 @@ pub fn provider_sign_in(shell: &PageContext, view: &ProviderSignInView) -> Marku
         }
     };
     page(shell, &fill_plain(text.title_to, &[("workspace", &view.workspace)]), &body)
+}
+
+/// Says whose session ends with the sign-in.
+fn replaced_session(shell: &PageContext, name: &str) -> Markup {
+    let words = fill(shell.text.sign_in.replaces, &[("name", strong_text(name))]);
+    html! { div.notice.waiting { (icon("alert")) div { p { (words) } } } }
 }
 
 fn return_to_field(return_to: Option<&str>) -> Markup {

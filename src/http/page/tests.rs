@@ -577,7 +577,15 @@ fn sign_in_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     let required =
         |choice, ended| sign_in_required(&PageContext::signed_out(noon()), &SignInRequiredView { choice, ended });
     vec![
-        sign_in(shell, &SignInView { workspace: text.clone(), user: text.clone(), action: format!("/in/{words}") }),
+        sign_in(
+            shell,
+            &SignInView {
+                workspace: text.clone(),
+                user: text.clone(),
+                action: format!("/in/{words}"),
+                replaces: Some(text.clone()),
+            },
+        ),
         provider_sign_in(
             shell,
             &ProviderSignInView {

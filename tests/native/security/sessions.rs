@@ -113,3 +113,20 @@ fn a_flow_of_another_workspaces_link_cannot_be_restarted_after_a_sign_in() {
     assert_eq!(victim.post(&make_sign_in_link(&fixture, "ann"), "").status, 303);
     assert_eq!((victim.get(&again).status, victim.post(&again, "").status), (409, 409));
 }
+
+#[test]
+fn a_sign_in_link_says_whose_session_it_would_end() {
+    let fixture = Fixture::new();
+    let stranger = fixture.other_workspace();
+    let mut ann = CookieBrowser::signed_in_as(&fixture, "ann");
+    // A link for somebody else, and one for somebody of the same id in another workspace.
+    for link in [make_sign_in_link(&fixture, "bob"), make_sign_in_link(&stranger, "ann")] {
+        let page = ann.get(&link).body;
+        assert!(page.contains("You are signed in as <strong><bdi>ann</bdi></strong>."), "{page}");
+    }
+    let own = make_sign_in_link(&fixture, "ann");
+    let nobody = CookieBrowser { world: ann.world, cookies: Default::default() }.get(&own).body;
+    for page in [ann.get(&own).body, nobody] {
+        assert!(page.contains("Sign in as") && !page.contains("You are signed in as"), "{page}");
+    }
+}
