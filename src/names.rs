@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 
 /// Characters of the name of a workspace, an API key or a connection, at most.
 pub const MAX_NAME_LENGTH: usize = 100;
+/// Characters of the id or the name of a person, at most.
+pub const MAX_PERSON_LENGTH: usize = 128;
 /// Characters of a caller's name for a workflow or a step, at most.
 pub const MAX_WORKFLOW_LENGTH: usize = 128;
 
@@ -25,6 +27,23 @@ pub fn parse_name(field: &str, text: &str, longest: usize) -> Result<String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+/// Whether a text can't be a segment of a path: browsers and servers take it away, also where it is percent-encoded.
+pub fn is_dot_segment(text: &str) -> bool {
+    matches!(text, "." | "..")
+}
+
+/// The id of a person. It is a segment of the address of their page, which would otherwise be another page.
+///
+/// # Errors
+/// The text is no id. The error names `field`.
+pub fn parse_person_id(field: &str, text: &str) -> Result<String> {
+    let id = parse_name(field, text, MAX_PERSON_LENGTH)?;
+    if is_dot_segment(&id) {
+        return Err(Error::invalid_field(field, "can't be . or .., which no address can have."));
+    }
+    Ok(id)
 }
 
 /// Characters that are left for a number, where a name is taken.
@@ -48,6 +67,16 @@ pub fn numbered_name(name: String, taken: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_person_is_a_segment_of_an_address() {
+        for (text, id) in [("ann", "ann"), (" a/b ", "a/b"), ("...", "..."), (".a", ".a"), ("%2e%2e", "%2e%2e")] {
+            assert_eq!(parse_person_id("id", text).ok().as_deref(), Some(id));
+        }
+        for text in [".", "..", " .. ", "\u{200b}", ""] {
+            assert!(parse_person_id("id", text).is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_name_can_be_seen() {

@@ -20,13 +20,12 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::ConnectionId;
 use crate::people;
+use crate::names::parse_person_id;
 use crate::ports::Ports;
 use crate::store::connections::PEOPLE_OFFERED;
 use crate::store::people::PeopleFilter;
 use crate::workspace::Role;
 
-/// Characters of an owner's id.
-const MAX_OWNER_LENGTH: usize = 128;
 /// Where a form without a place to go back to leads.
 const LIST: &str = "/";
 
@@ -139,9 +138,7 @@ fn share_action(fields: &BulkFields) -> Option<BulkAction> {
         "private" => Some(false),
         _ => None,
     };
-    let is_text = |owner: &Option<String>| {
-        owner.as_ref().is_none_or(|id| id.chars().count() <= MAX_OWNER_LENGTH && !id.chars().any(char::is_control))
-    };
+    let is_text = |owner: &Option<String>| owner.as_ref().is_none_or(|id| parse_person_id("owner", id).is_ok());
     let is_possible = owner.as_ref().is_none_or(is_text) && (owner.is_some() || shared.is_some());
     is_possible.then_some(BulkAction::Share { owner, shared })
 }

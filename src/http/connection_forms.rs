@@ -21,6 +21,7 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
 use crate::people;
+use crate::names::parse_person_id;
 use crate::ports::Ports;
 use crate::preconditions::IfMatch;
 use crate::replacements;
@@ -28,8 +29,6 @@ use crate::store::connections::{ConnectionPatch, ListedConnection};
 use crate::store::people::PeopleFilter;
 use crate::workspace::{Role, User};
 
-/// Characters of an owner's id.
-const MAX_OWNER_LENGTH: usize = 128;
 /// Most uses shown before a disconnect or a replacement.
 const MAX_USES_SHOWN: i64 = 500;
 /// People that are offered as owners. In a larger workspace the id is entered.
@@ -222,15 +221,14 @@ fn parse_sharing(call: &Call<'_>) -> Result<ConnectionPatch> {
     let connection = &call.path_connection()?.connection;
     let shared = input::form_field(call.request, "shared").is_some();
     let owner = match input::form_field(call.request, "owner") {
+    let before = connection.user.as_ref().map(|user| &user.id);
         None => None,
         Some(_) if call.session()?.role != Role::Admin => return Err(authorize::admin_required()),
-        Some(text) if text.trim().chars().count() > MAX_OWNER_LENGTH || text.chars().any(char::is_control) => {
-            let problem = "must have at most 128 characters, none of them a control character.";
-            return Err(Error::invalid_field("owner", problem));
-        }
-        Some(text) => Some(Some(text.trim().to_owned()).filter(|id| !id.is_empty())),
+        Some(text) if text.trim().is_empty() => Some(None),
+        // Whoever it was before may stay it.
+        Some(text) if Some(text.trim()) == before.map(String::as_str) => None,
+        Some(text) => Some(Some(parse_person_id("owner", &text)?)),
     };
-    let before = connection.user.as_ref().map(|user| &user.id);
     // The name of the owner stays where the owner does.
     let owner = owner.filter(|owner| owner.as_ref() != before);
     Ok(ConnectionPatch {

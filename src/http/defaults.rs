@@ -6,7 +6,6 @@ use super::Call;
 use super::apps::load_registered_app;
 use super::body::{Json, ListResponse, Unread};
 use super::input::QueryParams;
-use super::links::MAX_USER_LENGTH;
 use super::responses::{ChangedDefaultResponse, DefaultResponse};
 use crate::app::AppId;
 use crate::authorize::{self, Caller};
@@ -15,7 +14,7 @@ use crate::defaults;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::ids::ConnectionId;
-use crate::names::parse_name;
+use crate::names::{MAX_PERSON_LENGTH, parse_name};
 use crate::ports::Ports;
 use crate::store::defaults::DefaultSlot;
 
@@ -34,7 +33,7 @@ pub(super) struct PutDefaultInput {
 }
 
 pub(super) fn parse_user_id(user: Option<String>) -> Result<Option<String>> {
-    user.map(|user| parse_name("user", &user, MAX_USER_LENGTH)).transpose()
+    user.map(|user| parse_name("user", &user, MAX_PERSON_LENGTH)).transpose()
 }
 
 pub(super) async fn put_default<P: Ports>(

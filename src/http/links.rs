@@ -18,16 +18,13 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::ids::{ConnectionId, LinkId};
 use crate::json::objects;
-use crate::names::parse_name;
+use crate::names::{MAX_PERSON_LENGTH, parse_name, parse_person_id};
 use crate::ports::Ports;
 use crate::preconditions::ReadState;
 use crate::sign_in_links::{self, NewSignInLink};
 use crate::store::links::{Link, LinkFilter, LinkState, OnDuplicate};
 use crate::store::sessions::SignInLink;
 use crate::workspace::{Role, User};
-
-/// Longest id or name of a user, in characters.
-pub(super) const MAX_USER_LENGTH: usize = 128;
 
 /// A link for somebody to connect an app, or to repair a connection.
 #[derive(Deserialize)]
@@ -132,8 +129,8 @@ pub(super) struct UserInput {
 objects!(PopupInput, UserInput, SignInUserInput);
 
 pub(super) fn parse_user(user: UserInput) -> Result<User> {
-    let name = user.name.map(|name| parse_name("user.name", &name, MAX_USER_LENGTH)).transpose()?;
-    Ok(User { id: parse_name("user.id", &user.id, MAX_USER_LENGTH)?, name })
+    let name = user.name.map(|name| parse_name("user.name", &name, MAX_PERSON_LENGTH)).transpose()?;
+    Ok(User { id: parse_person_id("user.id", &user.id)?, name })
 }
 
 /// The same from a form, where an empty name is none.

@@ -15,6 +15,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::ids::ConnectionId;
 use crate::ports::Ports;
+use crate::names::is_dot_segment;
 use crate::replacements;
 use crate::store::connections::ListedConnection;
 use crate::store::replacements::RelatedConnection;
@@ -78,10 +79,13 @@ pub(super) async fn list_candidates<P: Ports>(
     Ok(found.into_iter().map(view).collect())
 }
 
-/// Where the page of a workflow is.
+/// Where the page of a workflow is. One whose name no address can have is found in the list.
 pub(super) fn workflow_href(workflow: &str) -> String {
     format!("/workflows/{}", utf8_percent_encode(workflow, NON_ALPHANUMERIC))
 }
+    if is_dot_segment(workflow) {
+        return format!("/workflows?q={workflow}");
+    }
 
 /// What every page about a connection shows of it.
 pub(super) fn identity(listed: &ListedConnection, app_name: String) -> ConnectionIdentity {

@@ -198,3 +198,16 @@ fn names_of_workflows_are_texts() {
     assert_eq!(page.status, 200, "{href}");
     assert!(!page.body.contains("<img src=x") && !page.body.contains("<b>"), "{}", page.body);
 }
+
+#[test]
+fn a_workflow_whose_name_no_address_can_have_is_found_in_the_list() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    share(&fixture, &id);
+    run_step(&fixture, &id, "..", "send");
+    let mut ann = person(&fixture, "ann", "member");
+    for page in ["/workflows", "/workflows?q=..", &format!("/connections/{id}")] {
+        let html = ann.get(page).body;
+        assert!(html.contains("href=\"/workflows?q=..\""), "{page}: {html}");
+    }
+}
