@@ -109,11 +109,12 @@ pub fn read_custom_definition(json: &str, egress: EgressPolicy) -> Result<App, V
 /// Whether people could mistake a name for that of a catalogue app. Only letters and digits are compared, and letters
 /// of other alphabets count as the Latin letters that they look like.
 fn resembles_catalogue_name(name: &str) -> bool {
-    let shape = normalize_name(name);
-    !shape.is_empty() && APPS.iter().any(|app| normalize_name(app.name) == shape || normalize_name(app.id) == shape)
+    let shape = name_shape(name);
+    !shape.is_empty() && APPS.iter().any(|app| name_shape(app.name) == shape || name_shape(app.id) == shape)
 }
 
-fn normalize_name(name: &str) -> String {
+/// What a name looks like: names that people could mistake for each other have the same. Only its letters and digits count.
+pub fn name_shape(name: &str) -> String {
     name.to_lowercase().chars().map(latin_lookalike).filter(|letter| letter.is_alphanumeric()).collect()
 }
 

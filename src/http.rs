@@ -12,6 +12,7 @@ mod brand;
 mod browser_session;
 mod bulk;
 mod catalogue_page;
+mod choices;
 mod connection_forms;
 mod connection_page;
 mod connection_summary;

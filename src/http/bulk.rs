@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::choices::tell_apart;
 use super::notices::redirect_with_notice;
 use super::own_pages::parse_own_page_path;
 use super::page::{
@@ -153,7 +154,7 @@ async fn ask_share<P: Ports>(
     let filter = PeopleFilter { role: None, text: None, after: String::new(), limit: PEOPLE_OFFERED };
     let found = people::list_people(context, &session.workspace, &filter).await?;
     let named = found.data.into_iter().map(|one| (one.user.id.clone(), one.user.display_name().to_owned()));
-    let people = if found.next.is_some() { vec![] } else { named.collect() };
+    let people = if found.next.is_some() { vec![] } else { tell_apart(named) };
     let people = OwnerChoice { owner: fields.owner.clone(), people };
     let view = BulkShareView { fields, people, is_incomplete: is_confirmed };
     let status = if is_confirmed { 422 } else { 200 };

@@ -4,6 +4,7 @@
 //! Who may change it the routes say; that a replacement takes authority over both connections, and that an owner is changed by
 //! admins alone, is asked here.
 
+use super::choices::tell_apart;
 use super::kept_forms::is_restored;
 use super::notices::redirect_with_notice;
 use super::page::{
@@ -195,7 +196,8 @@ async fn render_sharing<P: Ports>(
         .await;
     let found = found?;
     let name = |user: User| (user.id.clone(), user.display_name().to_owned());
-    let people = if found.next.is_some() { vec![] } else { found.data.into_iter().map(|one| name(one.user)).collect() };
+    let named = found.data.into_iter().map(|one| name(one.user));
+    let people = if found.next.is_some() { vec![] } else { tell_apart(named) };
     let form = ConnectionForm::Sharing(SharingView { shared, owner: Some(OwnerChoice { owner, people }) });
     Ok(show(context, call, listed, app_name, form, rejected))
 }

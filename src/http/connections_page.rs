@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::choices::tell_apart;
 use super::connection_summary::summarize;
 use super::page::{
     self, ConnectionListView, ConnectionSummary, FilterChoice, ListFilters, PagesOfList, SortLink, StatusTab, Texts,
@@ -71,12 +72,15 @@ pub(super) async fn show_connections_page<P: Ports>(context: &Context<P>, call: 
             counts.awaiting_confirmation,
         ),
     ];
-    let owners = people.into_iter().map(|one| FilterChoice { label: one.display_name().to_owned(), value: one.id });
+    let named =
+        |of: Vec<(String, String)>| tell_apart(of).into_iter().map(|(value, label)| FilterChoice { value, label });
+    let owners = named(people.into_iter().map(|one| (one.id.clone(), one.display_name().to_owned())).collect());
+    let used_apps = named(used_apps.into_iter().map(|id| (id.clone(), app_name(&id))).collect());
     let pages = query.pages(call, &overview);
     let view = ConnectionListView {
         tabs: query.tabs(statuses),
         filters: ListFilters {
-            apps: used_apps.into_iter().map(|id| FilterChoice { label: app_name(&id), value: id }).collect(),
+            apps: used_apps.collect(),
             statuses: status_choices(shell.text),
             owners: if session.role == Role::Admin { choose_nobody(shell.text, owners) } else { vec![] },
             ..query.shown.clone()

@@ -5,6 +5,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::attention_words::explain_step_change;
+use super::choices::tell_apart;
 use super::notices::redirect_with_notice;
 use super::page::{ConnectionIdentity, Notice, NoticeCode, OtherConnection, SettingsView, Texts, fill_plain};
 use super::{Call, Response};
@@ -14,8 +15,8 @@ use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::ids::ConnectionId;
-use crate::ports::Ports;
 use crate::names::is_dot_segment;
+use crate::ports::Ports;
 use crate::replacements;
 use crate::store::connections::ListedConnection;
 use crate::store::replacements::RelatedConnection;
@@ -71,21 +72,23 @@ pub(super) async fn list_candidates<P: Ports>(
 ) -> Result<Vec<OtherConnection>> {
     let caller = Caller::User(session, RequiredRole::OwnerOrAdmin);
     let found = replacements::list_candidates(context, &caller, &listed.connection, MOST_CANDIDATES).await?;
-    let view = |one: ListedConnection| OtherConnection {
-        id: one.connection.id.to_string(),
+    let names =
+        tell_apart(found.iter().map(|one| (one.connection.id.to_string(), choice_label(text, &one.connection))));
+    let view = |(one, (id, name)): (&ListedConnection, (String, String))| OtherConnection {
+        id,
         environment: environment_text(one.connection.environment),
-        name: Some(choice_label(text, &one.connection)),
+        name: Some(name),
     };
-    Ok(found.into_iter().map(view).collect())
+    Ok(found.iter().zip(names).map(view).collect())
 }
 
 /// Where the page of a workflow is. One whose name no address can have is found in the list.
 pub(super) fn workflow_href(workflow: &str) -> String {
-    format!("/workflows/{}", utf8_percent_encode(workflow, NON_ALPHANUMERIC))
-}
     if is_dot_segment(workflow) {
         return format!("/workflows?q={workflow}");
     }
+    format!("/workflows/{}", utf8_percent_encode(workflow, NON_ALPHANUMERIC))
+}
 
 /// What every page about a connection shows of it.
 pub(super) fn identity(listed: &ListedConnection, app_name: String) -> ConnectionIdentity {

@@ -400,3 +400,70 @@ fn removing_a_person_reads_their_links_by_an_index() {
     }
     assert!(seen >= 1, "{seen}");
 }
+
+#[test]
+fn the_id_of_a_person_is_one_that_an_address_can_have() {
+    let fixture = Fixture::new();
+    let (key, connection) = (first_key(&fixture), fixture.connect("ann"));
+    let before = fixture.load_connection(&connection).user;
+    let mut admin = TestBrowser::new(&fixture);
+    admin.sign_in_as(&json!({ "user": { "id": "root" }, "role": "admin" }));
+    let page = format!("/connections/{connection}/sharing");
+    for id in [".", "..", " .. ", "\u{200b}"] {
+        for (path, body) in [
+            ("/v1/sign-in-links", json!({ "user": { "id": id }, "role": "admin" })),
+            ("/v1/links", json!({ "app": "acme", "user": { "id": id } })),
+        ] {
+            let (status, problem) = call(&fixture, &key, Method::Post, path, &body);
+            assert_eq!((status, problem["errors"][0]["field"].as_str()), (422, Some("user.id")), "{id:?} {problem}");
+        }
+        let body = json!({ "owner": { "id": id } });
+        assert_eq!(
+            call(&fixture, &key, Method::Patch, &format!("/v1/connections/{connection}"), &body).0,
+            422,
+            "{id:?}"
+        );
+        let form = |owner: &str| {
+            let pairs =
+                [("owner", owner), ("shared", "yes"), ("sharing", "shared"), ("action", "share"), ("confirmed", "yes")];
+            url::form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(pairs)
+                .append_pair("id", connection.as_str())
+                .finish()
+        };
+        assert_eq!(admin.post(&page, &page, &form(id)).status, 422, "{id:?}");
+        assert_eq!(admin.post("/", "/bulk", &form(&format!("id:{id}"))).status, 422, "{id:?}");
+    }
+    assert_eq!(fixture.load_connection(&connection).user, before);
+}
+
+#[test]
+fn people_and_connections_with_one_name_can_be_told_apart_where_one_is_chosen() {
+    let fixture = Fixture::new();
+    let (one, other) = (fixture.connect("ann"), fixture.connect("bob"));
+    fixture.world.db.tamper("UPDATE connections SET is_shared = 1, name = 'Payments'");
+    fixture.world.db.tamper(&format!("UPDATE connections SET name = 'Payments\u{200b}' WHERE id = '{other}'"));
+    // His page offers the others as new owners.
+    fixture.world.db.tamper(&format!("UPDATE connections SET user_id = 'bob' WHERE id = '{other}'"));
+    let mut admin = TestBrowser::new(&fixture);
+    for (id, name) in [("ann", "Ann Lee"), ("mallory", "Ann L\u{435}e"), ("bob", "Bob")] {
+        admin.sign_in_as(&json!({ "user": { "id": id, "name": name } }));
+    }
+    admin.sign_in_as(&json!({ "user": { "id": "root", "name": "Root" }, "role": "admin" }));
+    let defaults = admin.get("/settings/default?app=acme").body;
+    let filters = admin.get("/").body;
+    let heirs = admin.get("/settings/people/bob").body;
+    let owners = admin.get(&format!("/connections/{one}/sharing")).body;
+    let bulk = admin.post("/", "/bulk", &format!("action=share&id={one}")).body;
+    assert!(defaults.contains(&format!(">Payments · {one}</option>")), "{defaults}");
+    assert!(defaults.contains(&format!(">Payments\u{200b} · {other}</option>")), "{defaults}");
+    for page in [filters, heirs, owners, bulk] {
+        assert!(
+            page.contains(">Ann Lee · ann</option>") && page.contains(">Ann L\u{435}e · mallory</option>"),
+            "{page}"
+        );
+        assert!(!page.contains(">Bob · bob<"), "{page}");
+    }
+    let others = admin.get(&format!("/connections/{one}/replace")).body;
+    assert!(others.contains(">Payments\u{200b}</option>"), "alone in its list: {others}");
+}

@@ -62,8 +62,7 @@ pub(in crate::http) async fn show_defaults_page<P: Ports>(context: &Context<P>, 
         )
         .await;
     let (found, apps) = (found?, apps?);
-    let mut choices: Vec<_> =
-        apps.apps.iter().map(|one| Choice { value: one.id().to_owned(), label: one.name().to_owned() }).collect();
+    let mut choices = Choice::told_apart(apps.apps.iter().map(|one| (one.id().to_owned(), one.name().to_owned())));
     choices.sort_by_key(|one| one.label.to_lowercase());
     let view = DefaultsView {
         next_page_href: found.next.map(|cursor| with_query("/settings/defaults", &[("cursor", Some(&cursor))])),
@@ -119,15 +118,13 @@ async fn render<P: Ports>(
         user: slot.user.clone().unwrap_or_default(),
         environment: slot.environment.map(Environment::as_str).unwrap_or_default().to_owned(),
         connection: current.as_ref().map(|id| (id.to_string(), name_of(id))),
-        candidates: found
-            .data
-            .iter()
-            .filter(|one| fits(&one.connection) && Some(&one.connection.id) != current.as_ref())
-            .map(|one| Choice {
-                value: one.connection.id.to_string(),
-                label: choice_label(shell.text, &one.connection),
-            })
-            .collect(),
+        candidates: Choice::told_apart(
+            found
+                .data
+                .iter()
+                .filter(|one| fits(&one.connection) && Some(&one.connection.id) != current.as_ref())
+                .map(|one| (one.connection.id.to_string(), choice_label(shell.text, &one.connection))),
+        ),
         workflows: now.map(|(_, workflows)| workflows).unwrap_or_default(),
         chosen: field(call, "connection"),
         errors,

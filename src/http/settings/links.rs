@@ -63,12 +63,8 @@ async fn build_view<P: Ports>(context: &Context<P>, call: &Call<'_>, shell: &Pag
         .at_once(link::list_links(context, workspace, &filter), app_list::load_app_list(context, workspace))
         .await;
     let (found, apps) = (found?, apps?);
-    let mut choices: Vec<_> = apps
-        .apps
-        .iter()
-        .filter(|one| one.is_connectable(&apps.clients))
-        .map(|one| Choice { value: one.id().to_owned(), label: one.name().to_owned() })
-        .collect();
+    let connectable = apps.apps.iter().filter(|one| one.is_connectable(&apps.clients));
+    let mut choices = Choice::told_apart(connectable.map(|one| (one.id().to_owned(), one.name().to_owned())));
     choices.sort_by_key(|one| one.label.to_lowercase());
     Ok(LinksView {
         next_page_href: found.next.map(|cursor| with_query("/settings/links", &[("cursor", Some(&cursor))])),

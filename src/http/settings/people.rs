@@ -136,7 +136,7 @@ async fn render_person<P: Ports>(
         )
         .await;
     let (owned, others) = (owned?, others?);
-    let heir = |one: &Person| Choice { value: one.user.id.clone(), label: one.user.display_name().to_owned() };
+    let heir = |one: &Person| (one.user.id.clone(), one.user.display_name().to_owned());
     let view = PersonView {
         person: person_row(call, person),
         connections: owned
@@ -150,7 +150,7 @@ async fn render_person<P: Ports>(
             })
             .collect(),
         has_more: owned.next.is_some(),
-        heirs: others.data.iter().filter(|one| one.user.id != person.user.id).map(heir).collect(),
+        heirs: Choice::told_apart(others.data.iter().filter(|one| one.user.id != person.user.id).map(heir)),
         heir: field(call, "transfer_to"),
         errors,
         is_last_admin,

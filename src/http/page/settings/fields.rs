@@ -9,6 +9,7 @@ use maud::{Markup, html};
 
 use super::super::form::{FormError, described_by, error_summary, field_error};
 use super::super::frame::{csrf_field, icon, reveal_control_characters, user_text};
+use crate::http::choices::tell_apart;
 use crate::http::page::PageContext;
 
 /// What was refused of a form.
@@ -44,6 +45,11 @@ pub struct Choice {
 impl Choice {
     pub(in crate::http) fn new(value: &str, label: &str) -> Self {
         Self { value: value.to_owned(), label: label.to_owned() }
+    }
+
+    /// Options by their values and names. Names that look alike have their values beside them.
+    pub(in crate::http) fn told_apart(options: impl IntoIterator<Item = (String, String)>) -> Vec<Self> {
+        tell_apart(options).into_iter().map(|(value, label)| Self { value, label }).collect()
     }
 }
 
