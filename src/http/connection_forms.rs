@@ -21,8 +21,8 @@ use crate::context::Context;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::ConnectionId;
-use crate::people;
 use crate::names::parse_person_id;
+use crate::people;
 use crate::ports::Ports;
 use crate::preconditions::IfMatch;
 use crate::replacements;
@@ -222,8 +222,8 @@ pub(super) async fn submit_sharing<P: Ports>(context: &Context<P>, call: &Call<'
 fn parse_sharing(call: &Call<'_>) -> Result<ConnectionPatch> {
     let connection = &call.path_connection()?.connection;
     let shared = input::form_field(call.request, "shared").is_some();
-    let owner = match input::form_field(call.request, "owner") {
     let before = connection.user.as_ref().map(|user| &user.id);
+    let owner = match input::form_field(call.request, "owner") {
         None => None,
         Some(_) if call.session()?.role != Role::Admin => return Err(authorize::admin_required()),
         Some(text) if text.trim().is_empty() => Some(None),

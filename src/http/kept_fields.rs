@@ -11,7 +11,7 @@ pub(super) fn of_form(handler: Handler) -> &'static [&'static str] {
         Handler::SubmitRename => &["name"],
         Handler::SubmitEnvironment => &["environment"],
         Handler::SubmitSharing => &["shared", "owner"],
-        Handler::SubmitReplacement => &["with", "across"],
+        Handler::SubmitReplacement => &["with"],
         Handler::SubmitConnect | Handler::SubmitReconnect => &["name", "chosen", "scope"],
         Handler::SubmitClient => &["client_id", "scopes", "secret_expires_at", "key_id", "certificate"],
         Handler::SubmitDisconnectAll => &["reason"],

@@ -9,7 +9,7 @@ use url::form_urlencoded;
 
 use super::browser_session::{kept_form_cookie, read_kept_form_cookie, require_same_origin};
 use super::own_pages::parse_own_page_path;
-use super::{Body, Call, Method, Request, Response, input};
+use super::{Body, Call, Method, Request, Response, input, page_with_form};
 use crate::caller::hash_secret;
 use crate::context::Context;
 use crate::frozen;
@@ -20,8 +20,8 @@ use crate::vault::SealContext;
 
 /// Seconds for which a form is kept.
 const KEPT_TTL: i64 = 1800;
-/// Bytes of the fields of a form that is kept: sealed, they have to fit into a cookie, which has room for about 4,000.
-const MAX_FIELDS: usize = 2500;
+/// Bytes of a form that is kept, once it is sealed: browsers drop a cookie of more than 4,096 with its name.
+const MAX_SEALED: usize = 4000;
 
 /// What the browser keeps, sealed.
 #[derive(Serialize, Deserialize)]
@@ -52,8 +52,11 @@ pub(super) fn whose(session: &Session) -> Option<String> {
     Some(hash_secret(&format!("the forms of {} {}", session.workspace, session.user()?.id)))
 }
 
-/// The page with the form that is sent to this address: at the same one, or above it.
+/// The page with the form that is sent to this address: at the same one, or above it. Some forms are on another page.
 pub(super) fn page_of_form<P: Ports>(context: &Context<P>, request: &Request) -> Option<String> {
+    if let Some(page) = page_with_form(request) {
+        return Some(page.to_owned());
+    }
     let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
     let mut path = request.path.as_str();
     loop {
@@ -79,16 +82,13 @@ pub(super) fn keep<P: Ports>(
     if fields.is_empty() {
         return (EndedForm::NothingTyped, None);
     }
-    if fields.len() > MAX_FIELDS {
-        return (EndedForm::TooLong, None);
-    }
     let kept = KeptForm { page: page.to_owned(), whose, fields, until: context.now().plus(KEPT_TTL).unix() };
     let sealed = serde_json::to_string(&kept).ok().and_then(|text| {
         let key_ring = &context.config.key_ring;
         key_ring.seal(context.ports.random(), &SealContext::of(frozen::KEPT_FORM, "", "", 0), &Secret::new(text)).ok()
     });
-    // Without it only what was typed is lost.
-    let Some(sealed) = sealed else { return (EndedForm::TooLong, None) };
+    // Without it only what was typed is lost. The address of the page may be long, too.
+    let Some(sealed) = sealed.filter(|sealed| sealed.len() <= MAX_SEALED) else { return (EndedForm::TooLong, None) };
     (EndedForm::Kept, Some(kept_form_cookie(context, &sealed, KEPT_TTL)))
 }
 

@@ -153,6 +153,49 @@ fn what_is_too_long_for_a_cookie_is_said_to_be() {
 }
 
 #[test]
+fn what_would_be_too_long_with_the_address_of_its_page_is_said_to_be_lost() {
+    let fixture = Fixture::new();
+    let id = fixture.connect("ann");
+    let mut browser = signed_out_admin(&fixture);
+    let path = format!("/connections/{id}/rename?from={}", "x".repeat(1900));
+    let ended = send(&mut browser, &path, &format!("name={}", "y".repeat(1500)));
+    let cookie = browser.cookies.get("__Host-cx_form").map(String::len);
+    assert!(ended.body.contains("too long to be kept") && cookie.is_none(), "{cookie:?}: {}", ended.body);
+}
+
+#[test]
+fn whoever_signs_in_again_finds_the_button_that_they_pressed() {
+    let fixture = Fixture::new();
+    let (id, other) = (fixture.connect("ann"), fixture.connect("bob"));
+    fixture.world.db.tamper("UPDATE connections SET is_shared = 1");
+    let mut browser = TestBrowser::new(&fixture);
+    sign_in(&mut browser);
+    let disconnect = format!("/connections/{id}/disconnect");
+    assert_eq!(browser.post(&disconnect, &disconnect, "").status, 303);
+    for button in ["undo-disconnect", "revoke-now"] {
+        fixture.world.db.tamper("DELETE FROM sessions");
+        assert_eq!(send(&mut browser, &format!("/connections/{id}/{button}"), "").status, 401);
+        let page = sign_in(&mut browser);
+        let shown = browser.get(&page);
+        let form = format!("action=\"/connections/{id}/{button}\"");
+        assert!(shown.status == 200 && shown.body.contains(&form), "{page}: {}", shown.body);
+    }
+    // The page of a default says in its address which one it is.
+    let address = "/settings/default?app=acme";
+    let page = browser.get(address);
+    assert!(page.body.contains(&format!("method=\"post\" action=\"{address}\"")), "{}", page.body);
+    fixture.world.db.tamper("DELETE FROM sessions");
+    assert_eq!(send(&mut browser, address, &format!("app=acme&connection={other}")).status, 401);
+    assert_eq!(sign_in(&mut browser), address);
+    let shown = browser.get(address);
+    assert!(shown.body.contains(&format!("value=\"{other}\" selected")), "{}", shown.body);
+    assert_eq!(send(&mut browser, "/settings/sign-in-links/sil_1/delete", "").status, 403, "of another session");
+    fixture.world.db.tamper("DELETE FROM sessions");
+    assert_eq!(send(&mut browser, "/settings/sign-in-links/sil_1/delete", "").status, 401);
+    assert_eq!(sign_in(&mut browser), "/settings/sessions");
+}
+
+#[test]
 fn whoever_opens_a_page_without_a_session_gets_to_it_after_any_sign_in() {
     let fixture = Fixture::new();
     let id = fixture.connect("ann");

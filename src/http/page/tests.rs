@@ -889,6 +889,7 @@ fn more_settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
         connection: Some(pair()),
         workflows: vec![text.clone()],
         candidates: vec![choice()],
+        href: "/settings/default".to_owned(),
         chosen: text.clone(),
         errors: refused(words, &["connection"]),
     };

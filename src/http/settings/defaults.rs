@@ -114,6 +114,7 @@ async fn render<P: Ports>(
         one.map_or_else(|| id.to_string(), |one| one.connection.name.clone())
     };
     let view = DefaultView {
+        href: slot_href(slot),
         app: (slot.app.to_string(), app.name.clone()),
         user: slot.user.clone().unwrap_or_default(),
         environment: slot.environment.map(Environment::as_str).unwrap_or_default().to_owned(),

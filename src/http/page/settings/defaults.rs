@@ -54,6 +54,8 @@ pub struct DefaultView {
     pub workflows: Vec<String>,
     /// Connections that it could have.
     pub candidates: Vec<Choice>,
+    /// Its address, which its forms are sent to: a page that is shown again has to say which default it is about.
+    pub href: String,
     /// What was chosen.
     pub chosen: String,
     /// What was refused.
@@ -137,7 +139,7 @@ pub fn settings_default(shell: &PageContext, view: &DefaultView) -> Markup {
             h2 #change { (text.change) }
             @if view.candidates.is_empty() { p { (text.no_candidates) } }
             @else {
-                form method="post" action="/settings/default" {
+                form method="post" action=(view.href) {
                     (csrf_field(shell))
                     (slot_fields(view))
                     (select_field(shell, &view.errors, "connection", text.connection, None, &view.candidates, &view.chosen))
@@ -149,7 +151,7 @@ pub fn settings_default(shell: &PageContext, view: &DefaultView) -> Markup {
             section.card aria-labelledby="end" {
                 h2 #end { (text.end) }
                 p { (text.end_about) }
-                form method="post" action="/settings/default" {
+                form method="post" action=(view.href) {
                     (csrf_field(shell))
                     (slot_fields(view))
                     input type="hidden" name="end" value="yes";
