@@ -30,12 +30,14 @@ pub(super) fn of_form(handler: Handler) -> &'static [&'static str] {
             "identity_label",
             "definition",
         ],
-        Handler::SubmitAppChange => &["definition"],
+        Handler::SubmitAppChange => &["definition", "state"],
         Handler::SubmitProvider => &["issuer", "client_id", "allowed_domains", "admin_groups"],
         Handler::SubmitWorkspace => {
-            &["name", "allowed_origins", "branding_name", "branding_logo_url", "branding_accent"]
+            &["name", "allowed_origins", "branding_name", "branding_logo_url", "branding_accent", "state"]
         }
-        Handler::SubmitWebhook | Handler::SubmitWebhookChange => &["url", "type"],
+        Handler::SubmitDefault => &["connection"],
+        Handler::SubmitWebhook => &["url", "type"],
+        Handler::SubmitWebhookChange => &["url", "type", "state"],
         Handler::SubmitKey => &["name", "scope", "app", "apps", "connection", "connections", "environment", "days"],
         Handler::SubmitLink => &["app", "user_id", "user_name", "shared", "environment", "expires_in"],
         Handler::SubmitInvitation => &["user_id", "user_name", "role"],

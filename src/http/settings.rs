@@ -46,7 +46,7 @@ pub(super) use workspace::{change_workspace, show_settings_workspace_page};
 
 use url::form_urlencoded;
 
-use super::page::{self, FormErrors, PageContext, Texts};
+use super::page::{self, FormErrors, PageContext, STATE_FIELD, Texts};
 use super::page_frame::page_context;
 use super::{Call, Response, input, kept_forms, problem};
 use crate::authorize::{Caller, RequiredRole};
@@ -55,6 +55,7 @@ use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
 use crate::error::{Error, ErrorCode, Result};
 use crate::ids::random_text;
 use crate::ports::Ports;
+use crate::preconditions::{IfMatch, ReadState};
 
 /// Rows of a page.
 const ROWS_PER_PAGE: i64 = 50;
@@ -89,6 +90,17 @@ fn field(call: &Call<'_>, name: &str) -> String {
 /// The same, if it is not empty.
 fn given(call: &Call<'_>, name: &str) -> Option<String> {
     Some(field(call, name)).filter(|text| !text.is_empty())
+}
+
+/// The state of the thing that a form was filled from. A form without it changes whatever is there.
+fn seen_state(call: &Call<'_>) -> IfMatch {
+    given(call, STATE_FIELD).map_or(IfMatch::Anything, |tag| IfMatch::Tags(vec![tag]))
+}
+
+/// The state that a form is shown with again. Whoever was told that it is another one by now has seen that.
+fn state_to_show(call: &Call<'_>, status: u16, now: ReadState) -> String {
+    let is_told = status == problem::status_and_title(ErrorCode::PreconditionFailed).0;
+    given(call, STATE_FIELD).filter(|_| !is_told).unwrap_or(now.tag)
 }
 
 /// A page's address with these parameters, without empty ones.

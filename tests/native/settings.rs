@@ -1153,3 +1153,68 @@ fn a_list_without_rows_has_a_sentence_and_a_picture() {
         "{none}"
     );
 }
+
+// ---- two tabs ----
+
+#[test]
+fn a_form_that_is_older_than_what_it_changes_overwrites_nothing_unseen() {
+    let fixture = Fixture::new();
+    answer_webhooks(&fixture, 204);
+    let key = first_key(&fixture);
+    let mut root = admin(&fixture);
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    root.post("/settings/new-app", "/settings/new-app", NEW_APP);
+    let webhook = "url=https%3A%2F%2Fhooks.example%2Fin&type=connection.deleted";
+    root.post("/settings/webhooks", "/settings/webhooks", webhook);
+    let webhook = call(&fixture, &key, Method::Get, "/v1/webhooks", &Value::Null).1["data"][0]["id"].clone();
+    let webhook = format!("/v1/webhooks/{}", webhook.as_str().unwrap());
+    let auth = json!({ "type": "api_key", "header": "X-Api-Key" });
+    let definition = |name: &str| json!({ "id": "ledger", "name": name, "auth": auth });
+    let typed = definition("From the old tab").to_string();
+    for (page, typed, address, method, change, member) in [
+        (
+            "/settings/workspace".to_owned(),
+            "name=Acme&allowed_origins=https%3A%2F%2Fold.example".to_owned(),
+            "/v1/workspace".to_owned(),
+            Method::Patch,
+            json!({ "allowed_origins": ["https://new.example"] }),
+            "allowed_origins",
+        ),
+        (
+            "/settings/custom-apps/ledger".to_owned(),
+            format!("definition={}", encode(&typed)),
+            "/v1/apps/ledger".to_owned(),
+            Method::Put,
+            definition("Changed elsewhere"),
+            "name",
+        ),
+        (
+            webhook.replace("/v1/", "/settings/"),
+            "url=https%3A%2F%2Fhooks.example%2Fold&type=connection.deleted".to_owned(),
+            webhook.clone(),
+            Method::Patch,
+            json!({ "url": "https://hooks.example/new" }),
+            "url",
+        ),
+    ] {
+        let state_of = |html: &str| {
+            let after = html.split("name=\"state\" value=\"").nth(1).unwrap_or_else(|| panic!("{page}: {html}"));
+            after.split('"').next().unwrap().to_owned()
+        };
+        let seen = state_of(&root.get(&page).body);
+        let (status, changed) = call(&fixture, &key, method, &address, &change);
+        assert_eq!(status, 200, "{changed}");
+        let read = || call(&fixture, &key, Method::Get, &address, &Value::Null).1[member].clone();
+        let now = read();
+        let refused = root.post(&page, &page, &format!("state={seen}&{typed}"));
+        assert_ok(&refused, 412);
+        assert!(refused.body.contains("changed after you had opened the page"), "{page}: {}", refused.body);
+        assert!(refused.body.contains("old"), "what was typed is still there: {}", refused.body);
+        assert_eq!(read(), now, "{page}");
+        // Whoever saves it again knows of the change.
+        let told = state_of(&refused.body);
+        assert_ne!(told, seen);
+        assert_eq!(root.post(&page, &page, &format!("state={told}&{typed}")).status, 303, "{page}");
+        assert_ne!(read(), now, "{page}");
+    }
+}

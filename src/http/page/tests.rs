@@ -918,6 +918,7 @@ fn more_settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
         errors: refused(words, &["client_id", "allowed_domains"]),
     };
     let workspace = WorkspaceView {
+        state: text.clone(),
         id: text.clone(),
         name: text.clone(),
         origins: text.clone(),
@@ -951,7 +952,13 @@ fn more_settings_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
         new_app(shell, &NewAppView { definition: text.clone(), problems: problems(), ..NewAppView::default() }),
         settings_custom_app(
             shell,
-            &CustomAppView { app: pair(), definition: text.clone(), problems: problems(), errors: refused(words, &[]) },
+            &CustomAppView {
+                app: pair(),
+                definition: text.clone(),
+                state: text.clone(),
+                problems: problems(),
+                errors: refused(words, &[]),
+            },
         ),
         custom_app_deletion(shell, &deletion),
         custom_app_deletion(shell, &CustomAppDeletionView { connections: vec![], ..deletion.clone() }),
@@ -1044,6 +1051,7 @@ fn webhook_view(words: &str) -> WebhookView {
         next_attempt_at: None,
     };
     WebhookView {
+        state: words.to_owned(),
         id: text.clone(),
         status: status(),
         problem: Some(text.clone()),

@@ -8,7 +8,9 @@ use super::super::page::{
     NoticeCode, Texts,
 };
 use super::super::{Call, Response, input, problem};
-use super::{capitalized, correctable, explain_address, field, is_restored, shell, words_of_problem};
+use super::{
+    capitalized, correctable, explain_address, field, is_restored, seen_state, shell, state_to_show, words_of_problem,
+};
 use crate::app::AppId;
 use crate::app_list::{self, ListedApp};
 use crate::connections;
@@ -17,7 +19,7 @@ use crate::custom_apps;
 use crate::egress::EgressPolicy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::ports::Ports;
-use crate::preconditions::IfMatch;
+use crate::preconditions::{IfMatch, ReadState};
 use crate::store::apps::AppRow;
 use crate::store::connections::ConnectionFilter;
 
@@ -229,6 +231,7 @@ fn readable(definition: &str) -> String {
 pub(in crate::http) async fn show_custom_app_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let (row, name) = load_app(context, call).await?;
     let view = CustomAppView {
+        state: state_to_show(call, 200, ReadState::of_app(&call.session()?.workspace, &row)),
         app: (row.id.to_string(), name),
         definition: input::form_field(call.request, "definition")
             .filter(|_| is_restored(call))
@@ -242,8 +245,8 @@ pub(in crate::http) async fn change_app<P: Ports>(context: &Context<P>, call: &C
     let (row, name) = load_app(context, call).await?;
     let definition = input::form_field(call.request, "definition").unwrap_or_default();
     let (workspace, actor) = (&call.session()?.workspace, call.user_actor()?);
-    let anything = &IfMatch::Anything;
-    let error = match custom_apps::replace_custom_app(context, workspace, &row, &definition, &actor, anything).await {
+    let seen = &seen_state(call);
+    let error = match custom_apps::replace_custom_app(context, workspace, &row, &definition, &actor, seen).await {
         Ok((_, moves)) => {
             let code = if moves.staying > 0 { NoticeCode::AppSavedStaying } else { NoticeCode::AppSaved };
             let notice = Notice { code, about: moves.staying.to_string() };
@@ -261,7 +264,8 @@ pub(in crate::http) async fn change_app<P: Ports>(context: &Context<P>, call: &C
     let status = problem::status_and_title(error.code).0;
     let shell = shell(context, call);
     let errors = if is_refused { FormErrors::default() } else { correctable(shell.text, error, &[])?.1 };
-    let view = CustomAppView { app: (row.id.to_string(), name), definition, problems, errors };
+    let state = state_to_show(call, status, ReadState::of_app(workspace, &row));
+    let view = CustomAppView { app: (row.id.to_string(), name), definition, state, problems, errors };
     Ok(Response::html(status, page::settings_custom_app(&shell, &view)))
 }
 

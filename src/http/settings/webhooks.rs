@@ -6,12 +6,15 @@ use super::super::page::{
     Tone, WebhookForm, WebhookRow, WebhookView, WebhooksView,
 };
 use super::super::{Call, Response, input, webhooks as api};
-use super::{ROWS_PER_PAGE, correctable, explain_address, field, given, is_restored, shell, with_query};
+use super::{
+    ROWS_PER_PAGE, correctable, explain_address, field, given, is_restored, seen_state, shell, state_to_show,
+    with_query,
+};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ids::WebhookId;
 use crate::ports::Ports;
-use crate::preconditions::IfMatch;
+use crate::preconditions::{IfMatch, ReadState};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::webhook::{Delivery, DeliveryStatus, DisabledReason, Webhook, WebhookEventType};
@@ -193,6 +196,10 @@ async fn render<P: Ports>(context: &Context<P>, call: &Call<'_>, shown: Shown) -
         status: status_label(&shell, &webhook),
         problem: problem_of(&shell, &webhook),
         is_enabled: webhook.disabled.is_none(),
+        state: match shown.form {
+            Some(_) => state_to_show(call, shown.status.unwrap_or(200), ReadState::of_webhook(&webhook)),
+            None => ReadState::of_webhook(&webhook).tag,
+        },
         form: shown.form.unwrap_or(stored),
         errors: shown.errors,
         sent: shown.sent.as_ref().map(|one| delivery_row(&shell, one)),
@@ -227,7 +234,7 @@ async fn change<P: Ports>(
     form: Option<WebhookForm>,
 ) -> Result<Response> {
     let webhook = call.path_webhook()?;
-    match webhooks::update(context, webhook, patch, &call.user_actor()?, &IfMatch::Anything).await {
+    match webhooks::update(context, webhook, patch, &call.user_actor()?, &seen_state(call)).await {
         Ok(_) => {
             let notice = Notice { code: NoticeCode::Saved, about: String::new() };
             Ok(redirect_with_notice(context, call.request, &format!("/settings/webhooks/{}", webhook.id), &notice))

@@ -3,11 +3,11 @@
 use super::super::notices::redirect_with_notice;
 use super::super::page::{self, FormErrors, Notice, NoticeCode, Texts, WorkspaceView};
 use super::super::{Call, Response};
-use super::{FieldWords, correctable, explain_address, field, given, is_restored, shell};
+use super::{FieldWords, correctable, explain_address, field, given, is_restored, seen_state, shell, state_to_show};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ports::Ports;
-use crate::preconditions::IfMatch;
+use crate::preconditions::ReadState;
 use crate::workspaces::{self, BrandingPatch, WorkspacePatch};
 
 fn field_words<'a>(text: &'static Texts, origins: &'a str) -> [FieldWords<'a>; 5] {
@@ -37,6 +37,7 @@ pub(in crate::http) async fn show_settings_workspace_page<P: Ports>(
 ) -> Result<Response> {
     let workspace = workspaces::load_workspace(context, &call.session()?.workspace).await?;
     let view = WorkspaceView {
+        state: state_to_show(call, 200, ReadState::of_workspace(&workspace)),
         id: workspace.id.to_string(),
         origins: workspace.allowed_origins.join("\n"),
         name: workspace.name,
@@ -78,7 +79,7 @@ pub(in crate::http) async fn change_workspace<P: Ports>(context: &Context<P>, ca
         })
     };
     let patch = WorkspacePatch { name: Some(name.clone()), allowed_origins: Some(list), branding: Some(branding) };
-    match workspaces::update_workspace(context, id, patch, &call.user_actor()?, &IfMatch::Anything).await {
+    match workspaces::update_workspace(context, id, patch, &call.user_actor()?, &seen_state(call)).await {
         Ok(_) => {
             let notice = Notice { code: NoticeCode::Saved, about: String::new() };
             Ok(redirect_with_notice(context, call.request, "/settings/workspace", &notice))
@@ -89,7 +90,9 @@ pub(in crate::http) async fn change_workspace<P: Ports>(context: &Context<P>, ca
             let (status, mut errors) = correctable(shell.text, error, &field_words(shell.text, &wrong_origins))?;
             let logo = logo_url.as_deref().unwrap_or_default();
             explain_address(shell.text, context.config.egress, &mut errors, "branding_logo_url", logo);
+            let now = workspaces::load_workspace(context, id).await?;
             let view = WorkspaceView {
+                state: state_to_show(call, status, ReadState::of_workspace(&now)),
                 id: id.to_string(),
                 name,
                 origins,

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::super::frame::{app_logo, back_link, code_text, csrf_field, empty_list, head, icon, user_text};
 use super::super::text::{count, fill};
-use super::fields::{Choice, FormErrors, TextField, TextKind, form_errors, select_field, text_field};
+use super::fields::{Choice, FormErrors, TextField, TextKind, form_errors, select_field, state_field, text_field};
 use super::{SettingsPage, settings_page};
 use crate::http::page::PageContext;
 
@@ -64,6 +64,8 @@ pub struct CustomAppView {
     pub app: (String, String),
     /// Its definition.
     pub definition: String,
+    /// The state that the form was filled from.
+    pub state: String,
     /// What was refused of it.
     pub problems: Vec<(String, String)>,
     /// Why nothing was saved.
@@ -234,6 +236,7 @@ pub fn settings_custom_app(shell: &PageContext, view: &CustomAppView) -> Markup 
             p.quiet { (text.edit_about) }
             form method="post" action={ "/settings/custom-apps/" (id) } {
                 (csrf_field(shell))
+                (state_field(&view.state))
                 (editor(shell, &view.problems, &view.definition, 24))
                 div.actions {
                     button.primary type="submit" { (shell.text.settings.save) }

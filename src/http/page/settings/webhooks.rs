@@ -8,7 +8,7 @@ use super::super::frame::{
 };
 use super::super::text::{count, fill};
 use super::fields::{
-    Choice, FormErrors, TextField, form_errors, guard_fields, select_field, shown_once, text_field, tick,
+    Choice, FormErrors, TextField, form_errors, guard_fields, select_field, shown_once, state_field, text_field, tick,
 };
 use super::list::{List, list, rows, table};
 use super::{SettingsPage, settings_page};
@@ -104,6 +104,8 @@ pub struct WebhookView {
     pub is_enabled: bool,
     /// The form.
     pub form: WebhookForm,
+    /// The state that it was filled from.
+    pub state: String,
     /// What was refused of it.
     pub errors: FormErrors,
     /// What came of a test or a redelivery.
@@ -261,6 +263,7 @@ pub fn settings_webhook(shell: &PageContext, view: &WebhookView) -> Markup {
         section.card aria-labelledby="change" {
             h2 #change { (text.change) }
             form method="post" action=(page) autocomplete="off" {
+                (state_field(&view.state))
                 (csrf_field(shell))
                 (form_fields(shell, &view.form, &view.errors))
                 button type="submit" { (shell.text.settings.save) }

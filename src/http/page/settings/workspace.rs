@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::super::frame::{code_text, csrf_field, head};
 use super::super::text::fill_plain;
-use super::fields::{FormErrors, TextField, TextKind, form_errors, text_field};
+use super::fields::{FormErrors, TextField, TextKind, form_errors, state_field, text_field};
 use super::{SettingsPage, settings_page};
 use crate::http::page::PageContext;
 
@@ -25,6 +25,8 @@ pub struct WorkspaceView {
     pub logo_url: String,
     /// The colour.
     pub accent: String,
+    /// The state that the form was filled from.
+    pub state: String,
     /// What was refused.
     pub errors: FormErrors,
 }
@@ -48,6 +50,7 @@ pub fn settings_workspace(shell: &PageContext, view: &WorkspaceView) -> Markup {
             h2 #workspace { (text.about) }
             form method="post" action="/settings/workspace" {
                 (csrf_field(shell))
+                (state_field(&view.state))
                 (text_field(shell, errors, &TextField::new("name", text.name, &view.name).hint(text.name_hint)))
                 (text_field(shell, errors, &TextField::new("allowed_origins", text.origins, &view.origins)
                     .hint(&origins_hint).optional().kind(TextKind::Lines(4))))

@@ -1109,7 +1109,7 @@ super::texts! {
         wrong_address_host = "Enter the whole name of the host, such as www.example.com.";
         wrong_address_private = "This address leads into a private network. Enter one that can be reached from everywhere.";
         look_again = "Something in this form can’t be used. Look at it again, then retry.";
-        out_of_date = "Somebody else changed this at the same moment. Look at it again, then retry.";
+        out_of_date = "This was changed after you had opened the page, so nothing was saved. Open the page in another tab to see what is there now. Save again if what you entered is still right.";
         done_before_title = "This was done before";
         done_before = "Your browser has sent this form twice. It was handled once, and what its answer showed is not shown again. If you don't have it any more, go back and make a new one.";
     }
