@@ -87,11 +87,16 @@ for (const form of all("form[data-select]")) {
     }
   };
   every?.closest("label")?.removeAttribute("hidden");
+  // The buttons appear far from the box, so that they are told.
+  const change = () => {
+    show();
+    if (count) announce(count.textContent);
+  };
   every?.addEventListener("change", () => {
     for (const box of boxes()) box.checked = every.checked;
-    show();
+    change();
   });
-  for (const box of boxes()) box.addEventListener("change", show);
+  for (const box of boxes()) box.addEventListener("change", change);
   show();
 }
 
@@ -119,16 +124,18 @@ for (const opener of all("[data-dialog]")) {
   }
 }
 
-// A menu ends with Escape, and with a click next to it.
+// A menu ends with Escape, with a click next to it, and when the keyboard leaves it: it would cover what has the focus then.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  const open = document.activeElement?.closest("details.menu[open]");
+  const open = document.querySelector("details.menu[open]");
   open?.removeAttribute("open");
   open?.querySelector("summary")?.focus();
 });
-document.addEventListener("click", (event) => {
-  for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.removeAttribute("open");
-});
+for (const leaving of ["click", "focusin"]) {
+  document.addEventListener(leaving, ({ target }) => {
+    for (const menu of all("details.menu[open]")) if (!menu.contains(target)) menu.removeAttribute("open");
+  });
+}
 
 // A form whose answer shows a secret once is sent once, also by a double click.
 for (const form of all("form[data-once]")) {
@@ -139,5 +146,10 @@ for (const form of all("form[data-once]")) {
   addEventListener("pageshow", () => delete form.dataset.sent);
 }
 
-// A selection in a toolbar takes effect at once.
-for (const select of all("select[data-submit]")) select.addEventListener("change", () => select.form.requestSubmit());
+// A selection in a toolbar takes effect at once. By keyboard it does not: each arrow key selects what is next, and the page
+// would be gone before the one that is meant. The button beside it does it then.
+for (const select of all("select[data-submit]")) {
+  let isTyped = false;
+  for (const kind of ["keydown", "pointerdown"]) select.addEventListener(kind, () => (isTyped = kind === "keydown"));
+  select.addEventListener("change", () => isTyped || select.form.requestSubmit());
+}

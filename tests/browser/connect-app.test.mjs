@@ -31,6 +31,21 @@ test("the catalogue narrows as one types, and says how many are found", async ()
   await context.close();
 });
 
+test("by keyboard a category is taken with the button, so that each of them can be reached", async () => {
+  const { context, page, open } = await site.newPerson({ id: "arrows" });
+  await open("/connect");
+  await page.getByLabel("Category").focus();
+  const chosen = () => page.getByLabel("Category").inputValue();
+  for (const letter of ["e", "f"]) await page.keyboard.press(letter);
+  assert.ok(await chosen(), "the key selects a category");
+  assert.equal(new URL(page.url()).search, "", "and the page stays");
+  const category = await chosen();
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`**/connect?*category=${category}*`);
+  await context.close();
+});
+
 test("without scripts the search is a form, and a person connects by keyboard", async () => {
   const { context, page, open } = await site.newPerson({ id: "plain", javaScriptEnabled: false });
   await open("/connect");

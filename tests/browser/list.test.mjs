@@ -57,7 +57,7 @@ for (const javaScriptEnabled of [true, false]) {
     const names = Array.from({ length: 8 }, (_, at) => `Bot ${at}`);
     const { page, open, done } = await newPerson([...names, "Stays"], { javaScriptEnabled });
     for (const name of names) await page.getByRole("checkbox", { name: `Select ${name}` }).check();
-    if (javaScriptEnabled) await page.getByText("8 selected").waitFor();
+    if (javaScriptEnabled) await page.locator("[data-count]", { hasText: "8 selected" }).waitFor();
     await page.getByRole("button", { name: "Disconnect…" }).click();
     await page.getByRole("heading", { name: "Disconnect 8 connections?" }).waitFor();
     await page.getByText("No workflow has used any of them.").waitFor();
@@ -127,7 +127,8 @@ test("the keyboard reaches rows, menus and the selection, and a menu closes wher
   const { page, open, done } = await newPerson(["Bot"]);
   await page.getByRole("checkbox", { name: "Select Bot" }).focus();
   await page.keyboard.press("Space");
-  await page.getByText("1 selected").waitFor();
+  await page.locator("[data-count]", { hasText: "1 selected" }).waitFor();
+  assert.equal(await page.locator("#live").innerText(), "1 selected", "a screen reader tells it, because the buttons are far from the box");
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Bot");
   await page.keyboard.press("Tab");
@@ -144,6 +145,49 @@ test("the keyboard reaches rows, menus and the selection, and a menu closes wher
   await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "Disconnect 1 connection?" }).waitFor();
+  await done();
+});
+
+test("a menu that the keyboard leaves is closed, so that it covers nothing", async () => {
+  const { page, open, done } = await newPerson(["Bot", "Other bot"]);
+  await page.getByText("More actions: Bot").or(page.getByLabel("More actions: Bot")).first().focus();
+  await page.keyboard.press("Enter");
+  await page.locator("tbody details[open]").waitFor();
+  await page.getByRole("link", { name: "Other bot" }).focus();
+  assert.equal(await page.locator("tbody details[open]").count(), 0);
+  await done();
+});
+
+test("what the keyboard reaches is not behind the buttons for the selected rows", async () => {
+  const names = Array.from({ length: 20 }, (_, at) => `Bot ${String(at).padStart(2, "0")}`);
+  for (const viewport of [{ width: 1280, height: 600 }, { width: 320, height: 640 }, { width: 320, height: 256 }]) {
+    const { page, open, done } = await newPerson(names, { viewport });
+    await open("/?sort=name");
+    await page.getByRole("checkbox", { name: "Select Bot 00" }).focus();
+    await page.keyboard.press("Space");
+    for (let tab = 0; tab < 60; tab += 1) {
+      await page.keyboard.press("Tab");
+      const hidden = await page.evaluate(() => {
+        const at = document.activeElement;
+        const box = at.getBoundingClientRect();
+        const above = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+        return above?.closest(".bulk") && !at.closest(".bulk") ? at.outerHTML : undefined;
+      });
+      assert.equal(hidden, undefined, JSON.stringify(viewport));
+    }
+    await done();
+  }
+});
+
+test("on paper a connection's page has what is folded on the screen, in dark letters", async () => {
+  const { page, done } = await newPerson(["Bot"], { colorScheme: "dark" });
+  await page.getByRole("link", { name: "Bot", exact: true }).click();
+  const shown = page.getByText("Auth method");
+  assert.equal(await shown.isVisible(), false);
+  await page.emulateMedia({ media: "print" });
+  assert.equal(await shown.evaluate((one) => one.checkVisibility({ contentVisibilityAuto: true })), true);
+  assert.match(await page.locator(".quiet").first().evaluate((one) => getComputedStyle(one).color), /^rgb\(\d\d, \d\d, \d\d\d?\)$/);
+  assert.equal(await page.getByRole("button", { name: "Check now" }).isVisible(), false);
   await done();
 });
 
