@@ -141,9 +141,9 @@ fn the_page_of_a_workflow_says_in_words_what_is_in_its_way() {
     assert!(html.contains("Ready to run") && !html.contains("Not ready"), "{html}");
     break_connection(&fixture, &bob);
     let html = admin.get("/workflows/invoices").body;
-    assert!(html.contains("1 connection is in the way") && html.contains("It has to be reconnected."), "{html}");
+    assert!(html.contains("1 connection is not ready") && html.contains("It has to be reconnected."), "{html}");
     assert!(html.contains(&format!("href=\"/connections/{bob}/reconnect\"")), "{html}");
-    assert!(html.find(bob.as_str()) < html.find(ann.as_str()), "what is in the way comes first");
+    assert!(html.find(bob.as_str()) < html.find(ann.as_str()), "what is not ready comes first");
     // A member can't repair what belongs to somebody else.
     fixture.world.db.tamper("UPDATE connections SET user_id = 'bob'");
     let html = person(&fixture, "ann", "member").get("/workflows/invoices").body;

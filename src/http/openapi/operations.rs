@@ -764,7 +764,7 @@ pub(super) fn of(handler: Handler, schemas: &mut Schemas) -> Operation {
             .query("cursor", "From the link to older connections.", text())
             .answers(200, "Their own and the shared connections, 50 per page. For an admin, all of the workspace.")
             .refuses(422, "`invalid_request`: `cursor`."),
-        Handler::ShowReviewPage => operation(PAGE, "Page: what to look at before a workflow trips over it")
+        Handler::ShowReviewPage => operation(PAGE, "Page: what needs attention before a workflow fails")
             .query("cursor", "From the link to older connections.", text())
             .answers(200, "Groups of connections, the first five of each.")
             .refuses(422, "`invalid_request`: `cursor`."),

@@ -157,7 +157,7 @@ fn search_form(shell: &PageContext, search: Option<&str>) -> Markup {
         form.line method="get" action="/workflows" role="search" aria-label=(text.search_title) {
             label for="q" { (text.search) }
             input #q type="search" name="q" value=(search.unwrap_or_default()) autocomplete="off" autocapitalize="none"
-                spellcheck="false";
+                spellcheck="false" dir="auto";
             button type="submit" { (shell.text.settings.search) }
             @if search.is_some() { a.button href="/workflows" { (shell.text.settings.show_all) } }
         }
@@ -249,13 +249,13 @@ fn preflight_panel(shell: &PageContext, view: &WorkflowView) -> Markup {
         0 => (Tone::Good, text.is_ready.to_owned()),
         number => {
             let number = i64::try_from(number).unwrap_or(i64::MAX);
-            (Tone::Bad, count(number, text.one_in_the_way, text.some_in_the_way))
+            (Tone::Bad, count(number, text.one_is_not_ready, text.some_are_not_ready))
         }
     };
     html! {
         section.panel.(tone_class(tone)) aria-labelledby="preflight" {
             h2 #preflight { (icon(tone_icon(tone))) " " (title) }
-            p { @if tone == Tone::Bad { (text.in_the_way_about) } @else { (text.is_ready_about) } }
+            p { @if tone == Tone::Bad { (text.not_ready_about) } @else { (text.is_ready_about) } }
         }
     }
 }
@@ -282,7 +282,7 @@ fn environment_form(shell: &PageContext, view: &WorkflowView) -> Markup {
 
 fn connection_table(shell: &PageContext, connections: &[WorkflowConnectionView]) -> Markup {
     let text = &shell.text.workflows;
-    // What is in the way comes first.
+    // What is not ready comes first.
     let (broken, usable): (Vec<_>, Vec<_>) = connections.iter().partition(|one| one.problem.is_some());
     html! {
         table {

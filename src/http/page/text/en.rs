@@ -328,7 +328,7 @@ super::texts! {
         scopes = "Permissions";
         no_scopes = "No permissions are named. {app} tells you what it will allow.";
         must_allow = "What you enter must allow this, as a step needs it: {scopes}.";
-        grants_end = "{app} keeps at most {limit} grants of one account for one client, and this workspace has {live}. Beyond that the oldest ends without a word: reuse a connection instead.";
+        grants_end = "{app} keeps at most {limit} grants of one account for one client, and this workspace has {live}. A further one ends the oldest without notice: reuse a connection instead.";
         next = "What happens next";
         you_go_to = "You go to {place}, which may ask you to sign in, and asks you to allow the access. Check that name in your browser’s address bar before you type a password.";
         you_go_to_app = "You go to {place}, which may ask you to sign in, and asks you to allow the access. Check the address in your browser’s address bar before you type a password.";
@@ -478,7 +478,7 @@ super::texts! {
         reopened = "Since you went to the app, the link you were sent was opened again in another browser. What was begun here ended then, so that the link connects one account.";
         reopened_next = "Finish in the other browser, or start again here: open the link once more.";
         other_browser_title = "You began in another browser";
-        other_browser = "An app’s answer is only taken in the browser that asked for it, so that nobody can slip you an account that is not yours. This browser did not ask, or has been signed out since.";
+        other_browser = "An app’s answer is only taken in the browser that asked for it, so that nobody can make you connect an account that is not yours. This browser did not ask, or has been signed out since.";
         other_browser_next = "Start again and stay in one browser: sign in here, or open the link you were sent here.";
     }
     /// What a person is told of a failure that a program is told otherwise.
@@ -694,6 +694,7 @@ super::texts! {
         change = "Change";
         change_environment = "Change the environment";
         change_sharing = "Change who uses it";
+        change_owner = "Change the owner";
         connected = "Connected";
         created = "Created";
         last_used = "Last used";
@@ -881,7 +882,7 @@ super::texts! {
     /// What needs attention.
     review {
         title = "Review";
-        about = "What to look at before a workflow trips over it.";
+        about = "What needs attention before a workflow fails.";
         fine_title = "Everything is fine";
         fine = "All connections work, are in use and can be told apart.";
         fine_here = "These connections work, are in use and can be told apart. Look at the older ones, too.";
@@ -943,9 +944,9 @@ super::texts! {
         is_ready = "Ready to run";
         is_ready_about = "This is what is known now. No app was asked.";
         nothing_known = "Nothing to check";
-        one_in_the_way = "1 connection is in the way";
-        some_in_the_way = "{count} connections are in the way";
-        in_the_way_about = "Steps fail until this is repaired.";
+        one_is_not_ready = "1 connection is not ready";
+        some_are_not_ready = "{count} connections are not ready";
+        not_ready_about = "Steps fail until this is repaired.";
         connections = "Connections";
         connections_about = "What its steps used in their last day of use.";
         none_now = "You see none of the connections that it uses now.";
@@ -1137,7 +1138,7 @@ super::texts! {
         scope_events = "Read the activity log";
         scope_all = "Everything";
         limit = "Limit it to some connections";
-        limit_about = "Other connections don't exist for the key. A limited key creates nothing new.";
+        limit_about = "The key can't see any other connection, and can't create new ones.";
         apps = "Only these apps";
         apps_hint = "Ids with spaces between them, such as: slack notion";
         connections = "Only these connections";
@@ -1322,7 +1323,7 @@ super::texts! {
         missing = "Needs set-up";
         missing_for_one_way = "Sign-in not set up";
         not_needed = "Nothing to set up";
-        no_client_yet = "Nobody can sign in at {app} yet. Three steps, once, and everybody can.";
+        no_client_yet = "Nobody can sign in at {app} yet. Register a client there and enter it here, once. Then everybody can, and you can test it.";
         client = "OAuth client";
         client_id = "Client id";
         client_secret = "Client secret";
@@ -1575,7 +1576,7 @@ super::texts! {
         off = "Off";
         failing = "Failing";
         is_failing = "The last attempts have failed. It is switched off after five days.";
-        off_failing = "Switched off, because every attempt of five days has failed. Mend the receiver, then switch it on.";
+        off_failing = "Switched off, because every attempt of five days has failed. Repair the receiver, then switch it on.";
         off_gone = "Switched off, because the receiver answered that it is gone (410).";
         off_unreadable = "Switched off, because its secret can't be read any more. Create a new secret, then switch it on.";
         switched_off_one = "1 webhook was switched off, because its receiver failed. It gets no notifications until you switch it on.";
@@ -1606,7 +1607,7 @@ super::texts! {
         timed_out = "No answer within 10 seconds";
         unreachable = "Not reachable";
         address_refused = "Nothing may be sent to this address";
-        gone = "The receiver wants no more";
+        gone = "The receiver answered that it is gone (410)";
         change = "Change";
         wrong_url = "This address leads back to this installation. Enter one of your own program.";
         wrong_types = "Choose at least one.";
@@ -1633,7 +1634,7 @@ super::texts! {
         test = "Send a test";
         test_about = "Sends an e-mail to {address} now, and shows what the service answered.";
         test_needs_address = "A test goes to your own address, and we don’t know it.";
-        test_sent = "Sent to {address}. If it doesn’t arrive, look among unwanted e-mail.";
+        test_sent = "Sent to {address}. If it doesn’t arrive, look in the spam folder.";
         test_refused = "The service refuses it: {code}.";
         test_unanswered = "The service did not answer. The test may arrive all the same.";
         help_sender = "The sender’s domain isn’t set up for sending at Cloudflare. Whoever operates this installation does that (docs/email.md).";
@@ -1664,6 +1665,7 @@ super::texts! {
     emergency {
         title = "Disconnect everything of {app}";
         button = "Disconnect everything";
+        look = "See what it would end";
         at_least = "At least";
         one_connection = "One connection gives out nothing from this moment on, and is revoked at the app.";
         some_connections = "{count} connections give out nothing from this moment on, and are revoked at the app.";
@@ -1679,7 +1681,7 @@ super::texts! {
         job_title = "Disconnecting {app}";
         running = "Running";
         finished = "Finished";
-        denied = "All its connections are denied since the button was pressed. They are ended and revoked one after another.";
+        denied = "None of its connections has given out a credential since the button was pressed. They are ended and revoked one after another.";
         receipt = "Receipt";
         progress = "{done} of {all} are revoked and erased";
         refresh = "Refresh";
@@ -1704,11 +1706,11 @@ super::texts! {
         make_key = "Create one";
         run = "Run it";
         again = "Run it again";
-        not_counted = "This is no use of the connection: the lists of uses don't count it.";
+        not_counted = "This does not count as a use of the connection.";
         answer = "Answer";
         masked = "Secrets are masked here. A program gets them whole.";
         fresh = "The stored token lasts long enough, so it was given at once. Nobody asked the app.";
-        stale = "The stored token ends soon. It was given at once, and is renewed behind the answer.";
+        stale = "The stored token ends soon. It was given at once, and is renewed in the background.";
         refreshed = "The stored token had ended or was about to. It was renewed first, and the step waited for it.";
         refused = "A program gets this refusal. It says what to do.";
     }
