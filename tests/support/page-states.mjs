@@ -150,16 +150,22 @@ const afterTooManyGuesses = (path) => async ({ page, site }) => {
   await page.goto(site.url + path);
 };
 
-/** A page while something of the database is not as the program expects it. */
+/** A page while something of the database is not as the program expects it. Both changes are a statement or several. */
 const whileBroken = (path, breaks, repairs) => async (at) => {
   const { run } = at.site.installation;
-  await run(breaks);
+  for (const statement of [breaks].flat()) await run(statement);
   try {
     await at.page.goto(at.site.url + (typeof path === "string" ? path : path(at)));
   } finally {
-    await run(repairs);
+    for (const statement of [repairs].flat()) await run(statement);
   }
 };
+
+/** Reading a table fails as it does when the database can't be read: with an error that is about no table and no row. */
+const unreadable = (table) => [
+  [`ALTER TABLE ${table} RENAME TO earlier_${table}`, `CREATE VIEW ${table} AS SELECT * FROM earlier_${table} WHERE abs(-9223372036854775807 - 1) > 0`],
+  [`DROP VIEW ${table}`, `ALTER TABLE earlier_${table} RENAME TO ${table}`],
+];
 
 /** A page while the installation is in maintenance: another Worker answers at its address. */
 const duringMaintenance = (path) => async ({ site, page, world }) => {
@@ -186,6 +192,7 @@ export const STATES = [
   ["connections-empty-member", "newMember", "/", "Connections"],
   ["connections-many", "root", "/", "Connections", { sample: true }],
   ["connections-many-later", "root", after("/", follow("Next page")), "Connections"],
+  ["connections-none-yet", "root", "/?q=zzz", "Connections"],
   ["connections-filtered", "admin", "/?status=not_checked&sort=name", "Connections"],
   ["connections-undo", "admin", disconnectOne, "Connections", { sample: true }],
   ["bulk-disconnect", "admin", after("/", tickFirst, press("Disconnect…")), "Disconnect 1 connection?", { sample: true }],
@@ -197,6 +204,7 @@ export const STATES = [
   ["review", "admin", "/review", "Review", { sample: true }],
   ["review-member", "member", "/review", "Review"],
   ["review-fine", "newcomer", "/review", "Review", { sample: true }],
+  ["review-fine-member", "newMember", "/review", "Review"],
   ["review-many", "root", "/review", "Review"],
 
   ["connections-attention", "admin", "/?status=needs_reconnect", "Connections"],
@@ -242,6 +250,7 @@ export const STATES = [
   ["connection-checked", "member", after(of("hers"), press("Check now")), /Acme/],
   ["try", "admin", of("slack", "/try"), /Try it$/],
   ["try-answer", "admin", after(of("slack", "/try"), press("Run it")), /Try it$/, { sample: true }],
+  ["try-member", "member", of("slack", "/try"), /Try it$/],
   ["try-refused", "admin", after(of("gmail", "/try"), press("Run it")), /Try it$/],
   ["rename", "admin", of("slack", "/rename"), /^Rename/],
   ["rename-refused", "admin", after(of("slack", "/rename"), fill("Name of this connection", "\u200b"), press("Save name")), /^Rename/, { status: 422 }],
@@ -249,6 +258,7 @@ export const STATES = [
   ["sharing", "admin", of("sheets", "/sharing"), /^Who uses/],
   ["sharing-member", "member", of("hers", "/sharing"), /^Who uses/],
   ["replace", "admin", of("stripe", "/replace"), /^Replace/],
+  ["replace-refused", "admin", after(of("stripe", "/replace"), press("Let it answer instead")), /^Replace/, { status: 409 }],
   ["replace-none", "admin", of("notion", "/replace"), /^Replace/],
   ["disconnect", "admin", of("slack", "/disconnect"), /^Disconnect/, { sample: true }],
   ["disconnect-unused", "admin", of("airtable", "/disconnect"), /^Disconnect/],
@@ -264,6 +274,9 @@ export const STATES = [
   ["workflows-empty", "newcomer", "/workflows", "Workflows"],
   ["workflows-many", "root", "/workflows", "Workflows"],
   ["workflow", "admin", "/workflows/Weekly%20report", /Weekly report/],
+  ["workflow-not-ready", "admin", "/workflows/Refunds", /Refunds/],
+  ["workflow-member", "member", "/workflows/Weekly%20report", /Weekly report/],
+  ["workflow-in-test", "admin", "/workflows/Invoices?environment=test", /Invoices/],
   ["workflow-unknown", "member", "/workflows/nothing", /./, { status: 404 }],
 
   // Settings
@@ -287,31 +300,42 @@ export const STATES = [
   ["new-app-refused", "admin", after("/settings/new-app", fill("Name", "Till"), fill("Id", "NOT AN ID"), press("Create a custom app")), "Create a custom app", { status: 422 }],
   ["custom-app", "admin", "/settings/custom-apps/till", /till/],
   ["custom-app-delete", "admin", "/settings/custom-apps/acme/delete", /^Delete/],
+  ["sign-in-settings-client", "admin", "/settings/sign-in?issuer=https%3A%2F%2Flogin.northwind.example", "Sign-in"],
   ["sign-in-settings", "admin", "/settings/sign-in", "Sign-in"],
   ["workspace", "admin", "/settings/workspace", "Workspace"],
   ["workspace-refused", "admin", after("/settings/workspace", uncheckedForms, fill("Address of its logo", "not an address"), press("Save")), "Workspace", { status: 422 }],
   ["defaults", "admin", "/settings/defaults", "Defaults"],
+  ["defaults-empty", "newcomer", "/settings/defaults", "Defaults"],
+  ["default-none", "newcomer", "/settings/default?app=slack", /./],
   ["default", "admin", "/settings/default?app=slack", /./],
   ["webhooks", "admin", "/settings/webhooks", "Webhooks"],
   ["webhooks-empty", "newcomer", "/settings/webhooks", "Webhooks"],
   ["webhook", "admin", ({ world }) => `/settings/webhooks/${world.webhook.id}`, /./],
+  ["webhooks-refused", "admin", after("/settings/webhooks", unfold("Create a webhook"), fill("Address", "not an address"), press("Create a webhook")), "Webhooks", { status: 422 }],
   ["webhook-made", "newcomer", after("/settings/webhooks", unfold("Create a webhook"), fill("Address", "https://hooks.example.com/in"), press("Create a webhook")), "Secret of the webhook", { status: 201 }],
   ["keys", "admin", "/settings/keys", "API keys"],
   ["keys-empty", "newcomer", "/settings/keys", "API keys"],
   ["key", "admin", ({ world }) => `/settings/keys/${world.keyId}`, "Workflow engine"],
   ["key-made", "admin", after("/settings/keys", unfold("Create an API key"), fill("Name", "Reports"), press("Create an API key")), "API key created", { status: 201, sample: true }],
+  ["key-made-before", "admin", after("/settings/keys", unfold("Create an API key"), fill("Name", "Reports"), press("Create an API key"), ({ page }) => page.reload()), "This was done before", { status: 409 }],
   ["key-refused", "admin", after("/settings/keys", unfold("Create an API key"), fill("Name", "\u200b"), press("Create an API key")), "API keys", { status: 422 }],
   ["links", "admin", "/settings/links", "Connect links"],
   ["links-empty", "newcomer", "/settings/links", "Connect links"],
+  ["links-refused", "admin", after("/settings/links", unfold("Create a connect link"), select("App", "telegram"), ({ page }) => page.getByLabel("Everybody in the workspace may use the connection").uncheck(), press("Create a connect link")), "Connect links", { status: 422 }],
   ["link-made", "admin", after("/settings/links", unfold("Create a connect link"), select("App", "telegram"), fill("User id of the person", "guest"), press("Create a connect link")), /^Connect link for/, { status: 201 }],
   ["people", "admin", "/settings/people", "People"],
   ["people-many", "root", "/settings/people", "People"],
   ["person", "admin", "/settings/people/grace", "Grace Hopper"],
+  ["person-last-admin", "newcomer", "/settings/people/first", /^First Person/],
+  ["people-none-found", "admin", "/settings/people?q=zzz", "People"],
+  ["people-refused", "admin", after("/settings/people", unfold("Invite somebody"), uncheckedForms, press("Create the sign-in link")), "People", { status: 422 }],
   ["invited", "admin", after("/settings/people", unfold("Invite somebody"), fill("E-mail address or user id", "margaret@northwind.example"), press("Create the sign-in link")), /^Sign-in link for/, { status: 201 }],
   ["sessions", "admin", "/settings/sessions", "Sessions"],
   ["settings-forbidden", "member", "/settings/keys", "Only an admin may do this", { status: 403 }],
   ["activity", "admin", "/activity", "Activity", { sample: true }],
   ["activity-none", "admin", "/activity?app=nothing", "Activity"],
+  ["activity-refused", "admin", "/activity?from=nonsense&app=NOT+AN+ID", "Activity", { status: 422 }],
+  ["activity-member", "member", "/activity", "Only an admin may do this", { status: 403 }],
   ["activity-many", "root", "/activity", "Activity"],
 
   // E-mail
@@ -346,6 +370,7 @@ export const STATES = [
   ["too-many-requests", "guest", afterTooManyGuesses("/connect/one-more-guess"), "Too many requests", { status: 429 }],
   ["failed", "admin", whileBroken(({ world }) => `/settings/webhooks/${world.webhook.id}`, "UPDATE subscriptions SET types = 'no ' || types", "UPDATE subscriptions SET types = substr(types, 4)"), "Something went wrong", { status: 500, sample: true }],
   ["misconfigured", "admin", whileBroken("/settings/webhooks", "ALTER TABLE subscriptions RENAME TO earlier_subscriptions", "ALTER TABLE earlier_subscriptions RENAME TO subscriptions"), "Not available at the moment", { status: 503 }],
+  ["database-unavailable", "admin", whileBroken("/settings/webhooks", ...unreadable("subscriptions")), "Not available at the moment", { status: 503 }],
   ["maintenance", "member", duringMaintenance("/"), "An update is being installed", { status: 503 }],
 ];
 
