@@ -99,7 +99,7 @@ fn filters(shell: &PageContext, view: &CatalogueView) -> Markup {
             div.wide {
                 label for="q" { (text.search) }
                 input #q type="search" name="q" value=(view.search.as_deref().unwrap_or_default()) autocomplete="off"
-                    placeholder=(text.search_example) data-filter="apps" data-found=(text.found);
+                    dir="auto" placeholder=(text.search_example) data-filter="apps" data-found=(text.found);
             }
             div {
                 label for="category" { (text.category) }

@@ -279,11 +279,11 @@ pub fn bulk_share(shell: &PageContext, view: &BulkShareView) -> Markup {
                     label for="owner" { (text.owner_id) }
                     (field_error(shell, "owner", wrong))
                     input #owner type="text" name="owner" value=(view.people.owner) maxlength="128" autocomplete="off" dir="auto"
-                        aria-describedby=[described.as_deref()];
+                        aria-invalid=[wrong.map(|_| "true")] aria-describedby=[described.as_deref()];
                 } @else {
                     label for="owner" { (text.owner) }
                     (field_error(shell, "owner", wrong))
-                    select #owner name="owner" aria-describedby=[described.as_deref()] {
+                    select #owner name="owner" aria-invalid=[wrong.map(|_| "true")] aria-describedby=[described.as_deref()] {
                         option value="" { (text.owner_stays) }
                         option value="none" selected[view.people.owner == "none"] { (text.owner_nobody) }
                         @for (id, name) in &view.people.people {

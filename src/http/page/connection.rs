@@ -475,6 +475,7 @@ fn details_section(shell: &PageContext, view: &ConnectionView) -> Markup {
                         OwnerView::Person(name) => (user_text(name)),
                         OwnerView::Nobody => (text.owner_none),
                     }
+                    @if shell.is_admin() { (change("sharing", text.change_owner)) }
                 } }
                 div { dt { (text.sharing) } dd { (sharing) (change("sharing", text.change_sharing)) } }
                 div { dt { (text.environment) } dd { (environment) (change("environment", text.change_environment)) } }

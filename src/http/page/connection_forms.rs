@@ -224,7 +224,7 @@ fn environment_form(
             label for="environment" { (text.environment_label) }
             p.hint #environment-hint { (text.environment_hint) }
             (field_error(shell, "environment", wrong))
-            select #environment name="environment" aria-describedby=[described.as_deref()] {
+            select #environment name="environment" aria-invalid=[wrong.map(|_| "true")] aria-describedby=[described.as_deref()] {
                 @for (value, name) in choices { option value=(value) selected[value == chosen] { (name) } }
             }
         }
@@ -244,7 +244,8 @@ fn sharing_form(
     let fields = html! {
         (field_error(shell, "shared", wrong))
         label.tick {
-            input #shared type="checkbox" name="shared" value="yes" checked[view.shared] aria-describedby=[described.as_deref()];
+            input #shared type="checkbox" name="shared" value="yes" checked[view.shared] aria-invalid=[wrong.map(|_| "true")]
+                aria-describedby=[described.as_deref()];
             span { (text.sharing_label) }
         }
         @match &view.owner {
@@ -303,7 +304,7 @@ fn replacement_form(
         div.field.wrong[wrong.is_some()] {
             label for="with" { (text.replace_label) }
             (field_error(shell, "with", wrong))
-            select #with name="with" aria-describedby=[described.as_deref()] {
+            select #with name="with" aria-invalid=[wrong.map(|_| "true")] aria-describedby=[described.as_deref()] {
                 @for one in &view.candidates {
                     option value=(one.id) selected[one.id == view.chosen] {
                         (reveal_control_characters(one.name.as_deref().unwrap_or_default()))
@@ -342,6 +343,9 @@ fn disconnect_form(
         @if view.is_default { p { (text.disconnect_defaults) } }
         p { (fill(text.disconnect_about, &[("app", user_text(app_name))])) }
     };
-    let button = html! { button #disconnect.danger type="submit" { (text.disconnect_now) } };
+    let described = described_by("disconnect", false, wrong.is_some());
+    let button = html! {
+        button #disconnect.danger type="submit" aria-describedby=[described.as_deref()] { (text.disconnect_now) }
+    };
     html! { section.panel.bad aria-label=(text.disconnect_now) { (post_form(shell, page, form, &fields, &button)) } }
 }

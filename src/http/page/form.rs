@@ -183,12 +183,13 @@ pub(super) fn invalid_fields(inputs: &[FormField]) -> Vec<InvalidField<'_>> {
         .collect()
 }
 
-/// The errors at the top, where a screen reader reads them first, with links to the fields.
+/// The errors at the top, with links to the fields. The keyboard begins there, also without scripts: a screen reader reads
+/// them first, and the next Tab leads to the first field that was refused.
 pub(super) fn error_summary(shell: &PageContext, problem: Option<&FormError>, mistakes: &[InvalidField<'_>]) -> Markup {
     html! {
         @if problem.is_some() || !mistakes.is_empty() {
             @let tone = if problem.is_some_and(|problem| problem.is_unreachable) { "waiting" } else { "bad" };
-            section.panel.(tone) role="alert" aria-labelledby="problem" {
+            section.panel.(tone) role="alert" tabindex="-1" autofocus aria-labelledby="problem" {
                 h2 #problem {
                     @match problem {
                         Some(problem) => (user_text(&problem.title)),

@@ -80,7 +80,7 @@ pub(super) fn copyable(shell: &PageContext, id: &str, value: &str) -> Markup {
     html! {
         span.copied {
             code id=(id) { (reveal_control_characters(value)) }
-            (copy_button(shell, id))
+            (copy_button(shell, id, id))
         }
     }
 }
@@ -91,14 +91,15 @@ pub(super) fn copyable_block(shell: &PageContext, labelled_by: &str, value: &str
     let id = format!("{labelled_by}-text");
     html! {
         pre.copy tabindex="0" role="group" aria-labelledby=(labelled_by) { code id=(id) { (user_text(value)) } }
-        (copy_button(shell, &id))
+        (copy_button(shell, &id, labelled_by))
     }
 }
 
-fn copy_button(shell: &PageContext, of: &str) -> Markup {
+/// Among several of them, screen readers tell what is copied.
+fn copy_button(shell: &PageContext, of: &str, described_by: &str) -> Markup {
     let text = &shell.text.frame;
     html! {
-        button.plain type="button" hidden data-copy=(of) data-done=(text.copied) {
+        button.plain type="button" hidden data-copy=(of) data-done=(text.copied) aria-describedby=(described_by) {
             (icon("copy")) span { (text.copy) }
         }
     }

@@ -1513,7 +1513,7 @@ fn a_new_connection_has_a_text_for_every_missing_value() {
         "No workflow has used it yet.",
         "Nothing is recorded yet.",
         "has not named any permissions",
-        "<dd>Nobody</dd>",
+        "<dd>Nobody <a class=\"way\" href=\"/connections/words/sharing\" aria-label=\"Change the owner\">Change</a></dd>",
         "<dd>No</dd>",
     ] {
         assert!(html.contains(words), "{words} is missing in {html}");
@@ -1709,6 +1709,7 @@ fn refused_input_is_reported_first_with_a_link_to_each_field() {
     let html = manual_credential(&page_context(), &manual_credential_view("words")).into_string();
     let alert = html.split("role=\"alert\"").nth(1).unwrap().split("</section>").next().unwrap();
     assert!(html.find("role=\"alert\"").unwrap() < html.find("<h1").unwrap());
+    assert!(alert.starts_with(" tabindex=\"-1\" autofocus "), "the keyboard begins there: {alert}");
     for anchor in ["input-0", "input-2", "input-3", "input-4", "name"] {
         assert!(alert.contains(&format!("href=\"#{anchor}\"")), "{alert}");
         assert!(html.contains(&format!("id=\"{anchor}\"")));
@@ -1726,6 +1727,55 @@ fn refused_input_is_reported_first_with_a_link_to_each_field() {
     assert!(!html.contains("role=\"alert\"") && !html.contains("Not accepted") && !html.contains("aria-invalid"));
     let html = connect(&page_context(), &connect_view("words")).into_string();
     assert!(html.contains("Something has to be corrected") && html.contains("href=\"#input-0\""));
+}
+
+#[test]
+fn what_a_form_has_done_or_refused_gets_the_focus() {
+    for html in render_all_pages("words", "guard") {
+        for tag in
+            opening_tags(&html).iter().filter(|tag| tag.contains("role=\"alert\"") || tag.contains("notice\" role="))
+        {
+            assert!(tag.contains("tabindex=\"-1\" autofocus"), "{tag}");
+        }
+        let told_once = html.contains("This is the only time that it is shown.");
+        assert!(!told_once || html.contains("notice good\" role=\"status\" tabindex=\"-1\" autofocus"), "{html}");
+    }
+}
+
+#[test]
+fn a_refused_field_is_marked_and_says_why() {
+    let mut refused = 0;
+    for html in render_all_pages("words", "guard") {
+        let tags = opening_tags(&html);
+        for error in html.split(" id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            let Some(field) = error.strip_suffix("-error") else { continue };
+            let tag = *tags.iter().find(|tag| tag.contains(&format!("id=\"{field}\""))).unwrap();
+            assert!(tag.contains(&format!("aria-describedby=\"{error}")), "{tag}");
+            let can_be_invalid = !tag.starts_with("fieldset") && !tag.starts_with("button");
+            assert!(!can_be_invalid || tag.contains("aria-invalid=\"true\""), "{tag}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 30, "{refused}");
+}
+
+#[test]
+fn a_button_that_copies_says_what_and_a_text_in_any_script_begins_at_its_side() {
+    let (mut buttons, mut searches) = (0, 0);
+    for html in render_all_pages("words", "guard") {
+        for tag in opening_tags(&html) {
+            if tag.contains(" data-copy=") {
+                assert!(tag.contains(" aria-describedby=\""), "{tag}");
+                buttons += 1;
+            }
+            if tag.contains("type=\"search\"") || tag.starts_with("input") && tag.contains("type=\"text\"") {
+                let is_latin = tag.contains(" id=\"workspace\"");
+                assert!(is_latin || tag.contains(" dir=\"auto\""), "{tag}");
+                searches += 1;
+            }
+        }
+    }
+    assert!(buttons > 10 && searches > 10, "{buttons}, {searches}");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 
 use maud::{Markup, html};
 
-use super::super::form::FormField;
 use super::super::form::fields as input_fields;
+use super::super::form::{FormField, described_by, field_error};
 use super::super::frame::{
     app_logo, back_link, code_text, copyable_block, csrf_field, empty_list, external_link_line, head, icon,
     relative_time, status_badge, tone_class, tone_icon, user_text,
@@ -241,7 +241,7 @@ pub fn settings_apps(shell: &PageContext, view: &AppsView) -> Markup {
         form.line method="get" action="/settings/apps" role="search" aria-label=(text.search) {
             label for="q" { (text.search) }
             input #q type="search" name="q" value=(view.search.as_deref().unwrap_or_default()) autocomplete="off"
-                data-filter="apps" data-found=(text.found);
+                dir="auto" data-filter="apps" data-found=(text.found);
             button type="submit" { (shell.text.settings.search) }
             @if view.search.is_some() { a.button href="/settings/apps" { (shell.text.settings.show_all) } }
         }
@@ -466,11 +466,13 @@ fn test_section(shell: &PageContext, view: &ClientPageView) -> Markup {
                 (csrf_field(shell))
                 @for (index, variable) in view.test_variables.iter().enumerate() {
                     @let id = format!("test-input-{index}");
+                    @let described = described_by(&id, false, variable.error.is_some());
                     div.field.wrong[variable.error.is_some()] {
                         label for=(id) { (user_text(&variable.label)) }
-                        @if let Some(error) = &variable.error { p.mistake { (user_text(error)) } }
+                        (field_error(shell, &id, variable.error.as_deref()))
                         input id=(id) type="text" name={ "input." (variable.id) } value=(variable.value.as_deref().unwrap_or_default())
-                            autocomplete="off" autocapitalize="none" spellcheck="false" dir="auto";
+                            autocomplete="off" autocapitalize="none" spellcheck="false" dir="auto"
+                            aria-invalid=[variable.error.as_ref().map(|_| "true")] aria-describedby=[described.as_deref()];
                     }
                 }
                 div.actions {
@@ -608,7 +610,7 @@ fn emergency_section(shell: &PageContext, app: &str) -> Markup {
         section.card aria-labelledby="emergency" {
             h2 #emergency { (text.button) }
             p { (text.about) }
-            a.button.danger href={ "/settings/apps/" (app) "/disconnect-all" } { (shell.text.apps.delete_look) }
+            a.button.danger href={ "/settings/apps/" (app) "/disconnect-all" } { (text.look) }
         }
     }
 }

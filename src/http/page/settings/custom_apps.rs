@@ -112,7 +112,7 @@ pub fn settings_custom_apps(shell: &PageContext, view: &CustomAppsView) -> Marku
 fn problem_list(shell: &PageContext, problems: &[(String, String)]) -> Markup {
     html! {
         @if !problems.is_empty() {
-            section.panel.bad role="alert" aria-labelledby="problems" {
+            section.panel.bad role="alert" tabindex="-1" autofocus aria-labelledby="problems" {
                 h2 #problems { (shell.text.custom_apps.problems) }
                 ul {
                     @for (place, problem) in problems {

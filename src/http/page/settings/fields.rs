@@ -201,5 +201,5 @@ pub(super) fn state_field(state: &str) -> Markup {
 
 /// What is said above a secret that no other page shows.
 pub(super) fn shown_once(body: &Markup) -> Markup {
-    html! { div.notice.good role="status" { (icon("check")) div { (body) } } }
+    html! { div.notice.good role="status" tabindex="-1" autofocus { (icon("check")) div { (body) } } }
 }

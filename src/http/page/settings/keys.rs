@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::super::form::field_error;
 use super::super::frame::{
     back_link, code_text, copyable_block, csrf_field, environment_words, head, relative_time, relative_time_or_never,
     user_text,
@@ -263,9 +264,9 @@ fn key_form(shell: &PageContext, view: &KeysView) -> Markup {
             form method="post" action="/settings/keys" autocomplete="off" data-once {
                 (guard_fields(shell))
                 (text_field(shell, errors, &TextField::new("name", text.name, &form.name).hint(text.name_hint)))
-                fieldset #scopes tabindex="-1" {
+                fieldset #scopes tabindex="-1" aria-describedby=[errors.of("scopes").map(|_| "scopes-error")] {
                     legend { (text.may) }
-                    @if let Some(error) = errors.of("scopes") { p.mistake #scopes-error { (user_text(error)) } }
+                    (field_error(shell, "scopes", errors.of("scopes")))
                     @for scope in &form.scopes {
                         (tick("scope", scope.id, &html! {
                             (code_text(scope.id)) " " span.quiet { (scope_text(shell, scope.id)) }
@@ -307,7 +308,7 @@ fn limit_choices(shell: &PageContext, name: &str, title: &str, search: &str, cho
                 legend { (title) }
                 div.field data-script hidden {
                     label for=(field) { (search) }
-                    input id=(field) type="search" autocomplete="off" data-filter=(list) data-found=(text.found);
+                    input id=(field) type="search" autocomplete="off" dir="auto" data-filter=(list) data-found=(text.found);
                 }
                 ul.asked.chooser id=(list) {
                     @for one in choices {

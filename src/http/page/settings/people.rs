@@ -128,7 +128,7 @@ pub fn settings_people(shell: &PageContext, view: &PeopleView) -> Markup {
         (invite_form(shell, view))
         form.line method="get" action="/settings/people" role="search" aria-label=(text.search) {
             label for="q" { (text.search) }
-            input #q type="search" name="q" value=(view.search.as_deref().unwrap_or_default()) autocomplete="off";
+            input #q type="search" name="q" value=(view.search.as_deref().unwrap_or_default()) autocomplete="off" dir="auto";
             button type="submit" { (shell.text.settings.search) }
             @if view.search.is_some() { a.button href="/settings/people" { (shell.text.settings.show_all) } }
         }

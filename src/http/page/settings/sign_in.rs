@@ -67,7 +67,7 @@ pub fn settings_sign_in(shell: &PageContext, view: &ProviderView) -> Markup {
             h2 #step-1 { "1. " (text.step_issuer) }
             form.line method="get" action="/settings/sign-in" role="search" aria-label=(text.step_issuer) {
                 label for="issuer-1" { (text.issuer) }
-                input #issuer-1 type="text" name="issuer" value=(view.form.issuer) autocomplete="off" autocapitalize="none" spellcheck="false";
+                input #issuer-1 type="text" name="issuer" value=(view.form.issuer) autocomplete="off" autocapitalize="none" spellcheck="false" dir="auto";
                 button type="submit" { (text.show_redirect_uri) }
             }
             p.quiet { (text.issuer_hint) }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::super::form::field_error;
 use super::super::frame::{
     back_link, code_text, copyable_block, csrf_field, head, icon, relative_time, status_badge, tone_class, tone_icon,
     user_text,
@@ -207,9 +208,9 @@ fn form_fields(shell: &PageContext, form: &WebhookForm, errors: &FormErrors) -> 
     let text = &shell.text.webhooks;
     html! {
         (text_field(shell, errors, &TextField::new("url", text.url, &form.url).hint(text.url_hint)))
-        fieldset #types tabindex="-1" {
+        fieldset #types tabindex="-1" aria-describedby=[errors.of("types").map(|_| "types-error")] {
             legend { (text.types) }
-            @if let Some(error) = errors.of("types") { p.mistake #types-error { (user_text(error)) } }
+            (field_error(shell, "types", errors.of("types")))
             @for kind in &form.types { (tick("type", kind.id, &type_label(shell, kind.id), kind.is_checked)) }
         }
     }
