@@ -30,6 +30,7 @@ mod erasing;
 mod error_pages;
 mod etags;
 mod faults;
+mod form_mistakes;
 mod hostile_editor;
 mod http;
 mod idempotency;

@@ -2,6 +2,7 @@
 
 use connections::http::Method;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use super::{ADMIN_KEY, CookieBrowser, call, first_key, make_connect_link, make_sign_in_link};
 use crate::support::Fixture;
@@ -125,7 +126,7 @@ fn a_sign_in_link_says_whose_session_it_would_end() {
         assert!(page.contains("You are signed in as <strong><bdi>ann</bdi></strong>."), "{page}");
     }
     let own = make_sign_in_link(&fixture, "ann");
-    let nobody = CookieBrowser { world: ann.world, cookies: Default::default() }.get(&own).body;
+    let nobody = CookieBrowser { world: ann.world, cookies: BTreeMap::default() }.get(&own).body;
     for page in [ann.get(&own).body, nobody] {
         assert!(page.contains("Sign in as") && !page.contains("You are signed in as"), "{page}");
     }
