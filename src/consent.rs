@@ -122,22 +122,24 @@ pub async fn load_consent_summary<P: Ports>(
     request: &ConnectRequest,
     options: &ConnectOptions,
 ) -> Result<ConsentSummary> {
-    let db = context.db();
-    let ((workspace, grant_usage), (auth_methods, (hosts, authorize_host))) = db
+    // One after the other: both may need the app's discovery document, and the second one finds it in the isolate.
+    let load_hosts = async {
+        let hosts = hosts::for_options(context, options).await?;
+        Ok::<_, Error>((hosts, load_authorize_host(context, options).await?))
+    };
+    let ((workspace, grant_usage), (auth_methods, hosts)) = context
         .at_once(
-            db.at_once(load_workspace(context, &request.workspace), load_grant_usage(context, request, options)),
-            db.at_once(
-                list_auth_methods(context, request, options),
-                db.at_once(hosts::for_options(context, options), load_authorize_host(context, options)),
-            ),
+            context.at_once(load_workspace(context, &request.workspace), load_grant_usage(context, request, options)),
+            context.at_once(list_auth_methods(context, request, options), load_hosts),
         )
         .await;
+    let (hosts, authorize_host) = hosts?;
     Ok(ConsentSummary {
         workspace: workspace?,
         grant_usage: grant_usage?,
         auth_methods: auth_methods?,
-        hosts: hosts?,
-        authorize_host: authorize_host?,
+        hosts,
+        authorize_host,
     })
 }
 
@@ -173,11 +175,10 @@ pub async fn load_method_choices<P: Ports>(context: &Context<P>, request: &Conne
             None => Ok(None),
         }
     };
-    let db = context.db();
-    let ((app, connection), (clients, workspace)) = db
+    let ((app, connection), (clients, workspace)) = context
         .at_once(
-            db.at_once(registry::require_current_app(context, workspace, &request.app), load_connection),
-            db.at_once(list_clients(context, workspace), load_workspace(context, workspace)),
+            context.at_once(registry::require_current_app(context, workspace, &request.app), load_connection),
+            context.at_once(list_clients(context, workspace), load_workspace(context, workspace)),
         )
         .await;
     let (app, connection, clients) = (app?.app, connection?, clients?);

@@ -106,6 +106,12 @@ impl<P: Ports> Context<P> {
         &self.database
     }
 
+    /// Runs two things that read. What both ask the database for first is one round trip; what they ask for later is sent as
+    /// it comes.
+    pub async fn at_once<A, B>(&self, one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+        self.database.at_once(one, other).await
+    }
+
     /// The workspaces whose audit log got a line since this was last asked.
     pub fn take_announced(&self) -> BTreeSet<WorkspaceId> {
         self.database.take_announced()

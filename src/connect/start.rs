@@ -114,7 +114,7 @@ pub async fn prepare_options<P: Ports>(context: &Context<P>, request: &ConnectRe
         }
     };
     let load_app = registry::require_current_app(context, &request.workspace, &request.app);
-    let (registered, connection) = context.db().at_once(load_app, load_connection).await;
+    let (registered, connection) = context.at_once(load_app, load_connection).await;
     let (registered, connection) = (registered?, connection?);
     let app = registered.app;
     let ChosenAuthMethod { auth_method, client, unusable } =

@@ -74,8 +74,8 @@ impl<D> ShardDatabase<D> {
 }
 
 impl<D: Database> ShardDatabase<D> {
-    /// Runs two things that read. What both ask for first is one round trip; what they ask for later is sent as it comes.
-    pub async fn at_once<A, B>(&self, one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+    /// See [`super::Context::at_once`].
+    pub(super) async fn at_once<A, B>(&self, one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
         let mut both = pin!(join(one, other));
         let before = self.gathering.begin();
         let begun = poll_fn(|context| Poll::Ready(both.as_mut().poll(context))).await;

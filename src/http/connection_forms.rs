@@ -188,7 +188,6 @@ async fn render_sharing<P: Ports>(
     }
     let filter = PeopleFilter { role: None, text: None, after: String::new(), limit: MOST_PEOPLE };
     let (found, app_name) = context
-        .db()
         .at_once(
             people::list_people(context, &session.workspace, &filter),
             connections::load_app_name(context, &listed.connection),
@@ -254,7 +253,6 @@ async fn render_replacement<P: Ports>(
 ) -> Result<Response> {
     let listed = call.path_connection()?;
     let (candidates, (workflows, app_name)) = context
-        .db()
         .at_once(list_candidates(context, &page::ENGLISH, call.session()?, listed), load_use(context, listed))
         .await;
     let view = ReplacementView {
@@ -326,7 +324,7 @@ pub(super) async fn show_disconnect<P: Ports>(
 /// The workflows that used it, and the name of its app.
 async fn load_use<P: Ports>(context: &Context<P>, listed: &ListedConnection) -> (Result<Vec<String>>, String) {
     let app_name = connections::load_app_name(context, &listed.connection);
-    context.db().at_once(list_workflows(context, listed), app_name).await
+    context.at_once(list_workflows(context, listed), app_name).await
 }
 
 /// The workflows that used it, each once.

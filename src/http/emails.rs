@@ -48,7 +48,6 @@ pub(super) async fn show_email_page<P: Ports>(context: &Context<P>, call: &Call<
     let session = call.session()?;
     let user = browser_session::require_user(session)?;
     let (person, settings) = context
-        .db()
         .at_once(
             emails::load_person(context, &session.workspace, &user.id),
             emails::load_settings(context, &session.workspace),

@@ -56,7 +56,6 @@ pub(super) async fn build_setup_view<P: Ports>(
 ) -> Result<page::SetupView> {
     let session = call.session()?;
     let (workspace, found) = context
-        .db()
         .at_once(
             workspaces::load_workspace(context, &session.workspace),
             app_list::load_app_list(context, &session.workspace),

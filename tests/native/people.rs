@@ -441,7 +441,7 @@ fn the_id_of_a_person_is_one_that_an_address_can_have() {
 fn people_and_connections_with_one_name_can_be_told_apart_where_one_is_chosen() {
     let fixture = Fixture::new();
     let (one, other) = (fixture.connect("ann"), fixture.connect("bob"));
-    fixture.world.db.tamper("UPDATE connections SET is_shared = 1, name = 'Payments'");
+    fixture.world.db.tamper("UPDATE connections SET is_shared = 1, name = 'Payments', account_label = 'Payments'");
     fixture.world.db.tamper(&format!("UPDATE connections SET name = 'Payments\u{200b}' WHERE id = '{other}'"));
     // His page offers the others as new owners.
     fixture.world.db.tamper(&format!("UPDATE connections SET user_id = 'bob' WHERE id = '{other}'"));

@@ -206,7 +206,6 @@ async fn render<P: Ports>(
     let shell = shell(context, call);
     let workspace = &call.session()?.workspace;
     let (setup, client) = context
-        .db()
         .at_once(
             build_setup_view(context, call, app, auth_method),
             oauth_clients::load_current_client(context, workspace, auth_method),
@@ -549,11 +548,10 @@ async fn render_deletion<P: Ports>(
     let workspace = &call.session()?.workspace;
     let filter =
         ConnectionFilter { app: Some(app.id.clone()), limit: CONNECTIONS_SHOWN, ..ConnectionFilter::default() };
-    let db = context.db();
-    let (setup, (client, found)) = db
+    let (setup, (client, found)) = context
         .at_once(
             build_setup_view(context, call, &app, &method),
-            db.at_once(
+            context.at_once(
                 oauth_clients::load_current_client(context, workspace, &method),
                 connections::list_connections(context, workspace, &filter),
             ),

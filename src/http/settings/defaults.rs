@@ -55,7 +55,6 @@ pub(in crate::http) async fn show_defaults_page<P: Ports>(context: &Context<P>, 
     let position = |text: String| serde_json::from_str::<DefaultPosition>(&text).map_err(|_| input::invalid_cursor());
     let after = input::query_param(call.request, "cursor").map(position).transpose()?.unwrap_or_default();
     let (found, apps) = context
-        .db()
         .at_once(
             defaults::list_defaults(context, workspace, None, &after, ROWS_PER_PAGE),
             app_list::load_app_list(context, workspace),
@@ -97,7 +96,6 @@ async fn render<P: Ports>(
         ..ConnectionFilter::default()
     };
     let (now, found) = context
-        .db()
         .at_once(
             defaults::find_default(context, workspace, slot),
             connections::list_connections(context, workspace, &filter),

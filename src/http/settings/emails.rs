@@ -22,7 +22,6 @@ async fn render<P: Ports>(context: &Context<P>, call: &Call<'_>, shown: Shown) -
     let session = call.session()?;
     let user = browser_session::require_user(session)?;
     let (settings, person) = context
-        .db()
         .at_once(
             emails::load_settings(context, &session.workspace),
             emails::load_person(context, &session.workspace, &user.id),

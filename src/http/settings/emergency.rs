@@ -36,7 +36,7 @@ async fn load_affected<P: Ports>(
 ) -> Result<(AffectedConnections, DisconnectAllView)> {
     let workspace = &call.session()?.workspace;
     let count = disconnect_all::count_affected(context, workspace, app.clone(), None);
-    let (affected, name) = context.db().at_once(count, app_name(context, call, app)).await;
+    let (affected, name) = context.at_once(count, app_name(context, call, app)).await;
     let affected = affected?;
     let view = DisconnectAllView {
         app: name?,

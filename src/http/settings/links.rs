@@ -59,7 +59,6 @@ async fn build_view<P: Ports>(context: &Context<P>, call: &Call<'_>, shell: &Pag
     let after = input::query_param(call.request, "cursor").map(position).transpose()?;
     let filter = LinkFilter { after, limit: ROWS_PER_PAGE, ..LinkFilter::default() };
     let (found, apps) = context
-        .db()
         .at_once(link::list_links(context, workspace, &filter), app_list::load_app_list(context, workspace))
         .await;
     let (found, apps) = (found?, apps?);

@@ -129,7 +129,6 @@ async fn render_person<P: Ports>(
     };
     let everybody = PeopleFilter { limit: MOST_HEIRS, ..PeopleFilter::default() };
     let (owned, others) = context
-        .db()
         .at_once(
             connections::list_connections(context, workspace, &owned),
             people::list_people(context, workspace, &everybody),

@@ -31,7 +31,6 @@ pub(in crate::http) async fn show_settings_sessions_page<P: Ports>(
     let filter = SessionFilter { after, limit: ROWS_PER_PAGE, ..SessionFilter::default() };
     let links = SessionFilter { limit: PENDING_SHOWN, ..SessionFilter::default() };
     let (found, links) = context
-        .db()
         .at_once(
             sessions::list_sessions(context, &this.workspace, &filter),
             sign_in_links::list_sign_in_links(context, &this.workspace, &links),

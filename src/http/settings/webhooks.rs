@@ -182,7 +182,6 @@ async fn render<P: Ports>(context: &Context<P>, call: &Call<'_>, shown: Shown) -
     let asked = call.path_webhook()?;
     // It may have been changed by what was just sent.
     let (webhook, page) = context
-        .db()
         .at_once(
             webhooks::load(context, &call.session()?.workspace, &asked.id),
             webhooks::list_deliveries(context, asked, None, &before, ROWS_PER_PAGE),

@@ -45,34 +45,34 @@ macro_rules! last_read {
 macro_rules! with_names {
     ($lines:expr) => {
         concat!(
-            "SELECT e.*,
-      CASE WHEN e.actor GLOB 'user:*' THEN (SELECT p.name FROM people p WHERE p.workspace_id = e.workspace_id AND p.user_id = substr(e.actor, 6))
-        WHEN e.actor GLOB 'link:*' THEN (SELECT coalesce(l.user_name, l.user_id) FROM connect_links l WHERE l.id = substr(e.actor, 6) AND +l.workspace_id = e.workspace_id)
-        WHEN e.actor GLOB 'key:*' AND e.actor_name IS NULL THEN (SELECT k.name FROM api_keys k WHERE k.id = substr(e.actor, 5) AND +k.workspace_id = e.workspace_id)
+            "SELECT bounded.*,
+      CASE WHEN bounded.actor GLOB 'user:*' THEN (SELECT p.name FROM people p WHERE p.workspace_id = bounded.workspace_id AND p.user_id = substr(bounded.actor, 6))
+        WHEN bounded.actor GLOB 'link:*' THEN (SELECT coalesce(l.user_name, l.user_id) FROM connect_links l WHERE l.id = substr(bounded.actor, 6) AND +l.workspace_id = bounded.workspace_id)
+        WHEN bounded.actor GLOB 'key:*' AND bounded.actor_name IS NULL THEN (SELECT k.name FROM api_keys k WHERE k.id = substr(bounded.actor, 5) AND +k.workspace_id = bounded.workspace_id)
         END AS actor_is_named,
-      CASE WHEN e.connection_name IS NULL THEN (SELECT c.name FROM connections c WHERE c.id = e.connection_id AND +c.workspace_id = e.workspace_id)
+      CASE WHEN bounded.connection_name IS NULL THEN (SELECT c.name FROM connections c WHERE c.id = bounded.connection_id AND +c.workspace_id = bounded.workspace_id)
         END AS connection_is_named,
-      CASE WHEN e.type IN ('role_changed', 'person_removed', 'email_preference_changed')
-          THEN (SELECT p.name FROM people p WHERE p.workspace_id = e.workspace_id AND p.user_id = e.target)
-        WHEN e.target GLOB 'key_*' THEN (SELECT k.name FROM api_keys k WHERE k.id = e.target AND +k.workspace_id = e.workspace_id)
-        WHEN e.target GLOB 'cli_*' THEN (SELECT o.client_id FROM oauth_clients o WHERE o.id = e.target AND +o.workspace_id = e.workspace_id)
-        WHEN e.target GLOB 'lnk_*' THEN (SELECT coalesce(l.user_name, l.user_id) FROM connect_links l WHERE l.id = e.target AND +l.workspace_id = e.workspace_id)
-        WHEN e.target GLOB 'whk_*' THEN (SELECT s.url FROM subscriptions s WHERE s.id = e.target AND +s.workspace_id = e.workspace_id)
+      CASE WHEN bounded.type IN ('role_changed', 'person_removed', 'email_preference_changed')
+          THEN (SELECT p.name FROM people p WHERE p.workspace_id = bounded.workspace_id AND p.user_id = bounded.target)
+        WHEN bounded.target GLOB 'key_*' THEN (SELECT k.name FROM api_keys k WHERE k.id = bounded.target AND +k.workspace_id = bounded.workspace_id)
+        WHEN bounded.target GLOB 'cli_*' THEN (SELECT o.client_id FROM oauth_clients o WHERE o.id = bounded.target AND +o.workspace_id = bounded.workspace_id)
+        WHEN bounded.target GLOB 'lnk_*' THEN (SELECT coalesce(l.user_name, l.user_id) FROM connect_links l WHERE l.id = bounded.target AND +l.workspace_id = bounded.workspace_id)
+        WHEN bounded.target GLOB 'whk_*' THEN (SELECT s.url FROM subscriptions s WHERE s.id = bounded.target AND +s.workspace_id = bounded.workspace_id)
         END AS target_is_named,
-      (SELECT json_extract(a.definition, '$.name') FROM apps a WHERE a.workspace_id = e.workspace_id AND a.id = e.app AND a.is_current = 1) AS app_is_named,
-      (SELECT p.name FROM people p WHERE p.workspace_id = e.workspace_id AND p.user_id = CASE e.type
-        WHEN 'edited' THEN substr(e.detail, 8)
-        WHEN 'link_created' THEN substr(e.detail, 5)
-        WHEN 'person_removed' THEN substr(e.detail, 16)
-        WHEN 'signed_in' THEN substr(e.detail, 6, length(e.detail) - 5 - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
-        WHEN 'signed_out' THEN substr(e.detail, 6, length(e.detail) - 5 - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
-        WHEN 'session_ended' THEN substr(e.detail, 6, length(e.detail) - 5 - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
-        WHEN 'sign_in_link_created' THEN substr(e.detail, 1, length(e.detail) - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
-        WHEN 'sign_in_link_deleted' THEN substr(e.detail, 1, length(e.detail) - CASE WHEN e.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+      (SELECT json_extract(a.definition, '$.name') FROM apps a WHERE a.workspace_id = bounded.workspace_id AND a.id = bounded.app AND a.is_current = 1) AS app_is_named,
+      (SELECT p.name FROM people p WHERE p.workspace_id = bounded.workspace_id AND p.user_id = CASE bounded.type
+        WHEN 'edited' THEN substr(bounded.detail, 8)
+        WHEN 'link_created' THEN substr(bounded.detail, 5)
+        WHEN 'person_removed' THEN substr(bounded.detail, 16)
+        WHEN 'signed_in' THEN substr(bounded.detail, 6, length(bounded.detail) - 5 - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN 'signed_out' THEN substr(bounded.detail, 6, length(bounded.detail) - 5 - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN 'session_ended' THEN substr(bounded.detail, 6, length(bounded.detail) - 5 - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN 'sign_in_link_created' THEN substr(bounded.detail, 1, length(bounded.detail) - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN 'sign_in_link_deleted' THEN substr(bounded.detail, 1, length(bounded.detail) - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
         END) AS person_is_named
     FROM (",
             $lines,
-            ") e ORDER BY e.occurred_at DESC, e.seq DESC"
+            ") bounded ORDER BY bounded.occurred_at DESC, bounded.seq DESC"
         )
     };
 }
