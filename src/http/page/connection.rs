@@ -503,7 +503,7 @@ fn defaults_list(shell: &PageContext, view: &ConnectionView) -> Markup {
                     (None, false) => text.default_workspace_in,
                     (Some(_), true) => text.default_user,
                     (Some(_), false) => text.default_user_in,
-                }, &[("name", user_text(user.as_deref().unwrap_or_default())), ("environment", html! { (environment_words(shell, environment).unwrap_or(environment)) })]))
+                }, &[("name", user_text(user.as_deref().unwrap_or_default())), ("environment", user_text(environment_words(shell, environment).unwrap_or(environment)))]))
             }
         }
     }

@@ -1367,7 +1367,7 @@ fn without_a_session_there_is_no_sign_out_and_no_home_link() {
 fn an_empty_list_explains_connections_and_an_empty_search_does_not() {
     let first = connection_list(&page_context(), &ConnectionListView::default()).into_string();
     assert!(first.contains("Nothing is connected yet") && first.contains("A connection lets workflows act"));
-    assert!(first.contains("with an account of yours. You make it once."));
+    assert!(first.contains("with an account of yours: you sign in there or enter a key once"));
     assert!(first.contains("href=\"/connect\">Choose an app</a>"));
     assert!(!first.contains("role=\"search\""));
     let searched = connection_list(&page_context(), &search_for("zzz", PagesOfList::default())).into_string();
