@@ -173,7 +173,8 @@ struct Search {
 }
 
 impl Search {
-    fn read(text: &Texts, search: &str) -> Self {
+    /// Words of an issue stay words where the status is one: both can't hold.
+    fn read(text: &Texts, search: &str, looks_for_issue: bool) -> Self {
         let mut found = Self::default();
         for word in search.split_whitespace() {
             match ConnectionId::parse(word).filter(|_| found.id.is_none()) {
@@ -181,7 +182,7 @@ impl Search {
                 None => found.words.push(word.to_ascii_lowercase()),
             }
         }
-        for issue in Issue::ALL {
+        for issue in Issue::ALL.into_iter().filter(|_| looks_for_issue) {
             let label = issue_label(text, issue).to_lowercase();
             let label: Vec<_> = label.split(' ').collect();
             // A single word is more likely a part of a name.
@@ -256,8 +257,9 @@ impl ListQuery {
 
     fn filter(&self, text: &Texts, session: &Session) -> OverviewFilter {
         let ListFilters { search, app, status, environment, owner, workflow, .. } = &self.shown;
-        let Search { id, issue: searched_issue, words } = Search::read(text, search);
-        let issue = Issue::parse(status).or(searched_issue);
+        let chosen = Issue::parse(status);
+        let Search { id, issue: searched, words } = Search::read(text, search, chosen.is_none());
+        let issue = chosen.or(searched);
         let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         OverviewFilter {
             app_names: names_with_words(&words),
@@ -371,7 +373,7 @@ mod tests {
         let id = "con_000000000000000000000000";
         let parsed = ConnectionId::parse(id);
         assert!(parsed.is_some());
-        let read = |search: &str| Search::read(&page::ENGLISH, search);
+        let read = |search: &str| Search::read(&page::ENGLISH, search, true);
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         assert_eq!(read(" Slack  Ops "), Search { words: words(&["slack", "ops"]), ..Search::default() });
         assert_eq!(read(&format!("slack {id}")), Search { id: parsed, words: words(&["slack"]), issue: None });
@@ -384,6 +386,9 @@ mod tests {
             assert_eq!(read(search), Search { issue: Some(issue), words: words(rest), id: None }, "{search}");
         }
         assert_eq!(read("checked yet").issue, None);
+        // A status that was chosen goes first: then these are words as all others.
+        let found = Search::read(&page::ENGLISH, "not checked yet", false);
+        assert_eq!((found.issue, found.words.len()), (None, 3));
     }
 
     #[test]

@@ -649,12 +649,67 @@ fn the_activity_page_names_people_clients_links_webhooks_and_apps() {
     assert!(page.body.contains("href=\"/settings/apps/notion\"") && page.body.contains("href=\"/settings/links\""));
     // What is gone has a word instead of a link to nowhere.
     assert!(page.body.contains("<td data-label=\"About\"><div><bdi>Webhook</bdi>"), "{}", page.body);
+    assert!(!page.body.contains(&format!("/settings/webhooks/{webhook}")), "also where it was made: {}", page.body);
     // Ids are under "More" alone, to be copied.
     for id in [&link, &webhook, &other_key, &client] {
         let shown = page.body.matches(&format!(">{id}</code>")).count();
         assert_eq!(shown, page.body.matches(&format!(">{id}<")).count(), "{id}");
         assert!(shown > 0, "{id}: {}", page.body);
     }
+}
+
+#[test]
+fn the_activity_page_names_the_people_in_details_and_no_other_text() {
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
+    let ask = |method, path: &str, body: Value| {
+        let (status, answer) = call(&fixture, &key, method, path, &body);
+        assert!(status < 300, "{path}: {answer}");
+        answer
+    };
+    let sign_in = |id: &str, name: &str| {
+        TestBrowser::new(&fixture).sign_in_as(&json!({ "user": { "id": id, "name": name } }));
+    };
+    sign_in("u-1", "Ada Lovelace");
+    sign_in("u-2", "Bob, of sales");
+    sign_in("eve", "Eve");
+    let id = fixture.complete_flow(&fixture.connect_request(), "one").connection.unwrap();
+    let edit = |body: Value| ask(Method::Patch, &format!("/v1/connections/{id}"), body);
+    edit(json!({ "owner": { "id": "u-1" } }));
+    edit(json!({ "owner": { "id": "u-2" }, "environment": "test", "name": "x, owner: eve", "metadata": { "a": "b" } }));
+    edit(json!({ "name": "y, owner: eve" }));
+    ask(Method::Put, "/v1/apps/acme/default", json!({ "connection": id, "user": "u-2", "environment": "test" }));
+    let link =
+        ask(Method::Post, "/v1/links", json!({ "app": "acme", "user": { "id": "u-1", "name": "Ada Lovelace" } }));
+    ask(Method::Delete, &format!("/v1/links/{}", link["id"].as_str().unwrap()), Value::Null);
+    ask(Method::Delete, "/v1/people/u-2?transfer_to=u-1", Value::Null);
+
+    let mut root = admin(&fixture);
+    let lines_of = |root: &mut TestBrowser<'_>, kind: &str| root.get(&format!("/activity?type={kind}")).body;
+    let person = |id: &str, name: &str| format!("<a href=\"/settings/people/{id}\"><bdi>{name}</bdi></a>");
+    let (ada, bob) = (person("u%2D1", "Ada Lovelace"), person("u%2D2", "u-2"));
+    let edited = lines_of(&mut root, "edited");
+    // The one who was removed has no name any more.
+    for detail in [
+        format!("<bdi>owner: </bdi>{ada}"),
+        format!("<bdi>metadata, owner: </bdi>{bob}<bdi>, environment: test, name: x, owner: eve</bdi>"),
+        "<bdi>name: y, owner: eve</bdi>".to_owned(),
+    ] {
+        assert!(edited.contains(&detail), "{detail}: {edited}");
+    }
+    assert!(!edited.contains("Eve"), "{edited}");
+    for (kind, detail) in [
+        ("default_changed", format!("<bdi>user </bdi>{bob}<bdi>, test")),
+        ("link_created", format!("<bdi>for </bdi>{ada}")),
+        ("link_ended", format!("<bdi>for </bdi>{ada}")),
+        ("person_removed", format!("<bdi>connections to </bdi>{ada}")),
+        ("signed_in", format!("{ada}<bdi> as member</bdi>")),
+        ("sign_in_link_created", format!("{ada}<bdi> as member</bdi>")),
+    ] {
+        let lines = lines_of(&mut root, kind);
+        assert!(lines.contains(&detail), "{kind}: {detail}: {lines}");
+    }
+    assert!(!lines_of(&mut root, "person_removed").contains("href=\"/settings/people/u%2D2\""), "gone");
 }
 
 #[test]

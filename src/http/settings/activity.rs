@@ -1,7 +1,7 @@
 //! The audit log, for admins: one page of lines, and the same lines as a file.
 //!
-//! Owns the words for actors and types. The lines are those that programs get; a file is written by the same code, because
-//! a browser has no key.
+//! Owns the filters. The lines are those that programs get, and what they mention is named in `mentions`; a file is written by
+//! the code for programs, because a browser has no key.
 
 mod mentions;
 

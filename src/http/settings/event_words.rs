@@ -1,4 +1,6 @@
 //! What a line of the audit log is about, in words.
+//!
+//! Owns that each type has words of its own. What a line mentions is in `activity`.
 
 use crate::audit::EventType;
 use crate::http::page::Texts;

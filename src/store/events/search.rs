@@ -40,8 +40,39 @@ macro_rules! last_read {
         )
     };
 }
-/// The same lines, with the names of now. Each is looked up by its key. A person is the target of these types, and in
-/// the detail of the others.
+/// A text up to the first of these ends.
+macro_rules! up_to {
+    ($text:literal, $($end:literal),+) => {
+        concat!("substr(", $text, ", 1, min(length(", $text, ") + 1", $(", instr(", $text, " || '", $end, "', '", $end, "')"),+, ") - 1)")
+    };
+}
+/// The id of the person in the detail of a line: the same as `person_in_detail` of the page cuts out.
+macro_rules! person_in_detail {
+    () => {
+        concat!(
+            "CASE
+        WHEN bounded.type IN ('link_created', 'link_ended') THEN substr(bounded.detail, 5)
+        WHEN bounded.type IN ('sign_in_link_created', 'sign_in_link_deleted')
+          THEN substr(bounded.detail, 1, length(bounded.detail) - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN bounded.type IN ('signed_in', 'signed_out', 'session_ended')
+          THEN substr(bounded.detail, 6, length(bounded.detail) - 5 - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
+        WHEN bounded.type = 'person_removed' THEN substr(bounded.detail, 16)
+        WHEN bounded.type = 'default_changed' AND bounded.detail GLOB 'user *' THEN ",
+            up_to!("substr(bounded.detail, 6)", ", production", ", test", ": "),
+            "
+        WHEN bounded.type = 'edited' AND instr(', ' || bounded.detail, ', owner: ') BETWEEN 1 AND instr(', ' || bounded.detail || ', name: ', ', name: ') THEN ",
+            up_to!(
+                "substr(', ' || bounded.detail, instr(', ' || bounded.detail, ', owner: ') + 9)",
+                ", shared: ",
+                ", environment: ",
+                ", name: "
+            ),
+            "
+        END"
+        )
+    };
+}
+/// The same lines, with the names of now. Each is looked up by its key, that of a custom app among its revisions.
 macro_rules! with_names {
     ($lines:expr) => {
         concat!(
@@ -60,16 +91,9 @@ macro_rules! with_names {
         WHEN bounded.target GLOB 'whk_*' THEN (SELECT s.url FROM subscriptions s WHERE s.id = bounded.target AND +s.workspace_id = bounded.workspace_id)
         END AS target_is_named,
       (SELECT json_extract(a.definition, '$.name') FROM apps a WHERE a.workspace_id = bounded.workspace_id AND a.id = bounded.app AND a.is_current = 1) AS app_is_named,
-      (SELECT p.name FROM people p WHERE p.workspace_id = bounded.workspace_id AND p.user_id = CASE bounded.type
-        WHEN 'edited' THEN substr(bounded.detail, 8)
-        WHEN 'link_created' THEN substr(bounded.detail, 5)
-        WHEN 'person_removed' THEN substr(bounded.detail, 16)
-        WHEN 'signed_in' THEN substr(bounded.detail, 6, length(bounded.detail) - 5 - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
-        WHEN 'signed_out' THEN substr(bounded.detail, 6, length(bounded.detail) - 5 - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
-        WHEN 'session_ended' THEN substr(bounded.detail, 6, length(bounded.detail) - 5 - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
-        WHEN 'sign_in_link_created' THEN substr(bounded.detail, 1, length(bounded.detail) - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
-        WHEN 'sign_in_link_deleted' THEN substr(bounded.detail, 1, length(bounded.detail) - CASE WHEN bounded.detail GLOB '* as admin' THEN 9 ELSE 10 END)
-        END) AS person_is_named
+      (SELECT p.name FROM people p WHERE p.workspace_id = bounded.workspace_id AND p.user_id = ",
+            person_in_detail!(),
+            ") AS person_is_named
     FROM (",
             $lines,
             ") bounded ORDER BY bounded.occurred_at DESC, bounded.seq DESC"

@@ -42,26 +42,43 @@ type Piece<'a> = (&'a str, Option<IdKind>);
 
 /// Details in pieces. The people in it are found by the type of the line.
 fn split_detail<'a>(kind: &str, detail: &'a str) -> Vec<Piece<'a>> {
-    split_person(EventType::parse(kind), detail).unwrap_or_else(|| split_ids(detail))
+    let Some((at, id)) = EventType::parse(kind).and_then(|kind| person_in_detail(kind, detail)) else {
+        return split_ids(detail);
+    };
+    let part = |from: usize, to: usize| split_ids(detail.get(from..to).unwrap_or_default());
+    let end = at + id.len();
+    part(0, at).into_iter().chain([(id, Some(IdKind::Person))]).chain(part(end, detail.len())).collect()
 }
 
-/// The details of the types that name a person.
-fn split_person(kind: Option<EventType>, detail: &str) -> Option<Vec<Piece<'_>>> {
-    let (before, id, after) = match kind? {
-        EventType::Edited => ("owner: ", detail.strip_prefix("owner: ").filter(|id| *id != "nobody")?, ""),
-        EventType::LinkCreated => ("for ", detail.strip_prefix("for ")?, ""),
-        EventType::PersonRemoved => ("connections to ", detail.strip_prefix("connections to ")?, ""),
-        EventType::SignedIn
-        | EventType::SignedOut
-        | EventType::SessionEnded
-        | EventType::SignInLinkCreated
-        | EventType::SignInLinkDeleted => {
-            let (who, _) = detail.rsplit_once(" as ")?;
-            ("", who.strip_prefix("user:").unwrap_or(who), detail.get(who.len()..)?)
+/// The id of the person in a detail, and where it begins. A person's id is any text, so it ends where the words begin that
+/// follow it.
+fn person_in_detail(kind: EventType, detail: &str) -> Option<(usize, &str)> {
+    let behind = |words: &str| detail.strip_prefix(words).map(|rest| (words.len(), rest));
+    let up_to = |(at, rest): (usize, &'_ str), ends: &[&str]| {
+        let end = ends.iter().filter_map(|end| rest.find(end)).min().unwrap_or(rest.len());
+        (at, end)
+    };
+    let (at, length) = match kind {
+        EventType::LinkCreated | EventType::LinkEnded => behind("for ").map(|found| up_to(found, &[]))?,
+        EventType::PersonRemoved => behind("connections to ").map(|found| up_to(found, &[]))?,
+        EventType::DefaultChanged => behind("user ").map(|found| up_to(found, &[", production", ", test", ": "]))?,
+        EventType::SignInLinkCreated | EventType::SignInLinkDeleted => (0, detail.rfind(" as ")?),
+        EventType::SignedIn | EventType::SignedOut | EventType::SessionEnded => {
+            let (at, rest) = behind("user:")?;
+            (at, rest.rfind(" as ")?)
+        }
+        EventType::Edited => {
+            let members = detail.split(", name: ").next().filter(|members| !members.starts_with("name: "))?;
+            let at = match members.strip_prefix("owner: ") {
+                Some(_) => "owner: ".len(),
+                None => members.find(", owner: ")? + ", owner: ".len(),
+            };
+            up_to((at, members.get(at..)?), &[", shared: ", ", environment: "])
         }
         _ => return None,
     };
-    Some(vec![(before, None), (id, Some(IdKind::Person)), (after, None)])
+    let id = detail.get(at..at + length)?;
+    (kind != EventType::Edited || id != "nobody").then_some((at, id))
 }
 
 /// What stands before and behind ids that say what they are of, and the ids.
@@ -119,7 +136,8 @@ pub(super) fn detail_parts(text: &Texts, line: &NamedAuditEvent, connections: &C
 
 /// The name of the person in a detail. Whom a link is for may never have signed in, but the link has the name.
 fn person_name(line: &NamedAuditEvent) -> Option<&str> {
-    let of_link = line.target_name.as_deref().filter(|_| line.event.r#type == EventType::LinkCreated.as_str());
+    let is_of_link = [EventType::LinkCreated, EventType::LinkEnded].iter().any(|one| one.as_str() == line.event.r#type);
+    let of_link = line.target_name.as_deref().filter(|_| is_of_link);
     line.person_name.as_deref().or(of_link)
 }
 
@@ -159,7 +177,8 @@ pub(super) fn subject(text: &Texts, line: &NamedAuditEvent) -> Option<Linked> {
         (IdKind::Webhook, None) => words.a_webhook.to_owned(),
         (IdKind::Person, None) => target.to_owned(),
     };
-    let has_page = !ends_its_target(&event.r#type);
+    let is_gone = matches!(kind, IdKind::Key | IdKind::Webhook) && line.target_name.is_none();
+    let has_page = !is_gone && !ends_its_target(&event.r#type);
     Some((shown, has_page.then(|| href_of(kind, target, event.app.as_deref())).flatten()))
 }
 
@@ -215,8 +234,8 @@ pub(super) fn actor(text: &Texts, line: &NamedAuditEvent) -> Linked {
 /// The name of the app of a line. One that is gone has its id.
 pub(super) fn app_name(line: &NamedAuditEvent) -> Option<String> {
     let id = line.event.app.as_deref()?;
-    let of_catalogue = catalogue::find_entry(id).map(|entry| entry.name);
-    Some(of_catalogue.or(line.app_name.as_deref()).unwrap_or(id).to_owned())
+    let of_catalogue = || catalogue::find_entry(id).map(|entry| entry.name);
+    Some(line.app_name.as_deref().or_else(of_catalogue).unwrap_or(id).to_owned())
 }
 
 /// The ids that a line mentions, with what each is of: they are copied into filters, commands and questions to the support.
@@ -255,4 +274,38 @@ pub(super) fn ids(text: &Texts, event: &AuditEvent) -> Vec<ActivityId> {
         _ => {}
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_found_in_the_detail_of_each_type() {
+        for (kind, detail, id) in [
+            (EventType::LinkCreated, "for ann, of sales", Some("ann, of sales")),
+            (EventType::LinkEnded, "for ann", Some("ann")),
+            (EventType::PersonRemoved, "connections to bob", Some("bob")),
+            (EventType::SignedIn, "user:ann as admin", Some("ann")),
+            (EventType::SignedIn, "user:user:ann as x as member", Some("user:ann as x")),
+            (EventType::SignedIn, "link:lnk_0 as member", None),
+            (EventType::SignInLinkCreated, "user:ann as member", Some("user:ann")),
+            (EventType::DefaultChanged, "user ann, production: instead of con_x", Some("ann")),
+            (EventType::DefaultChanged, "user ann", Some("ann")),
+            (EventType::DefaultChanged, "the workspace: instead of con_x", None),
+            (EventType::Edited, "owner: bob, shared: true", Some("bob")),
+            (EventType::Edited, "metadata, owner: bob, environment: test, name: x, owner: eve", Some("bob")),
+            (EventType::Edited, "owner: nobody, shared: true", None),
+            (EventType::Edited, "name: a, owner: eve", None),
+            (EventType::Edited, "metadata, name: a, owner: eve", None),
+            (EventType::Edited, "shared: true", None),
+            (EventType::Connected, "for ann", None),
+        ] {
+            let found = person_in_detail(kind, detail);
+            assert_eq!(found.map(|(_, id)| id), id, "{kind:?} {detail}");
+            if let Some((at, id)) = found {
+                assert!(detail.get(at..).unwrap().starts_with(id), "{detail}");
+            }
+        }
+    }
 }
