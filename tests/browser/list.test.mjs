@@ -96,7 +96,7 @@ for (const javaScriptEnabled of [true, false]) {
     await group.getByRole("link", { name: "Bot" }).waitFor();
     await group.getByRole("checkbox", { name: "Select Bot" }).check();
     await group.locator("form.bulk").getByRole("button", { name: "Check" }).click();
-    await page.getByText("0 of 1 work.").waitFor();
+    await page.getByText("0 of 1 checked connections work.").waitFor();
     await page.getByRole("link", { name: "Back to the list" }).click();
     await page.getByRole("heading", { name: "Review", level: 1 }).waitFor();
     const nobody = await newPerson([], { javaScriptEnabled });
@@ -112,7 +112,7 @@ test("an admin gives several connections to a colleague", async () => {
   await page.getByRole("checkbox", { name: "Select Mine" }).check();
   await page.getByRole("checkbox", { name: "Select Also mine" }).check();
   await page.getByRole("button", { name: "Change owner…" }).click();
-  await page.getByRole("heading", { name: "Change who has 2 connections" }).waitFor();
+  await page.getByRole("heading", { name: "Change who owns and who uses 2 connections" }).waitFor();
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByText("Choose an owner or who uses them.").first().waitFor();
   await page.getByLabel("Owner").selectOption(`id:${colleague.id}`);

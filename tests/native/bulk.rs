@@ -68,7 +68,8 @@ fn many_are_checked_a_few_in_each_request_and_the_result_names_what_fails() {
     assert!(requests >= 3, "{requests}");
     assert!(fixture.world.acme.count_all_requests() >= asked + 12, "each was asked about");
     assert!(
-        result.body.contains("11 of 12 work.") && result.body.contains("It no longer works. Reconnect it."),
+        result.body.contains("11 of 12 checked connections work.")
+            && result.body.contains("It no longer works. Reconnect it."),
         "{}",
         result.body
     );
@@ -167,7 +168,7 @@ fn nothing_is_done_with_what_a_person_may_not_change() {
         if action == "check" {
             let asked = fixture.world.acme.count_requests("/me");
             let page = person(&fixture, "ann", "member").post("/", "/bulk", &fields).body;
-            assert!(page.contains("It is gone") && page.contains("1 of 2 work."), "{page}");
+            assert!(page.contains("It is gone") && page.contains("1 of 2 checked connections work."), "{page}");
             assert_eq!(fixture.world.acme.count_requests("/me"), asked + 1, "the shared one alone");
         }
         let mut forged = person(&fixture, "bob", "member");
@@ -187,7 +188,8 @@ fn an_admin_gives_several_to_somebody_and_shares_them() {
     let mut root = person(&fixture, "root", "admin");
     let question = root.post("/", "/bulk", &format!("action=share&back=/{}", selected(&ids)));
     assert!(
-        question.body.contains("Change who has 3 connections") && question.body.contains("value=\"id:bob\""),
+        question.body.contains("Change who owns and who uses 3 connections")
+            && question.body.contains("value=\"id:bob\""),
         "{}",
         question.body
     );

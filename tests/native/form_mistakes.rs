@@ -22,7 +22,7 @@ const MISTAKES: &[Mistake] = &[
         &[("name", "x"), ("branding_logo_url", "https://cdn.example/a logo.png")],
         &["An address has no spaces, and no letters such as é."],
     ),
-    ("/settings/workspace", &[("name", "x"), ("branding_logo_url", "logo")], &["This is no address. Enter one such"]),
+    ("/settings/workspace", &[("name", "x"), ("branding_logo_url", "logo")], &["Enter a whole address, such"]),
     (
         "/settings/workspace",
         &[("name", "x"), ("branding_logo_url", "http://cdn.example/logo.png")],
@@ -64,7 +64,7 @@ const MISTAKES: &[Mistake] = &[
         &["leads back to this installation"],
     ),
     ("/settings/webhooks", &[("url", "https://hooks.example/x")], &["Choose at least one."]),
-    ("{webhook}", &[("url", "hooks"), ("type", "connection.deleted")], &["This is no address."]),
+    ("{webhook}", &[("url", "hooks"), ("type", "connection.deleted")], &["Enter a whole address, such"]),
     (
         "/settings/sign-in",
         &[("issuer", "login example"), ("client_id", ""), ("client_secret", ""), ("allowed_domains", "x")],
@@ -78,7 +78,7 @@ const MISTAKES: &[Mistake] = &[
     (
         "/settings/new-app",
         &[("name", ""), ("id", "Not An Id"), ("method", "issuer"), ("issuer", "nowhere")],
-        &["Enter a name of up to 100", "Enter up to 63 small letters", "This is no address."],
+        &["Enter a name of up to 100", "Enter up to 63 small letters", "Enter a whole address, such"],
     ),
     (
         "/settings/new-app",

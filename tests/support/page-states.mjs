@@ -196,8 +196,8 @@ export const STATES = [
   ["connections-filtered", "admin", "/?status=not_checked&sort=name", "Connections"],
   ["connections-undo", "admin", disconnectOne, "Connections", { sample: true }],
   ["bulk-disconnect", "admin", after("/", tickFirst, press("Disconnect…")), "Disconnect 1 connection?", { sample: true }],
-  ["bulk-share", "admin", after("/", tickFirst, press("Change owner…")), "Change who has 1 connection"],
-  ["bulk-share-nothing", "admin", after("/", tickFirst, press("Change owner…"), press("Save")), "Change who has 1 connection", { status: 422 }],
+  ["bulk-share", "admin", after("/", tickFirst, press("Change owner…")), "Change who owns and who uses 1 connection"],
+  ["bulk-share-nothing", "admin", after("/", tickFirst, press("Change owner…"), press("Save")), "Change who owns and who uses 1 connection", { status: 422 }],
   ["bulk-result", "admin", after("/", tickFirst, pressBulk("check")), "Check finished", { sample: true }],
 
   // Review

@@ -535,7 +535,9 @@ fn events_section(shell: &PageContext, action: &str, view: &EventsView, errors: 
             } @else {
                 p.quiet { (text.events_url_later) }
             }
-            @if let Some(handshake) = &view.handshake { p { (user_text(handshake)) } }
+            @if let Some(handshake) = &view.handshake {
+                details { summary { (text.first_request) } p { (user_text(handshake)) } }
+            }
             @if let Some(docs) = &view.docs_url { (external_link_line(shell, &html! { (text.events_docs) }, docs)) }
             p { (state) }
             @if let Some(handshake) = view.secret_handshake.as_ref().filter(|_| view.address.is_some()) {

@@ -207,15 +207,15 @@ super::texts! {
         disconnect_some = "Disconnect {count} connections?";
         disconnect_stops = "These workflows stop working until their steps use other connections:";
         disconnect_unused = "No workflow has used any of them.";
-        disconnect_about = "They are gone at once. We revoke the access at the apps after 5 minutes. Until then you can undo this.";
+        disconnect_about = "Workflows can’t use them from then on. We revoke the access at the apps after 5 minutes. Until then you can undo this.";
         disconnect_now = "Disconnect now";
         stops = "Stops";
         stops_nothing = "No workflow";
         connection = "Connection";
         skipped = "Only their owners or an admin can change these, so they stay as they are:";
         nothing_left = "You can’t change any of the selected connections. Ask an admin.";
-        share_one = "Change who has 1 connection";
-        share_some = "Change who has {count} connections";
+        share_one = "Change who owns and who uses 1 connection";
+        share_some = "Change who owns and who uses {count} connections";
         owner = "Owner";
         owner_stays = "Don’t change";
         owner_nobody = "Nobody: they belong to the workspace";
@@ -243,7 +243,7 @@ super::texts! {
         finished = "Finished";
         all_work = "All {count} work.";
         all_done = "Done: {count} of {all}.";
-        works = "{count} of {all} work.";
+        works = "{count} of {all} checked connections work.";
         undo_about = "We revoke the access at the apps in 5 minutes. Until then you can bring all of them back.";
         undo_all = "Undo";
         undo_all_of = "Undo all {count}";
@@ -867,7 +867,7 @@ super::texts! {
         disconnect_stops = "These workflows use it and stop working until their steps use another connection:";
         disconnect_unnamed = "A caller without a workflow name used it last {time}.";
         disconnect_unused = "No workflow has used it.";
-        disconnect_about = "It is gone at once. We revoke the access at {app} after 5 minutes, if {app} offers that and no other connection shares it. Until then you can undo this.";
+        disconnect_about = "Workflows can’t use it from then on. We revoke the access at {app} after 5 minutes, if {app} offers that and no other connection shares it. Until then you can undo this.";
         disconnect_defaults = "Steps that name only the app get it as a default. They get another connection, or fail.";
         disconnect_now = "Disconnect now";
     }
@@ -1100,7 +1100,7 @@ super::texts! {
         wrong_person = "Enter a name of up to 128 characters.";
         wrong_person_id = "Enter an e-mail address or an id of up to 128 characters.";
         wrong_choice = "Choose one of the list.";
-        wrong_address = "This is no address. Enter one such as https://www.example.com/path.";
+        wrong_address = "Enter a whole address, such as https://www.example.com/path.";
         wrong_address_length = "This address is too long. Enter one of up to 2,048 characters.";
         wrong_address_characters = "An address has no spaces, and no letters such as é. Copy it again from where you found it.";
         wrong_address_scheme = "Enter an address that begins with https://.";
@@ -1304,7 +1304,7 @@ super::texts! {
         ended = "Ended";
         expired = "Expired";
         wrong_app = "Choose an app.";
-        wrong_shared = "Tick this, or enter whose the connection will be.";
+        wrong_shared = "Enter whose the connection will be, or let everybody in the workspace use it.";
     }
     /// Apps and their OAuth clients.
     apps {
@@ -1397,6 +1397,7 @@ super::texts! {
         events_docs = "How the app sends events";
         events_unsigned = "The app doesn’t sign its events, so they can’t be verified and are not accepted.";
         events_by_client_secret = "The client secret verifies them. There is nothing to enter.";
+        first_request = "For developers: what the app sends first";
         handshake_title = "The app sends its signing secret itself";
         handshake_about = "{app} sends the secret to an address while the webhook is being made. It is taken only at an address that you ask for here: once, within an hour.";
         handshake_open = "Get an address";
