@@ -452,11 +452,7 @@ fn use_row(shell: &PageContext, one: &UseView) -> Markup {
 
 fn details_section(shell: &PageContext, view: &ConnectionView) -> Markup {
     let (text, one) = (&shell.text.connection, &view.identity);
-    let environment = match view.settings.environment.as_str() {
-        "production" => text.production,
-        "test" => text.test,
-        _ => text.environment_unknown,
-    };
+    let environment = environment_words(shell.text, &view.settings.environment).unwrap_or(text.environment_unknown);
     let sharing = match (view.settings.shared, &view.owner) {
         (true, _) => text.shared,
         (false, OwnerView::Nobody) => text.private_nobody,
@@ -503,7 +499,7 @@ fn defaults_list(shell: &PageContext, view: &ConnectionView) -> Markup {
                     (None, false) => text.default_workspace_in,
                     (Some(_), true) => text.default_user,
                     (Some(_), false) => text.default_user_in,
-                }, &[("name", user_text(user.as_deref().unwrap_or_default())), ("environment", user_text(environment_words(shell, environment).unwrap_or(environment)))]))
+                }, &[("name", user_text(user.as_deref().unwrap_or_default())), ("environment", user_text(environment_words(shell.text, environment).unwrap_or(environment)))]))
             }
         }
     }

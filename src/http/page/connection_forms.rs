@@ -308,7 +308,7 @@ fn replacement_form(
                 @for one in &view.candidates {
                     option value=(one.id) selected[one.id == view.chosen] {
                         (reveal_control_characters(one.name.as_deref().unwrap_or_default()))
-                        @if let Some(words) = environment_words(shell, &one.environment) { " (" (words) ")" }
+                        @if let Some(words) = environment_words(shell.text, &one.environment) { " (" (words) ")" }
                     }
                 }
             }

@@ -333,7 +333,7 @@ fn connection_row(shell: &PageContext, card: &ConnectionSummary) -> Markup {
                             span.of-app { (user_text(&card.app_name)) " · " }
                             (account_label(shell, card.account_label.as_deref()))
                             @if card.is_default { " " span.badge { (text.default) } }
-                            @if let Some(words) = environment_words(shell, &card.environment) { " " span.badge { (words) } }
+                            @if let Some(words) = environment_words(shell.text, &card.environment) { " " span.badge { (words) } }
                         }
                     }
                 }

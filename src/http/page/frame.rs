@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use super::text::count;
-use super::{PageContext, StatusLabel, Tone};
+use super::{PageContext, StatusLabel, Texts, Tone};
 use crate::http::assets::{asset, has_logo};
 use crate::time::Timestamp;
 
@@ -51,10 +51,10 @@ pub(super) fn head(title: &Markup, actions: &Markup) -> Markup {
 }
 
 /// An environment in words. One of a later version has none.
-pub(super) fn environment_words(shell: &PageContext, environment: &str) -> Option<&'static str> {
+pub(super) fn environment_words(text: &Texts, environment: &str) -> Option<&'static str> {
     match environment {
-        "production" => Some(shell.text.connection.production),
-        "test" => Some(shell.text.connection.test),
+        "production" => Some(text.connection.production),
+        "test" => Some(text.connection.test),
         _ => None,
     }
 }

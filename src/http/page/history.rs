@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::PageContext;
-use super::frame::{relative_time, user_text};
+use super::frame::{environment_words, relative_time, user_text};
 use super::text::{Texts, fill};
 use crate::audit::EventType;
 use crate::time::Timestamp;
@@ -155,7 +155,10 @@ fn describe_edit(all: &Texts, by: &HistoryActor, detail: &str) -> Markup {
             Some(("owner", id)) => Some(say(text.edited_owner, id)),
             Some(("shared", "true")) => Some(say(text.edited_shared, "")),
             Some(("shared", _)) => Some(say(text.edited_unshared, "")),
-            Some(("environment", name)) => Some(say(text.edited_environment, environment_name(all, name))),
+            Some(("environment", name)) => {
+                let words = environment_words(all, name).unwrap_or(all.connection.environment_unknown);
+                Some(say(text.edited_environment, words))
+            }
             None if member == "metadata" => Some(say(text.edited_metadata, "")),
             None if member == "allowed_workflows" => Some(say(text.edited_workflows, "")),
             _ => None,
@@ -166,15 +169,6 @@ fn describe_edit(all: &Texts, by: &HistoryActor, detail: &str) -> Markup {
         found.push(say(text.edited, ""));
     }
     html! { @for (at, one) in found.iter().enumerate() { @if at > 0 { br; } (one) } }
-}
-
-/// An environment in words, where a person chose one.
-fn environment_name(all: &Texts, name: &str) -> &'static str {
-    match name {
-        "production" => all.connection.production,
-        "test" => all.connection.test,
-        _ => all.connection.environment_unknown,
-    }
 }
 
 fn describe_default(all: &Texts, by: &HistoryActor, detail: &str) -> Markup {

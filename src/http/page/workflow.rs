@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::frame::{
-    account_label, app_logo, back_link, column_heads, empty_list, head, icon, link, relative_time, status_badge,
-    tone_class, tone_icon, user_text,
+    account_label, app_logo, back_link, column_heads, empty_list, environment_words, head, icon, link, relative_time,
+    status_badge, tone_class, tone_icon, user_text,
 };
 use super::layout::section_page;
 use super::text::{count, fill, fill_plain};
@@ -306,11 +306,7 @@ fn connection_row(shell: &PageContext, one: &WorkflowConnectionView) -> Markup {
         None => StatusLabel { text: text.ready.to_owned(), tone: Tone::Good },
         Some(_) => StatusLabel { text: text.not_ready.to_owned(), tone: Tone::Bad },
     };
-    let environment = match one.environment.as_str() {
-        "production" => Some(shell.text.connection.production),
-        "test" => Some(shell.text.connection.test),
-        _ => None,
-    };
+    let environment = environment_words(shell.text, &one.environment);
     html! {
         tr {
             th scope="row" {

@@ -96,7 +96,7 @@ fn default_row(shell: &PageContext, one: &DefaultRow) -> Markup {
             td data-label=(text.who) {
                 div {
                     @match &one.person { Some(person) => (user_text(person)), None => (text.workspace) }
-                    @if let Some(words) = environment_words(shell, one.environment.unwrap_or_default()) { " " span.badge { (words) } }
+                    @if let Some(words) = environment_words(shell.text, one.environment.unwrap_or_default()) { " " span.badge { (words) } }
                 }
             }
             td data-label=(text.connection) {
@@ -120,7 +120,7 @@ pub fn settings_default(shell: &PageContext, view: &DefaultView) -> Markup {
         (form_errors(shell, &view.errors, &[("connection", text.connection)]))
         p {
             @if view.user.is_empty() { (text.for_workspace) } @else { (text.for_person) " " (user_text(&view.user)) }
-            @if let Some(words) = environment_words(shell, &view.environment) { " " span.badge { (words) } }
+            @if let Some(words) = environment_words(shell.text, &view.environment) { " " span.badge { (words) } }
         }
         @match &view.connection {
             None => p { (text.has_none) },

@@ -369,7 +369,7 @@ pub fn settings_key(shell: &PageContext, view: &KeyView) -> Markup {
                     dt { (text.connections) }
                     dd { (list_or_all(text.all_connections, &view.connections, key.connections.is_some())) }
                 }
-                div { dt { (text.environment) } dd { (key.environment.and_then(|name| environment_words(shell, name)).unwrap_or(text.any)) } }
+                div { dt { (text.environment) } dd { (key.environment.and_then(|name| environment_words(shell.text, name)).unwrap_or(text.any)) } }
                 div { dt { (text.created) } dd { (relative_time_or_never(shell, key.created_at)) } }
                 div { dt { (text.ends) } dd { (end_of(shell, key)) } }
                 @if let Some(maker) = &key.made_by { div { dt { (text.made_by) } dd { (code_text(maker)) } } }
