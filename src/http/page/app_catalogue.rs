@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 
 use maud::{Markup, html};
 
-use super::frame::{app_logo, head, status_badge, user_text};
+use super::frame::{app_logo, head, picture, status_badge, user_text};
 use super::layout::section_page;
 use super::text::fill;
 use super::{PageContext, Section, StatusLabel, Tone};
 use crate::app_list::AppReadiness;
-use crate::http::assets::asset;
 
 /// Tiles on one page. What is beyond them is found by a search.
 const MAX_TILES: usize = 300;
@@ -69,7 +68,7 @@ pub fn app_catalogue(shell: &PageContext, view: &CatalogueView) -> Markup {
             }
         }
         div #apps-none.empty hidden[!shown.is_empty()] {
-            (picture())
+            (picture("apps"))
             p {
                 @if let Some(search) = view.search.as_deref().filter(|_| shown.is_empty()) {
                     (fill(text.none_found_for, &[("search", user_text(search))]))
@@ -82,12 +81,6 @@ pub fn app_catalogue(shell: &PageContext, view: &CatalogueView) -> Markup {
         @if has_more { p.quiet { (text.more_apps) } }
     };
     section_page(shell, Section::Connect, text.title, &body)
-}
-
-fn picture() -> Markup {
-    html! {
-        svg.icon.picture aria-hidden="true" focusable="false" { use href={ (asset!("icons.svg")) "#apps" } {} }
-    }
 }
 
 fn filters(shell: &PageContext, view: &CatalogueView) -> Markup {

@@ -7,14 +7,13 @@ use maud::{Markup, html};
 
 use super::bulk::{BulkOffer, bulk_bar, bulk_checkbox};
 use super::frame::{
-    account_label, app_logo, csrf_field, environment_words, head, icon, relative_time, reveal_control_characters,
-    status_badge, user_text,
+    account_label, app_logo, csrf_field, environment_words, head, icon, picture, relative_time,
+    reveal_control_characters, status_badge, user_text,
 };
 use super::layout::section_page;
 use super::recently_disconnected::{RecentlyDisconnected, recently_disconnected_section};
 use super::text::{count, fill, fill_plain};
 use super::{ConnectionSummary, PageContext, RowAction, Section};
-use crate::http::assets::asset;
 
 /// The Connections page.
 #[derive(Debug, Clone, Default)]
@@ -158,10 +157,6 @@ pub fn connection_list(shell: &PageContext, view: &ConnectionListView) -> Markup
 fn bulk_offers(shell: &PageContext) -> Vec<BulkOffer> {
     let offers = [BulkOffer::Check, BulkOffer::Disconnect, BulkOffer::Share];
     offers.into_iter().filter(|offer| *offer != BulkOffer::Share || shell.is_admin()).collect()
-}
-
-fn picture(name: &str) -> Markup {
-    html! { svg.icon.picture aria-hidden="true" focusable="false" { use href={ (asset!("icons.svg")) "#" (name) } {} } }
 }
 
 fn no_connections(shell: &PageContext) -> Markup {

@@ -59,11 +59,16 @@ pub(super) fn environment_words(text: &Texts, environment: &str) -> Option<&'sta
     }
 }
 
+/// A large drawing beside a text that says the same.
+pub(super) fn picture(name: &str) -> Markup {
+    html! { svg.icon.picture aria-hidden="true" focusable="false" { use href={ (asset!("icons.svg")) "#" (name) } {} } }
+}
+
 /// What is shown in the place of a list that is empty: a picture, a sentence, and what to do.
-pub(super) fn empty_list(picture: &str, sentence: &str, button: Option<(&str, &str)>) -> Markup {
+pub(super) fn empty_list(drawing: &str, sentence: &str, button: Option<(&str, &str)>) -> Markup {
     html! {
         div.empty {
-            svg.icon.picture aria-hidden="true" focusable="false" { use href={ (asset!("icons.svg")) "#" (picture) } {} }
+            (picture(drawing))
             p { (sentence) }
             @if let Some((label, href)) = button { p { a.button href=(href) { (label) } } }
         }

@@ -6,11 +6,10 @@ use maud::{Markup, html};
 
 use super::bulk::{BulkOffer, bulk_bar, bulk_checkbox, one_click_form};
 use super::connection_list::{attention_list, row_action};
-use super::frame::{app_logo, csrf_field, head, icon, link, relative_time, status_badge, user_text};
+use super::frame::{app_logo, csrf_field, head, icon, link, picture, relative_time, status_badge, user_text};
 use super::layout::section_page;
 use super::text::{fill, fill_plain};
 use super::{ConnectionSummary, PageContext, Section};
-use crate::http::assets::asset;
 use crate::review::{NameProblem, ReviewGroup};
 
 /// The page.
@@ -69,7 +68,7 @@ pub fn review(shell: &PageContext, view: &ReviewView) -> Markup {
         p.quiet { (text.about) }
         @if view.groups.is_empty() {
             section.card.empty aria-labelledby="fine" {
-                svg.icon.picture aria-hidden="true" focusable="false" { use href={ (asset!("icons.svg")) "#check" } {} }
+                (picture("check"))
                 h2 #fine { (text.fine_title) }
                 p { @if view.older_href.is_some() { (text.fine_here) } @else { (text.fine) } }
                 p { a.button href="/" { (text.back) } }
