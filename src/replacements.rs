@@ -200,8 +200,7 @@ fn require_usable<P: Ports>(context: &Context<P>, answering: &Connection) -> Res
         (ConnectionStatus::AwaitingConfirmation, _) => Err(Error::new(
             ErrorCode::AwaitingConfirmation,
             "The connection that would answer was made through a link, and the product that made the link has not confirmed the person yet (POST /v1/links/{id}/confirm).",
-        )
-        .with_hints(|hints| hints.for_people = Some("Nobody has confirmed yet who made this connection through a link. Choose another one.".into()))),
+        )),
         (ConnectionStatus::NeedsReconnect, reason) => {
             let reason = reason.unwrap_or(ReconnectReason::CredentialRejected);
             let detail = format!(
@@ -209,7 +208,6 @@ fn require_usable<P: Ports>(context: &Context<P>, answering: &Connection) -> Res
                 reason.explanation()
             );
             Err(Error::new(ErrorCode::NeedsReconnect, detail).with_hints(|hints| {
-                hints.for_people = Some("This connection doesn't work. Reconnect it first, or choose another one.".into());
                 hints.reason = Some(reason.as_str().to_owned());
                 hints.reconnect_url = Some(reconnect_url(context, &answering.id, &[]));
             }))
@@ -226,8 +224,7 @@ async fn require_unchained<P: Ports>(
         return Err(Error::new(
             ErrorCode::Conflict,
             "The connection that would answer is replaced itself (`replaced_by`). Name the one that answers for it, or undo that first: DELETE /v1/connections/{id}/replace.",
-        )
-        .with_hints(|hints| hints.for_people = Some("Another connection answers for this one. Choose that one.".into())));
+        ));
     }
     if replacements::count_replaced(context.db(), &connection.id).await? > 0 {
         return Err(in_use_error("it can't be replaced itself"));
@@ -236,8 +233,7 @@ async fn require_unchained<P: Ports>(
         let detail = format!(
             "The connection answers for {MOST_REPLACED} others already. Let the steps name it directly, and undo some of those."
         );
-        let for_people = format!("This connection answers for {MOST_REPLACED} others already. Choose another one.");
-        return Err(Error::new(ErrorCode::LimitReached, detail).with_hints(|hints| hints.for_people = Some(for_people)));
+        return Err(Error::new(ErrorCode::LimitReached, detail));
     }
     Ok(())
 }

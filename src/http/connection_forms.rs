@@ -28,6 +28,7 @@ use crate::preconditions::IfMatch;
 use crate::replacements;
 use crate::store::connections::{ConnectionPatch, ListedConnection};
 use crate::store::people::PeopleFilter;
+use crate::store::replacements::MOST_REPLACED;
 use crate::workspace::{Role, User};
 
 /// Most uses shown before a disconnect or a replacement.
@@ -63,10 +64,18 @@ fn show<P: Ports>(
 
 /// What is said beside the field.
 fn problem_of_field(shell: &PageContext, error: &Error) -> String {
-    if error.code == ErrorCode::EnvironmentsDiffer {
-        return shell.text.change.environments_differ.to_owned();
-    }
     let text = shell.text;
+    let words = &text.change;
+    match error.code {
+        ErrorCode::EnvironmentsDiffer => return words.environments_differ.to_owned(),
+        ErrorCode::NeedsReconnect => return words.replacement_broken.to_owned(),
+        ErrorCode::AwaitingConfirmation => return words.replacement_unconfirmed.to_owned(),
+        ErrorCode::Conflict => return words.replacement_changed.to_owned(),
+        ErrorCode::LimitReached => {
+            return page::fill_plain(words.replacement_full, &[("count", &MOST_REPLACED.to_string())]);
+        }
+        _ => {}
+    }
     let Some(one) = error.hints.errors.first() else {
         return error.hints.for_people.as_ref().unwrap_or(&error.detail).clone();
     };

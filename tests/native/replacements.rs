@@ -797,6 +797,25 @@ fn a_page_shows_a_replacement_and_ends_it() {
 }
 
 #[test]
+fn a_page_says_in_sentences_for_people_why_a_connection_cannot_answer() {
+    let fixture = Fixture::new();
+    let [old, new, broken, chained] = ["old", "new", "broken", "chained"].map(|account| shared(&fixture, account));
+    fixture.world.acme.withdraw_grants("broken");
+    fixture.refresh(&broken, RefreshReason::Force);
+    replace(&fixture, &chained, &new);
+    let mut admin = browser(&fixture, "ada", "admin");
+    let expected = [
+        (&broken, "This connection doesn’t work. Reconnect it first, or choose another one."),
+        (&chained, "Another connection answers for this one, or one of the two was just changed. Choose again."),
+    ];
+    for (with, sentence) in expected {
+        let (status, said) = submit(&mut admin, &old, "replace", &format!("with={with}"));
+        assert_eq!((status, said.contains(sentence)), (409, true), "{said}");
+        assert!(!said.contains("reconnect_url") && !said.contains("/v1/"), "{said}");
+    }
+}
+
+#[test]
 fn on_a_page_a_replacement_takes_the_owner_of_both_or_an_admin() {
     let fixture = Fixture::new();
     let everybodys = shared(&fixture, "all");

@@ -863,6 +863,10 @@ super::texts! {
         replace_answers = "It answers for other connections itself. End that first, on the page of each.";
         moved = "These steps get the other connection:";
         environments_differ = "The two are for different environments. Tick the box below if that is what you want.";
+        replacement_broken = "This connection doesn’t work. Reconnect it first, or choose another one.";
+        replacement_unconfirmed = "Nobody has confirmed yet who made this connection through a link. Choose another one.";
+        replacement_changed = "Another connection answers for this one, or one of the two was just changed. Choose again.";
+        replacement_full = "This connection answers for {count} others already. Choose another one.";
         disconnect_title = "Disconnect {name}?";
         disconnect_stops = "These workflows use it and stop working until their steps use another connection:";
         disconnect_unnamed = "A caller without a workflow name used it last {time}.";
