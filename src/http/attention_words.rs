@@ -9,7 +9,7 @@ use crate::connection::{Connection, DefinitionChange, MoveObstacle, ReconnectRea
 use crate::store::connections::ListedConnection;
 use crate::store::uses::{StepChange, StepChangeCause};
 
-/// What deserves a look, as one or several sentences.
+/// What deserves a look, as one or several sentences. Without what a code is about, which is stored with it, none.
 pub(super) fn explain(text: &Texts, listed: &ListedConnection, one: &Attention) -> String {
     let (words, connection) = (&text.attention, &listed.connection);
     let plain = match one.code {
@@ -17,20 +17,18 @@ pub(super) fn explain(text: &Texts, listed: &ListedConnection, one: &Attention) 
         AttentionCode::AppUnreachable => return explain_failure(text, connection),
         AttentionCode::DefinitionChanged => match &connection.definition_changed {
             Some(change) => return explain_definition_change(text, change),
-            None => words.definition_changed,
+            None => "",
         },
         AttentionCode::StepChangedConnection => match listed.step_changes.as_slice() {
             [only] => return explain_step_change(text, only),
             [first, ..] => return format!("{} {}", explain_step_change(text, first), words.step_others),
-            [] => words.step_changed,
+            [] => "",
         },
         // What that means at the app, its definition says.
-        AttentionCode::NothingShared => match &one.detail {
-            Some(detail) => return detail.clone(),
-            None => words.nothing_shared,
-        },
+        AttentionCode::NothingShared => return one.detail.clone().unwrap_or_default(),
         AttentionCode::ClientMisconfigured => explain_client(text, listed),
-        AttentionCode::ExpiresSoon => words.expires_soon,
+        // Said with its day, where it is said.
+        AttentionCode::ExpiresSoon => "",
         AttentionCode::MissingScopes => words.missing_scopes,
         AttentionCode::ClientSecretExpires => words.client_secret_expires,
         AttentionCode::DefaultUnusable => words.default_unusable,

@@ -725,7 +725,6 @@ super::texts! {
     }
     /// What deserves a look about a connection, as sentences.
     attention {
-        expires_soon = "This access ends soon unless it is renewed before.";
         missing_scopes = "Not all permissions were granted.";
         app_unreachable = "The app has not answered for a while. It is tried again automatically.";
         app_asks_to_wait = "The app asks to wait ({code}). It is tried again automatically.";
@@ -742,8 +741,6 @@ super::texts! {
         default_unusable = "This is a default connection: steps that name only the app fail until it is reconnected.";
         unused = "This connection was not used for 90 days.";
         duplicate = "Another connection of the same owner has the same account.";
-        nothing_shared = "It works, but nothing has been shared with it.";
-        definition_changed = "The app’s definition has changed. This connection uses the earlier one.";
         definition_stays = "The app’s definition was changed, and the new one {why}. This connection stays with the earlier definition. Reconnect it to use the new one.";
         new_addresses = "would send this credential to other addresses";
         new_client = "needs an OAuth client that is set up for its present addresses";
@@ -751,7 +748,6 @@ super::texts! {
         new_fields = "asks for other fields";
         new_variables = "has addresses that depend on values that this connection does not have";
         new_identity = "uses another id for the account";
-        step_changed = "A workflow step used another connection before.";
         step_names_it = "The step {step} of the workflow {workflow} used {before} before: the step names this one now.";
         step_gets_it_by_default = "The step {step} of the workflow {workflow} used {before} before: the step names the app, and gets this one by default now.";
         step_was_replaced = "The step {step} of the workflow {workflow} used {before} before: a replacement was made or undone.";
