@@ -132,7 +132,6 @@ pub fn activity(shell: &PageContext, view: &ActivityView) -> Markup {
                     ],
                     action: None,
                     none: text.none,
-                    picture: "activity",
                     next_page_href: None,
                 }, &numbered_rows(shell, &view.rows)))
             }

@@ -75,12 +75,11 @@ pub fn settings_defaults(shell: &PageContext, view: &DefaultsView) -> Markup {
             }
             button type="submit" { (text.choose) }
         }
-        (list(shell, &List {
+        (list(shell, "list", &List {
             title: text.title,
             columns: &[(text.app, ""), (text.who, "w25"), (text.connection, "w30")],
             action: Some(text.change),
             none: text.none,
-            picture: "list",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.defaults, |one| default_row(shell, one))))
     };

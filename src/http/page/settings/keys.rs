@@ -173,12 +173,11 @@ pub fn settings_keys(shell: &PageContext, view: &KeysView) -> Markup {
         (head(&html! { (text.title) }, &html! {}))
         p { (text.about) }
         (key_form(shell, view))
-        (list(shell, &List {
+        (list(shell, "key", &List {
             title: text.title,
             columns: &[(text.name, ""), (text.may, "w30"), (text.created, "w20"), (text.ends, "w20")],
             action: None,
             none: text.none,
-            picture: "key",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.keys, |key| key_row(shell, key))))
     };

@@ -85,12 +85,11 @@ pub fn settings_links(shell: &PageContext, view: &LinksView) -> Markup {
         (head(&html! { (text.title) }, &html! {}))
         p { (text.about) }
         (link_form(shell, view))
-        (list(shell, &List {
+        (list(shell, "link", &List {
             title: text.title,
             columns: &[(text.app, ""), (text.person, "w20"), (text.state, "w20"), (text.ends, "w20")],
             action: Some(text.end),
             none: text.none,
-            picture: "link",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.links, |link| link_row(shell, link))))
     };

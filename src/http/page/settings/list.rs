@@ -15,17 +15,15 @@ pub(super) struct List<'a> {
     pub(super) action: Option<&'a str>,
     /// What is said where it is empty.
     pub(super) none: &'a str,
-    /// The picture beside that.
-    pub(super) picture: &'a str,
     /// Where the next page is.
     pub(super) next_page_href: Option<&'a str>,
 }
 
-/// The list with these rows, each a `tr`.
-pub(super) fn list(shell: &PageContext, list: &List<'_>, rows: &[Markup]) -> Markup {
+/// The list with these rows, each a `tr`, or the picture of an empty one.
+pub(super) fn list(shell: &PageContext, picture: &str, list: &List<'_>, rows: &[Markup]) -> Markup {
     html! {
         @if rows.is_empty() {
-            (empty_list(list.picture, list.none, None))
+            (empty_list(picture, list.none, None))
         } @else {
             div.card.flush { (table(list, rows)) }
         }

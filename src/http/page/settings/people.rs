@@ -132,12 +132,11 @@ pub fn settings_people(shell: &PageContext, view: &PeopleView) -> Markup {
             button type="submit" { (shell.text.settings.search) }
             @if view.search.is_some() { a.button href="/settings/people" { (shell.text.settings.show_all) } }
         }
-        (list(shell, &List {
+        (list(shell, "people", &List {
             title: text.title,
             columns: &[(text.person, ""), (text.role, "w20"), (text.last_sign_in, "w20")],
             action: None,
             none: if view.search.is_some() { text.none_found } else { text.none },
-            picture: "people",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.people, |person| person_row(shell, person))))
     };

@@ -56,12 +56,11 @@ pub fn settings_sessions(shell: &PageContext, view: &SessionsView) -> Markup {
     let body = html! {
         (head(&html! { (text.title) }, &html! {}))
         p { (text.about) }
-        (list(shell, &List {
+        (list(shell, "person", &List {
             title: text.title,
             columns: &[(text.person, ""), (text.began, "w20"), (text.ends, "w20")],
             action: Some(text.end),
             none: text.none,
-            picture: "person",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.sessions, |session| session_row(shell, session))))
         section aria-labelledby="pending" {

@@ -151,12 +151,11 @@ pub fn settings_webhooks(shell: &PageContext, view: &WebhooksView) -> Markup {
                 div.actions { button.primary type="submit" { (text.create) } }
             }
         }
-        (list(shell, &List {
+        (list(shell, "bell", &List {
             title: text.title,
             columns: &[(text.url, ""), (text.types, "w30"), (text.state, "w25")],
             action: None,
             none: text.none,
-            picture: "bell",
             next_page_href: view.next_page_href.as_deref(),
         }, &rows(&view.webhooks, |one| webhook_row(shell, one))))
     };
@@ -304,7 +303,6 @@ fn deliveries_section(shell: &PageContext, view: &WebhookView, page: &str) -> Ma
                     columns: &[(text.event, ""), (text.state, "w20"), (text.happened, "w15"), (text.next, "w15")],
                     action: Some(text.redeliver),
                     none: text.no_deliveries,
-                    picture: "bell",
                     next_page_href: None,
                 }, &rows(&view.deliveries, |one| delivery_row(shell, one, page))))
             }
