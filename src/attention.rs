@@ -114,7 +114,7 @@ fn failure_detail(connection: &Connection) -> Option<String> {
     let says = match kind {
         FailureKind::AsksToWait => "The app asks to wait",
         FailureKind::InternalError => "The app has an internal error",
-        FailureKind::NoAccess => "The app's answers bring no new access",
+        FailureKind::NoAccess => "The app answered, but gave no new access",
     };
     Some(format!("{says} ({code}); it is tried again."))
 }

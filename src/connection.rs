@@ -64,7 +64,7 @@ impl ReconnectReason {
         match self {
             Self::Revoked => "The app says that the access was revoked.",
             Self::Expired => "The access has expired, at the time that the app had set.",
-            Self::LostRotation => "The app renewed the access, but its answer was lost on the way.",
+            Self::LostRotation => "The app renewed the access, but we did not receive its answer.",
             Self::RefreshTokenMissing => "The access ended and the app gave nothing to renew it with.",
             Self::CredentialRejected => "The app no longer accepts this credential.",
             Self::OtherAccount => "The app says that this credential now belongs to another account.",

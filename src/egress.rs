@@ -94,7 +94,7 @@ pub enum EgressUrlError {
     #[error("needs a full public DNS name as its host, such as login.example.com")]
     NotADnsName,
     /// A name of a private network, of this machine, or of a metadata service.
-    #[error("leads into a private network; use the host's public DNS name")]
+    #[error("is in a private network; use the host's public DNS name")]
     PrivateName,
 }
 

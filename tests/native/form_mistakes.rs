@@ -56,7 +56,7 @@ const MISTAKES: &[Mistake] = &[
     (
         "/settings/webhooks",
         &[("url", "https://hooks.internal/x"), ("type", "connection.deleted")],
-        &["leads into a private network"],
+        &["is in a private network"],
     ),
     (
         "/settings/webhooks",

@@ -729,7 +729,7 @@ super::texts! {
         app_unreachable = "The app has not answered for a while. It is tried again automatically.";
         app_asks_to_wait = "The app asks to wait ({code}). It is tried again automatically.";
         app_has_error = "The app has an internal error ({code}). It is tried again automatically.";
-        app_gives_nothing = "The app’s answers bring no new access ({code}). It is tried again automatically.";
+        app_gives_nothing = "The app answered, but gave no new access ({code}). It is tried again automatically.";
         app_refuses = "The app refuses to renew this access. Its error code is {code}. Reconnect it if that doesn’t end by itself.";
         app_refuses_without_code = "The app refuses to renew this access, and doesn’t say why. Reconnect it if that doesn’t end by itself.";
         client_misconfigured = "The app refuses this workspace’s client id and secret.";
@@ -755,7 +755,7 @@ super::texts! {
         another_connection = "another connection";
         revoked = "The app says that the access was revoked.";
         expired = "The access has expired, at the time that the app had set.";
-        lost_rotation = "The app renewed the access, but its answer was lost on the way.";
+        lost_rotation = "The app renewed the access, but we did not receive its answer.";
         refresh_token_missing = "The access ended and the app gave nothing to renew it with.";
         credential_rejected = "The app no longer accepts this credential.";
         other_account = "The app says that this credential now belongs to another account.";
@@ -776,7 +776,7 @@ super::texts! {
         unconfirmed = "Somebody connected this through a link. No workflow can use it until the product that made the link has confirmed who it was. After a week without that it is removed.";
         revoked = "{app} says that the access was revoked {time}.";
         expired = "The access ended {time}, at the time that {app} had set.";
-        lost_rotation = "{app} renewed the access, but its answer was lost on the way {time}.";
+        lost_rotation = "{app} renewed the access {time}, but we did not receive its answer.";
         refresh_token_missing = "The access ended {time}, and {app} gave nothing to renew it with.";
         rejected_key = "{app} rejected the saved key {time}.";
         rejected_sign_in = "{app} rejected the saved sign-in {time}.";
@@ -1108,7 +1108,7 @@ super::texts! {
         wrong_address_fragment = "Leave out the # and what follows it.";
         wrong_address_number = "Enter the name of the host, such as www.example.com, instead of its number.";
         wrong_address_host = "Enter the whole name of the host, such as www.example.com.";
-        wrong_address_private = "This address leads into a private network. Enter one that can be reached from everywhere.";
+        wrong_address_private = "This address is in a private network. Enter one that can be reached from everywhere.";
         look_again = "Something in this form can’t be used. Look at it again, then retry.";
         out_of_date = "This was changed after you had opened the page, so nothing was saved. Open the page in another tab to see what is there now. Save again if what you entered is still right.";
         done_before_title = "This was done before";
@@ -1383,9 +1383,9 @@ super::texts! {
         wrong_secret = "Enter the client secret as the app shows it, in one line.";
         wrong_private_key = "This is no private key. Enter all of it, from the line with BEGIN PRIVATE KEY to the one with END PRIVATE KEY.";
         wrong_key_name = "Enter this as the app shows it, together with the private key. Leave it empty where there is none.";
-        wrong_scopes = "Enter permissions as the app names them, with spaces between them. There can be 200.";
+        wrong_scopes = "Enter permissions as the app names them, with spaces between them. At most 200.";
         wrong_expiry = "Enter a day in the future, and only for a secret.";
-        wrong_event_secret = "Enter each secret as the app shows it, one a line. There can be 20.";
+        wrong_event_secret = "Enter each secret as the app shows it, one a line. At most 20.";
         problem_refused = "{app} refuses this client. Check its id and secret.";
         problem_unreadable = "The stored secret can't be read any more. Enter it again.";
         problem_key = "The private key can't be used to sign. Enter it again.";
@@ -1494,8 +1494,8 @@ super::texts! {
         groups_hint = "One a line. Empty: the provider says nothing about roles.";
         wrong_client_id = "Enter the client id as your provider shows it.";
         wrong_client_secret = "Enter the client secret as your provider shows it.";
-        wrong_domains = "Enter domains such as example.com, with spaces between them. There can be 50.";
-        wrong_groups = "Enter one group a line, each of up to 256 characters. There can be 50.";
+        wrong_domains = "Enter domains such as example.com, with spaces between them. At most 50.";
+        wrong_groups = "Enter one group a line, each of up to 256 characters. At most 50.";
         remove = "Remove the provider";
         remove_about = "Nobody can sign in there any more. Sign in by a link again, or you lock yourself out.";
     }
