@@ -112,6 +112,11 @@ fn a_page_of_a_known_person_is_one_round_trip() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // The session, the webhook once, and its deliveries.
+    let hook = fixture.world.db.query_value("SELECT id FROM webhooks");
+    fixture.world.db.reset_counts();
+    assert_eq!(root.get(&format!("/settings/webhooks/{}", hook.as_str().unwrap())).status, 200);
+    assert_eq!((fixture.world.db.round_trips.get(), fixture.world.db.statements.get()), (2, 3));
     // What asks for nothing asks for the session alone.
     fixture.world.db.reset_counts();
     assert_eq!(root.get("/settings").status, 303);

@@ -181,12 +181,14 @@ async fn render<P: Ports>(context: &Context<P>, call: &Call<'_>, shown: Shown) -
     let before = before.unwrap_or_else(|| (Timestamp::from_unix(i64::MAX), String::new()));
     let asked = call.path_webhook()?;
     // It may have been changed by what was just sent.
-    let (webhook, page) = context
-        .at_once(
-            webhooks::load(context, &call.session()?.workspace, &asked.id),
-            webhooks::list_deliveries(context, asked, None, &before, ROWS_PER_PAGE),
-        )
-        .await;
+    let reload = async {
+        if call.request.method.is_safe() {
+            return Ok(asked.clone());
+        }
+        webhooks::load(context, &call.session()?.workspace, &asked.id).await
+    };
+    let deliveries = webhooks::list_deliveries(context, asked, None, &before, ROWS_PER_PAGE);
+    let (webhook, page) = context.at_once(reload, deliveries).await;
     let (webhook, page) = (webhook?, page?);
     let path = format!("/settings/webhooks/{}", webhook.id);
     let stored = WebhookForm { url: webhook.url.clone(), types: options(|one| webhook.types.contains(&one)) };
