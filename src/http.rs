@@ -711,17 +711,6 @@ fn is_page_for_users(path: &str) -> bool {
     }
 }
 
-/// The page of a form whose address has no page above it that would show the form.
-fn page_with_form(request: &Request) -> Option<&'static str> {
-    let RouteMatch::Matched { route, .. } = routes::match_route(request.method, &request.path) else { return None };
-    match route.handler {
-        // A disconnected connection has no page.
-        routes::Handler::SubmitUndoDisconnect | routes::Handler::SubmitRevokeNow => Some("/"),
-        routes::Handler::SubmitSignInLinkDeletion => Some("/settings/sessions"),
-        _ => None,
-    }
-}
-
 /// Whether a path is a page of a connect link, which needs nobody to be signed in.
 fn is_page_of_link(path: &str) -> bool {
     let of_links = [routes::Handler::ShowConnectLinkPage, routes::Handler::ShowRetryPage];

@@ -1,7 +1,8 @@
 //! Which fields of which forms are kept when a form is sent after its session had ended.
 //!
 //! Owns that nothing else is: no secret, no value that an app's definition asks for, which may be one, and no confirmation,
-//! which a person gives again. [`super::kept_forms`] keeps them.
+//! which a person gives again. [`super::kept_forms`] keeps them. Owns, too, which page
+//! shows a form that has none at its address.
 
 use super::routes::Handler;
 
@@ -42,6 +43,16 @@ pub(super) fn of_form(handler: Handler) -> &'static [&'static str] {
         Handler::SubmitLink => &["app", "user_id", "user_name", "shared", "environment", "expires_in"],
         Handler::SubmitInvitation => &["user_id", "user_name", "role"],
         _ => &[],
+    }
+}
+
+/// The page of a form whose address has no page at it or above it that would show the form.
+pub(super) fn page_elsewhere(handler: Handler) -> Option<&'static str> {
+    match handler {
+        // A disconnected connection has no page.
+        Handler::SubmitUndoDisconnect | Handler::SubmitRevokeNow => Some("/"),
+        Handler::SubmitSignInLinkDeletion => Some("/settings/sessions"),
+        _ => None,
     }
 }
 
