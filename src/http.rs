@@ -26,6 +26,7 @@ mod emails;
 mod etags;
 mod events;
 mod flows;
+mod form_words;
 mod hooks;
 mod idempotency;
 mod identity;

@@ -5,6 +5,7 @@
 //! admins alone, is asked here.
 
 use super::choices::tell_apart;
+use super::form_words::words_of_problem;
 use super::kept_forms::is_restored;
 use super::notices::redirect_with_notice;
 use super::page::{
@@ -12,7 +13,6 @@ use super::page::{
     ReplacementView, SharingView,
 };
 use super::page_frame::page_context;
-use super::settings::words_of_problem;
 use super::settings_view::{environment_text, identity, list_candidates, redirect_to_connection};
 use super::{Call, Response, input, problem};
 use crate::authorize::{self, Caller, RequiredRole};

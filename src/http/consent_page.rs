@@ -3,9 +3,9 @@
 //! Owns how connect options become a page: scopes to tick, values to enter, help, warnings, the other auth methods.
 //! Never sends a secret back: to correct something, a person enters it again.
 
+use super::form_words::words_of_problem;
 use super::page::{self, FormError, FormField, HeldScope, PageContext, ScopeChoice};
 use super::page_frame::page_context;
-use super::settings::words_of_problem;
 use super::{Call, LEADS_TO_APP_MARKER, Response, brand, input, problem};
 use crate::app::{AuthMethod, CredentialField, Variable, VariableSource, field_path, variable_path};
 use crate::connect::start::{ConnectOptions, ConnectRequest, setup_page_path};

@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::body::Flat;
+use super::form_words::is_fragment;
 use super::page;
 use super::{BODY_LIMIT, Request, Response};
 use crate::error::{Error, ErrorCode, FieldError, Hints};
@@ -174,7 +175,7 @@ fn describe_failure(texts: &page::Texts, error: &Error, request: &Request) -> Op
 
 /// Whether an error names parameters as the API does. A page that has a field for it says it there.
 fn is_for_programs(error: &Error) -> bool {
-    let is_fragment = |one: &FieldError| !one.field.is_empty() && one.problem.starts_with(char::is_lowercase);
+    let is_fragment = |one: &FieldError| !one.field.is_empty() && is_fragment(&one.problem);
     error.hints.for_people.is_none() && !error.hints.errors.is_empty() && error.hints.errors.iter().all(is_fragment)
 }
 

@@ -1,7 +1,6 @@
 //! The administration, for the admins of a workspace: pages over the use cases that programs call by the API.
 //!
-//! Owns what of a refusal is said at which field of a form. A form that was refused comes back with what was entered, but
-//! for secrets. Refuses to decide: a page does what the use case allows.
+//! A form that was refused comes back with what was entered, but for secrets; [`super::form_words`] has what is said. Refuses to decide: a page does what the use case allows.
 
 mod activity;
 mod apps;
@@ -46,13 +45,13 @@ pub(super) use workspace::{change_workspace, show_settings_workspace_page};
 
 use url::form_urlencoded;
 
-use super::page::{self, FormErrors, PageContext, STATE_FIELD, Texts};
+use super::form_words::{FieldWords, correctable, explain_address};
+use super::page::{PageContext, STATE_FIELD};
 use super::page_frame::page_context;
 use super::{Call, Response, input, kept_forms, problem};
 use crate::authorize::{Caller, RequiredRole};
 use crate::context::Context;
-use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{ErrorCode, Result};
 use crate::ids::random_text;
 use crate::ports::Ports;
 use crate::preconditions::{IfMatch, ReadState};
@@ -113,80 +112,6 @@ pub(super) fn with_query(path: &str, params: &[(&str, Option<&str>)]) -> String 
     }
     let query = query.finish();
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
-}
-
-/// A field of a form, and what is said where it was refused. Without words: what was found.
-type FieldWords<'a> = (&'a str, &'a str);
-
-/// What a person can correct, as it is shown at the fields: the status, and what was refused. Everything else is a page of
-/// its own. A field of the API such as `user.id` is `user_id` in a form.
-fn correctable(text: &Texts, error: Error, fields: &[FieldWords<'_>]) -> Result<(u16, FormErrors)> {
-    let is_correctable = matches!(
-        error.code,
-        ErrorCode::InvalidRequest
-            | ErrorCode::Conflict
-            | ErrorCode::AlreadyExists
-            | ErrorCode::LimitReached
-            | ErrorCode::ClientInUse
-            | ErrorCode::ClientMissing
-            | ErrorCode::PreconditionFailed
-            | ErrorCode::AppUnavailable
-            | ErrorCode::AddressesChanged
-            | ErrorCode::ConnectionNotFound
-    );
-    if !is_correctable {
-        return Err(error);
-    }
-    let status = problem::status_and_title(error.code).0;
-    let mut errors = FormErrors::default();
-    for one in &error.hints.errors {
-        let name = one.field.split('[').next().unwrap_or_default().replace('.', "_");
-        match fields.iter().find(|(field, _)| *field == name) {
-            Some((_, words)) => {
-                errors.fields.insert(name, words_of_problem(text, &one.problem, words));
-            }
-            // The form has no such field: a page that fits the form sends none that is refused here.
-            None => errors.summary = Some(words_of_problem(text, &one.problem, text.settings.look_again)),
-        }
-    }
-    if errors.is_empty() {
-        let words = match error.code {
-            ErrorCode::PreconditionFailed => text.settings.out_of_date.to_owned(),
-            _ => error.hints.for_people.clone().unwrap_or(error.detail),
-        };
-        errors.summary = Some(words);
-    }
-    Ok((status, errors))
-}
-
-/// What is said of a refused field. A problem of the API follows the name of its field, such as "must have 1 to 100
-/// characters": then the form's words are said, or a sentence is made of it. What begins like a sentence is one.
-pub(super) fn words_of_problem(text: &Texts, problem: &str, words: &str) -> String {
-    let is_sentence = !problem.starts_with(char::is_lowercase);
-    match (is_sentence, words) {
-        (true, _) => problem.to_owned(),
-        (false, "") => page::fill_plain(text.form.it, &[("problem", problem)]),
-        (false, words) => words.to_owned(),
-    }
-}
-
-/// Says what is wrong with an address that was refused, if that can be seen from the address.
-fn explain_address(text: &Texts, egress: EgressPolicy, errors: &mut FormErrors, name: &str, entered: &str) {
-    let Some(said) = errors.fields.get_mut(name) else { return };
-    let text = &text.settings;
-    let words = match EgressUrl::parse(entered, egress) {
-        Ok(_) => return,
-        Err(EgressUrlError::Malformed) => text.wrong_address,
-        Err(EgressUrlError::TooLong) => text.wrong_address_length,
-        Err(EgressUrlError::Characters) => text.wrong_address_characters,
-        Err(EgressUrlError::NotHttps) => text.wrong_address_scheme,
-        Err(EgressUrlError::UserInfo) => text.wrong_address_user,
-        Err(EgressUrlError::Fragment) => text.wrong_address_fragment,
-        Err(EgressUrlError::IpLiteral) => text.wrong_address_number,
-        Err(EgressUrlError::NotADnsName) => text.wrong_address_host,
-        Err(EgressUrlError::PrivateName) => text.wrong_address_private,
-    };
-    words.clone_into(said);
 }
 
 /// The same text with a capital letter.

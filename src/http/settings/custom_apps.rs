@@ -2,15 +2,14 @@
 
 use serde_json::{Map, Value};
 
+use super::super::form_words::words_of_problem;
 use super::super::notices::redirect_with_notice;
 use super::super::page::{
     self, CustomAppDeletionView, CustomAppForm, CustomAppView, CustomAppsView, FormErrors, NewAppView, Notice,
     NoticeCode, Texts,
 };
 use super::super::{Call, Response, input, problem};
-use super::{
-    capitalized, correctable, explain_address, field, is_restored, seen_state, shell, state_to_show, words_of_problem,
-};
+use super::{capitalized, correctable, explain_address, field, is_restored, seen_state, shell, state_to_show};
 use crate::app::AppId;
 use crate::app_list::{self, ListedApp};
 use crate::connections;
