@@ -10,9 +10,10 @@ use super::kept_forms::is_restored;
 use super::notices::redirect_with_notice;
 use super::page::{
     self, ConnectionForm, ConnectionFormView, DisconnectView, Notice, NoticeCode, OwnerChoice, PageContext,
-    ReplacementView, SharingView,
+    RejectedForm, ReplacementView, SharingView,
 };
 use super::page_frame::page_context;
+use super::settings::{seen_state, state_to_show};
 use super::settings_view::{environment_text, identity, list_candidates, redirect_to_connection};
 use super::{Call, Response, input, problem};
 use crate::authorize::{self, Caller, RequiredRole};
@@ -24,7 +25,7 @@ use crate::ids::ConnectionId;
 use crate::names::parse_person_id;
 use crate::people;
 use crate::ports::Ports;
-use crate::preconditions::IfMatch;
+use crate::preconditions::{IfMatch, ReadState};
 use crate::replacements;
 use crate::store::connections::{ConnectionPatch, ListedConnection};
 use crate::store::people::PeopleFilter;
@@ -56,10 +57,17 @@ fn show<P: Ports>(
     rejected: Option<&Error>,
 ) -> Response {
     let shell = page_context(context, call.request, call.session.as_ref());
-    let rejected_why = rejected.map(|error| problem_of_field(&shell, error));
+    let rejected_why = rejected.map(|error| match error.code {
+        ErrorCode::PreconditionFailed => RejectedForm::Whole(shell.text.settings.out_of_date.to_owned()),
+        _ => RejectedForm::Field(problem_of_field(&shell, error)),
+    });
     let view = ConnectionFormView { identity: identity(listed, app_name), form, rejected: rejected_why };
-    let status = rejected.map_or(200, |error| problem::status_and_title(error.code).0);
+    let status = status_of(rejected);
     Response::html(status, page::connection_form(&shell, &view))
+}
+
+fn status_of(rejected: Option<&Error>) -> u16 {
+    rejected.map_or(200, |error| problem::status_and_title(error.code).0)
 }
 
 /// What is said beside the field.
@@ -101,6 +109,7 @@ fn is_correctable(error: &Error) -> bool {
             | ErrorCode::AwaitingConfirmation
             | ErrorCode::Conflict
             | ErrorCode::LimitReached
+            | ErrorCode::PreconditionFailed
     )
 }
 
@@ -115,9 +124,10 @@ async fn changed<P: Ports>(context: &Context<P>, call: &Call<'_>, code: NoticeCo
     Ok(redirect_with_notice(context, call.request, "/", &notice))
 }
 
+/// Changes what the form was filled from, if the form says what that was.
 async fn edit<P: Ports>(context: &Context<P>, call: &Call<'_>, patch: ConnectionPatch) -> Result<()> {
     let connection = &call.path_connection()?.connection;
-    connections::edit_connection(context, connection, patch, &call.user_actor()?, &IfMatch::Anything).await.map(drop)
+    connections::edit_connection(context, connection, patch, &call.user_actor()?, &seen_state(call)).await.map(drop)
 }
 
 /// What was typed before the session had ended.
@@ -191,8 +201,9 @@ async fn render_sharing<P: Ports>(
     rejected: Option<&Error>,
 ) -> Result<Response> {
     let (session, listed) = (call.session()?, call.path_connection()?);
+    let state = state_to_show(call, status_of(rejected), ReadState::of_connection(&listed.connection).tag);
     if session.role != Role::Admin {
-        let form = ConnectionForm::Sharing(SharingView { shared, owner: None });
+        let form = ConnectionForm::Sharing(SharingView { state, shared, owner: None });
         return render(context, call, listed, form, rejected).await;
     }
     let filter = PeopleFilter { role: None, text: None, after: String::new(), limit: MOST_PEOPLE };
@@ -206,7 +217,7 @@ async fn render_sharing<P: Ports>(
     let name = |user: User| (user.id.clone(), user.display_name().to_owned());
     let named = found.data.into_iter().map(|one| name(one.user));
     let people = if found.next.is_some() { vec![] } else { tell_apart(named) };
-    let form = ConnectionForm::Sharing(SharingView { shared, owner: Some(OwnerChoice { owner, people }) });
+    let form = ConnectionForm::Sharing(SharingView { state, shared, owner: Some(OwnerChoice { owner, people }) });
     Ok(show(context, call, listed, app_name, form, rejected))
 }
 

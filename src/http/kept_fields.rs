@@ -11,10 +11,10 @@ pub(super) fn of_form(handler: Handler) -> &'static [&'static str] {
     match handler {
         Handler::SubmitRename => &["name"],
         Handler::SubmitEnvironment => &["environment"],
-        Handler::SubmitSharing => &["shared", "owner"],
+        Handler::SubmitSharing => &["shared", "owner", "state"],
         Handler::SubmitReplacement => &["with"],
         Handler::SubmitConnect | Handler::SubmitReconnect => &["name", "chosen", "scope"],
-        Handler::SubmitClient => &["client_id", "scopes", "secret_expires_at", "key_id", "certificate"],
+        Handler::SubmitClient => &["client_id", "scopes", "secret_expires_at", "key_id", "certificate", "state"],
         Handler::SubmitDisconnectAll => &["reason"],
         Handler::SubmitApp => &[
             "name",

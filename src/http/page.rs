@@ -51,7 +51,7 @@ pub use connection::{
     connection,
 };
 pub use connection_forms::{
-    ConnectionForm, ConnectionFormView, ConnectionIdentity, DisconnectView, OtherConnection, OwnerChoice,
+    ConnectionForm, ConnectionFormView, ConnectionIdentity, DisconnectView, OtherConnection, OwnerChoice, RejectedForm,
     ReplacementView, SharingView, connection_form,
 };
 pub use connection_list::{

@@ -54,7 +54,7 @@ use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::ids::random_text;
 use crate::ports::Ports;
-use crate::preconditions::{IfMatch, ReadState};
+use crate::preconditions::IfMatch;
 
 /// Rows of a page.
 const ROWS_PER_PAGE: i64 = 50;
@@ -92,14 +92,14 @@ fn given(call: &Call<'_>, name: &str) -> Option<String> {
 }
 
 /// The state of the thing that a form was filled from. A form without it changes whatever is there.
-fn seen_state(call: &Call<'_>) -> IfMatch {
+pub(super) fn seen_state(call: &Call<'_>) -> IfMatch {
     given(call, STATE_FIELD).map_or(IfMatch::Anything, |tag| IfMatch::Tags(vec![tag]))
 }
 
 /// The state that a form is shown with again. Whoever was told that it is another one by now has seen that.
-fn state_to_show(call: &Call<'_>, status: u16, now: ReadState) -> String {
+pub(super) fn state_to_show(call: &Call<'_>, status: u16, now: String) -> String {
     let is_told = status == problem::status_and_title(ErrorCode::PreconditionFailed).0;
-    given(call, STATE_FIELD).filter(|_| !is_told).unwrap_or(now.tag)
+    given(call, STATE_FIELD).filter(|_| !is_told).unwrap_or(now)
 }
 
 /// A page's address with these parameters, without empty ones.

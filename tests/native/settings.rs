@@ -1047,6 +1047,9 @@ fn a_form_that_is_older_than_what_it_changes_overwrites_nothing_unseen() {
     root.post("/settings/webhooks", "/settings/webhooks", webhook);
     let webhook = call(&fixture, &key, Method::Get, "/v1/webhooks", &Value::Null).1["data"][0]["id"].clone();
     let webhook = format!("/v1/webhooks/{}", webhook.as_str().unwrap());
+    let client = |scope: &str| json!({ "client_id": "acme-client", "client_secret": "s3cret-0", "scopes": [scope] });
+    let connection = fixture.connect("ann");
+    call(&fixture, &key, Method::Put, "/v1/apps/acme/client", &client("first"));
     let auth = json!({ "type": "api_key", "header": "X-Api-Key" });
     let definition = |name: &str| json!({ "id": "ledger", "name": name, "auth": auth });
     let typed = definition("From the old tab").to_string();
@@ -1075,7 +1078,24 @@ fn a_form_that_is_older_than_what_it_changes_overwrites_nothing_unseen() {
             json!({ "url": "https://hooks.example/new" }),
             "url",
         ),
+        (
+            "/settings/apps/acme".to_owned(),
+            "client_id=acme-client&scopes=old".to_owned(),
+            "/v1/apps/acme/client".to_owned(),
+            Method::Put,
+            client("new"),
+            "scopes",
+        ),
+        (
+            format!("/connections/{connection}/sharing"),
+            "owner=old".to_owned(),
+            format!("/v1/connections/{connection}"),
+            Method::Patch,
+            json!({ "owner": { "id": "new" } }),
+            "owner",
+        ),
     ] {
+        let action = if page == "/settings/apps/acme" { format!("{page}/client") } else { page.clone() };
         let state_of = |html: &str| {
             let after = html.split("name=\"state\" value=\"").nth(1).unwrap_or_else(|| panic!("{page}: {html}"));
             after.split('"').next().unwrap().to_owned()
@@ -1085,7 +1105,7 @@ fn a_form_that_is_older_than_what_it_changes_overwrites_nothing_unseen() {
         assert_eq!(status, 200, "{changed}");
         let read = || call(&fixture, &key, Method::Get, &address, &Value::Null).1[member].clone();
         let now = read();
-        let refused = root.post(&page, &page, &format!("state={seen}&{typed}"));
+        let refused = root.post(&page, &action, &format!("state={seen}&{typed}"));
         assert_ok(&refused, 412);
         assert!(refused.body.contains("changed after you had opened the page"), "{page}: {}", refused.body);
         assert!(refused.body.contains("old"), "what was typed is still there: {}", refused.body);
@@ -1093,7 +1113,27 @@ fn a_form_that_is_older_than_what_it_changes_overwrites_nothing_unseen() {
         // Whoever saves it again knows of the change.
         let told = state_of(&refused.body);
         assert_ne!(told, seen);
-        assert_eq!(root.post(&page, &page, &format!("state={told}&{typed}")).status, 303, "{page}");
+        assert_eq!(root.post(&page, &action, &format!("state={told}&{typed}")).status, 303, "{page}");
         assert_ne!(read(), now, "{page}");
     }
+}
+
+#[test]
+fn a_form_for_the_first_client_overwrites_none_that_was_entered_since() {
+    let fixture = Fixture::new();
+    let key = first_key(&fixture);
+    let mut root = admin(&fixture);
+    let (page, action) = ("/settings/apps/notion", "/settings/apps/notion/client");
+    assert!(root.get(page).body.contains("name=\"state\" value=\"none\""));
+    let entered = json!({ "client_id": "notion-1", "client_secret": "s3cret-0" });
+    call(&fixture, &key, Method::Put, "/v1/apps/notion/client", &entered);
+    let typed = "client_id=notion-2&client_secret=s3cret-1";
+    let refused = root.post(page, action, &format!("state=none&{typed}"));
+    assert_ok(&refused, 412);
+    assert!(refused.body.contains("changed after you had opened the page") && refused.body.contains("notion-2"));
+    let read = || call(&fixture, &key, Method::Get, "/v1/apps/notion/client", &Value::Null).1["client_id"].clone();
+    assert_eq!(read(), "notion-1");
+    let told = refused.body.split("name=\"state\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(root.post(page, action, &format!("state={told}&{typed}")).status, 303);
+    assert_eq!(read(), "notion-2");
 }

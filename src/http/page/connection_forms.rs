@@ -5,12 +5,13 @@
 
 use maud::{Markup, html};
 
-use super::form::{InvalidField, described_by, error_summary, field_error};
+use super::form::{FormError, InvalidField, described_by, error_summary, field_error};
 use super::frame::{
     app_logo, back_link, csrf_field, environment_words, link, quoted_text, relative_time, reveal_control_characters,
     user_text,
 };
 use super::layout::section_page;
+use super::settings::state_field;
 use super::text::{fill, fill_plain};
 use super::{PageContext, Section};
 use crate::names::MAX_NAME_LENGTH;
@@ -39,7 +40,16 @@ pub struct ConnectionFormView {
     /// The form.
     pub form: ConnectionForm,
     /// Why what was entered was refused.
-    pub rejected: Option<String>,
+    pub rejected: Option<RejectedForm>,
+}
+
+/// Why a form was refused.
+#[derive(Debug, Clone)]
+pub enum RejectedForm {
+    /// What was entered in its main field.
+    Field(String),
+    /// Nothing that was entered, as a sentence.
+    Whole(String),
 }
 
 /// A form about a connection, with what is chosen in it.
@@ -60,6 +70,8 @@ pub enum ConnectionForm {
 /// Who uses a connection.
 #[derive(Debug, Clone)]
 pub struct SharingView {
+    /// The state that the form was filled from.
+    pub state: String,
     /// Whether everybody does.
     pub shared: bool,
     /// Who owns it. `None`: the person may not change that.
@@ -150,11 +162,18 @@ impl ConnectionForm {
 pub fn connection_form(shell: &PageContext, view: &ConnectionFormView) -> Markup {
     let (one, form) = (&view.identity, &view.form);
     let (anchor, label) = form.field(shell);
-    let wrong = view.rejected.as_deref();
+    let (problem, wrong) = match &view.rejected {
+        Some(RejectedForm::Field(why)) => (None, Some(why.as_str())),
+        Some(RejectedForm::Whole(text)) => {
+            let title = shell.text.settings.not_saved.to_owned();
+            (Some(FormError { title, text: text.clone(), is_unreachable: false }), None)
+        }
+        None => (None, None),
+    };
     let mistakes: Vec<InvalidField<'_>> = wrong.iter().map(|why| (anchor.to_owned(), label, *why)).collect();
     let page = format!("/connections/{}", one.id);
     let body = html! {
-        (error_summary(shell, None, &mistakes))
+        (error_summary(shell, problem.as_ref(), &mistakes))
         (back_link(&one.name, &page))
         div.head { div {
             (app_logo(&one.app, &one.app_name, "large"))
@@ -170,7 +189,7 @@ pub fn connection_form(shell: &PageContext, view: &ConnectionFormView) -> Markup
     };
     let title = fill_plain(form.title(shell), &[("name", &one.name)]);
     // A screen reader reads the title first, which says that the form is shown again.
-    let title = match wrong {
+    let title = match &view.rejected {
         None => title,
         Some(_) => fill_plain(shell.text.connection.not_accepted, &[("name", &title)]),
     };
@@ -242,6 +261,7 @@ fn sharing_form(
     let text = &shell.text.change;
     let described = described_by("shared", false, wrong.is_some());
     let fields = html! {
+        (state_field(&view.state))
         (field_error(shell, "shared", wrong))
         label.tick {
             input #shared type="checkbox" name="shared" value="yes" checked[view.shared] aria-invalid=[wrong.map(|_| "true")]

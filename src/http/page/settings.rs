@@ -31,6 +31,7 @@ pub use custom_apps::{
 pub use defaults::{DefaultRow, DefaultView, DefaultsView, settings_default, settings_defaults};
 pub use emails::{EmailSettingsView, EmailTest, settings_email};
 pub use emergency::{DisconnectAllView, JobView, disconnect_all, disconnect_job};
+pub(super) use fields::state_field;
 pub use fields::{Choice, FormErrors, STATE_FIELD};
 pub use keys::{
     KeyForm, KeyRow, KeyView, KeysView, LimitChoice, NewKeyView, ScopeOption, new_key, settings_key, settings_keys,

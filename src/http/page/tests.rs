@@ -296,7 +296,7 @@ fn connection_form_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
         workflows: vec![words.to_owned()],
     };
     let choice = |people| OwnerChoice { owner: words.to_owned(), people };
-    let sharing = |owner| ConnectionForm::Sharing(SharingView { shared: true, owner });
+    let sharing = |owner| ConnectionForm::Sharing(SharingView { state: words.to_owned(), shared: true, owner });
     let end = |workflows| DisconnectView { workflows, last_used_at: Some(noon()), is_default: true };
     let forms = [
         ConnectionForm::Name(words.to_owned()),
@@ -313,7 +313,8 @@ fn connection_form_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     let page = |form: &ConnectionForm, rejected| {
         connection_form(shell, &ConnectionFormView { identity: identity(words), form: form.clone(), rejected })
     };
-    forms.iter().flat_map(|form| [page(form, None), page(form, Some(words.to_owned()))]).collect()
+    let rejected = || [None, Some(RejectedForm::Field(words.to_owned())), Some(RejectedForm::Whole(words.to_owned()))];
+    forms.iter().flat_map(|form| rejected().map(|why| page(form, why))).collect()
 }
 
 fn other_connection(words: &str) -> OtherConnection {
@@ -674,6 +675,7 @@ fn client_page_view(words: &str) -> ClientPageView {
         setup: setup_view(words),
         events: Some(events_view(words)),
         query: "?auth_method=oauth2".into(),
+        state: text.clone(),
         client: Some(ClientSummary {
             has_secret: true,
             secret_expires_at: Some(noon()),

@@ -7,12 +7,12 @@ use super::super::notices::redirect_with_notice;
 use super::super::page::{
     self, AppRow, AppState, AppsView, ClientDeletionView, ClientForm, ClientPageView, ClientSummary, EventsOnlyView,
     EventsView, FormErrors, FormField, HandshakeView, Message, Notice, NoticeCode, OpenedHandshakeView, PageContext,
-    TestResult, Texts, Tone, field_name,
+    STATE_FIELD, TestResult, Texts, Tone, field_name,
 };
 use super::super::responses::handshake_address;
 use super::super::setup::build_setup_view;
 use super::super::{Call, Response, input};
-use super::{FieldWords, correctable, field, given, is_restored, shell, with_query};
+use super::{FieldWords, correctable, field, given, is_restored, seen_state, shell, state_to_show, with_query};
 use crate::app::{App, AuthMethod, CredentialKind, VariableSource, WebhookSignature, variable_path};
 use crate::app_events;
 use crate::app_list::{self, AppList, ListedApp};
@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::event_handshakes;
 use crate::oauth_clients::{self, EnteredClient};
 use crate::ports::Ports;
-use crate::preconditions::IfMatch;
+use crate::preconditions::{self, IfMatch, ReadState};
 use crate::registry;
 use crate::secret::Secret;
 use crate::store::clients::WorkspaceClients;
@@ -34,6 +34,8 @@ use crate::time::Timestamp;
 
 /// Connections that are listed before a deletion.
 const CONNECTIONS_SHOWN: i64 = 50;
+/// The state of a client that was not there when the form was filled.
+const NO_CLIENT: &str = "none";
 /// The fields of the form.
 fn field_words(text: &Texts) -> [FieldWords<'static>; 8] {
     let words = &text.apps;
@@ -217,6 +219,11 @@ async fn render<P: Ports>(
         Err(error) if error.code == ErrorCode::NotFound => None,
         Err(error) => return Err(error),
     };
+    let now = client.as_ref().map_or_else(|| NO_CLIENT.to_owned(), |client| ReadState::of_client(client).tag);
+    let state = match shown.form {
+        Some(_) => state_to_show(call, shown.status.unwrap_or(200), now),
+        None => now,
+    };
     let mut errors = shown.errors;
     let stored = client.as_ref().map(|client| &client.variables);
     let variables = variable_fields(call, auth_method, &VariableSource::Client, stored, &mut errors);
@@ -224,6 +231,7 @@ async fn render<P: Ports>(
     let view = ClientPageView {
         app: app.id.to_string(),
         query: query_of(call),
+        state,
         form: shown.form.or_else(|| client.as_ref().map(form_of)).unwrap_or_default(),
         client: client.as_ref().map(|client| ClientSummary {
             has_secret: client.sealed_secret.is_some(),
@@ -464,15 +472,29 @@ fn name_as_entered(call: &Call<'_>, mut error: Error) -> Error {
     error
 }
 
+/// What the form was filled from: a client, or none, which there may be by now.
+async fn seen_client<P: Ports>(context: &Context<P>, call: &Call<'_>, method: &AuthMethod) -> Result<IfMatch> {
+    if field(call, STATE_FIELD) != NO_CLIENT {
+        return Ok(seen_state(call));
+    }
+    match oauth_clients::load_current_client(context, &call.session()?.workspace, method).await {
+        Ok(_) => Err(preconditions::precondition_failed()),
+        Err(error) if error.code == ErrorCode::NotFound => Ok(IfMatch::Anything),
+        Err(error) => Err(error),
+    }
+}
+
 pub(in crate::http) async fn put_client<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let (app, method) = require_method(context, call).await?;
     let (shell, form) = (shell(context, call), read_form(call));
     let workspace = &call.session()?.workspace;
     let put = match parse_form(call, &shell, &form) {
-        Ok(entered) => {
-            let anything = &IfMatch::Anything;
-            oauth_clients::put_client(context, workspace, &method, entered, &call.user_actor()?, anything).await
-        }
+        Ok(entered) => match seen_client(context, call, &method).await {
+            Ok(seen) => {
+                oauth_clients::put_client(context, workspace, &method, entered, &call.user_actor()?, &seen).await
+            }
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     match put {

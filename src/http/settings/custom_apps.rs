@@ -230,7 +230,7 @@ fn readable(definition: &str) -> String {
 pub(in crate::http) async fn show_custom_app_page<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
     let (row, name) = load_app(context, call).await?;
     let view = CustomAppView {
-        state: state_to_show(call, 200, ReadState::of_app(&call.session()?.workspace, &row)),
+        state: state_to_show(call, 200, ReadState::of_app(&call.session()?.workspace, &row).tag),
         app: (row.id.to_string(), name),
         definition: input::form_field(call.request, "definition")
             .filter(|_| is_restored(call))
@@ -263,7 +263,7 @@ pub(in crate::http) async fn change_app<P: Ports>(context: &Context<P>, call: &C
     let status = problem::status_and_title(error.code).0;
     let shell = shell(context, call);
     let errors = if is_refused { FormErrors::default() } else { correctable(shell.text, error, &[])?.1 };
-    let state = state_to_show(call, status, ReadState::of_app(workspace, &row));
+    let state = state_to_show(call, status, ReadState::of_app(workspace, &row).tag);
     let view = CustomAppView { app: (row.id.to_string(), name), definition, state, problems, errors };
     Ok(Response::html(status, page::settings_custom_app(&shell, &view)))
 }

@@ -198,7 +198,7 @@ async fn render<P: Ports>(context: &Context<P>, call: &Call<'_>, shown: Shown) -
         problem: problem_of(&shell, &webhook),
         is_enabled: webhook.disabled.is_none(),
         state: match shown.form {
-            Some(_) => state_to_show(call, shown.status.unwrap_or(200), ReadState::of_webhook(&webhook)),
+            Some(_) => state_to_show(call, shown.status.unwrap_or(200), ReadState::of_webhook(&webhook).tag),
             None => ReadState::of_webhook(&webhook).tag,
         },
         form: shown.form.unwrap_or(stored),

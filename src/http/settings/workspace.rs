@@ -37,7 +37,7 @@ pub(in crate::http) async fn show_settings_workspace_page<P: Ports>(
 ) -> Result<Response> {
     let workspace = workspaces::load_workspace(context, &call.session()?.workspace).await?;
     let view = WorkspaceView {
-        state: state_to_show(call, 200, ReadState::of_workspace(&workspace)),
+        state: state_to_show(call, 200, ReadState::of_workspace(&workspace).tag),
         id: workspace.id.to_string(),
         origins: workspace.allowed_origins.join("\n"),
         name: workspace.name,
@@ -92,7 +92,7 @@ pub(in crate::http) async fn change_workspace<P: Ports>(context: &Context<P>, ca
             explain_address(shell.text, context.config.egress, &mut errors, "branding_logo_url", logo);
             let now = workspaces::load_workspace(context, id).await?;
             let view = WorkspaceView {
-                state: state_to_show(call, status, ReadState::of_workspace(&now)),
+                state: state_to_show(call, status, ReadState::of_workspace(&now).tag),
                 id: id.to_string(),
                 name,
                 origins,

@@ -12,7 +12,7 @@ use super::super::frame::{
     relative_time, status_badge, tone_class, tone_icon, user_text,
 };
 use super::super::text::{count, fill, fill_plain};
-use super::fields::{FormErrors, TextField, TextKind, form_errors, shown_once, text_field, tick};
+use super::fields::{FormErrors, TextField, TextKind, form_errors, shown_once, state_field, text_field, tick};
 use super::webhooks::switched_off_notice;
 use super::{SettingsPage, settings_page};
 use crate::http::page::{PageContext, SetupView, StatusLabel, Tone};
@@ -116,6 +116,8 @@ pub struct ClientPageView {
     pub query: String,
     /// The client, if there is one.
     pub client: Option<ClientSummary>,
+    /// The state that the form was filled from.
+    pub state: String,
     /// The form.
     pub form: ClientForm,
     /// Values of the app's addresses that are set with the client.
@@ -433,6 +435,7 @@ fn enter_section(shell: &PageContext, view: &ClientPageView) -> Markup {
             h2 #enter { "2. " (text.enter) }
             form method="post" action={ "/settings/apps/" (view.app) "/client" (view.query) } autocomplete="off" {
                 (csrf_field(shell))
+                (state_field(&view.state))
                 (text_field(shell, errors, &TextField::new("client_id", text.client_id, &form.client_id)))
                 (text_field(shell, errors, &TextField::new("client_secret", text.client_secret, "").hint(secret_hint)
                     .optional().kind(TextKind::Secret)))

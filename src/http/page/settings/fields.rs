@@ -195,7 +195,7 @@ pub(super) fn guard_fields(shell: &PageContext) -> Markup {
 /// The field with the state of the thing that a form was filled from: what somebody else has changed since is not overwritten.
 pub const STATE_FIELD: &str = "state";
 
-pub(super) fn state_field(state: &str) -> Markup {
+pub(in crate::http::page) fn state_field(state: &str) -> Markup {
     html! { input type="hidden" name=(STATE_FIELD) value=(state); }
 }
 
