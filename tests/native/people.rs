@@ -464,6 +464,10 @@ fn people_and_connections_with_one_name_can_be_told_apart_where_one_is_chosen() 
         );
         assert!(!page.contains(">Bob · bob<"), "{page}");
     }
+    let limits = admin.get("/settings/keys").body;
+    for id in [&one, &other] {
+        assert!(limits.contains(&format!(" · {id}</bdi>")), "{limits}");
+    }
     let others = admin.get(&format!("/connections/{one}/replace")).body;
     assert!(others.contains(">Payments\u{200b}</option>"), "alone in its list: {others}");
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::super::choices::tell_apart;
 use super::super::notices::redirect_with_notice;
 use super::super::page::{
     self, KeyForm, KeyRow, KeyView, KeysView, LimitChoice, NewKeyView, Notice, NoticeCode, ScopeOption,
 };
+use super::super::settings_view::choice_label;
 use super::super::{Call, Response, input};
 use super::{FieldWords, ROWS_PER_PAGE, admin, correctable, field, given, is_restored, shell, with_query};
 use crate::api_keys::{self, NewApiKey};
@@ -54,7 +56,13 @@ fn key_row(key: &ApiKey, now: Timestamp) -> KeyRow {
 const MOST_CHOICES: i64 = 100;
 
 /// Offers the connections of the workspace, and the apps that it has connections or clients of or has defined itself.
-fn offer_limits(call: &Call<'_>, connections: &Page<ListedConnection>, known: &AppList, form: KeyForm) -> KeyForm {
+fn offer_limits(
+    text: &page::Texts,
+    call: &Call<'_>,
+    connections: &Page<ListedConnection>,
+    known: &AppList,
+    form: KeyForm,
+) -> KeyForm {
     let AppList { apps, clients } = known;
     let ticked = |name| input::form_field_values(call.request, name);
     let (ticked_apps, ticked_connections) = (ticked("app"), ticked("connection"));
@@ -65,10 +73,8 @@ fn offer_limits(call: &Call<'_>, connections: &Page<ListedConnection>, known: &A
     };
     let app_choices = apps.iter().filter(is_known).map(|one| (one.id().to_owned(), one.name().to_owned(), None));
     let connection_choices = connections.data.iter().map(|ListedConnection { connection, .. }| {
-        let account = connection.account.as_ref().map(|account| account.label.as_str());
         let app = known.name_or_id(connection.app.as_str()).to_owned();
-        let about = account.map_or_else(|| app.clone(), |account| format!("{app}, {account}"));
-        (connection.id.to_string(), connection.name.clone(), Some(about))
+        (connection.id.to_string(), choice_label(text, connection), Some(app))
     });
     KeyForm {
         app_choices: limit_choices(app_choices, &ticked_apps),
@@ -78,7 +84,7 @@ fn offer_limits(call: &Call<'_>, connections: &Page<ListedConnection>, known: &A
     }
 }
 
-/// Choices by name. What was ticked and is offered no more is offered all the same.
+/// Choices by name, which a person can tell apart. What was ticked and is offered no more is offered all the same.
 fn limit_choices(
     offered: impl Iterator<Item = (String, String, Option<String>)>,
     ticked: &[String],
@@ -89,6 +95,10 @@ fn limit_choices(
     let others: Vec<_> =
         others.map(|id| LimitChoice { id: id.clone(), name: id.clone(), about: None, is_checked: true }).collect();
     all.extend(others);
+    let names = tell_apart(all.iter().map(|one| (one.id.clone(), one.name.clone())));
+    for (one, (_, name)) in all.iter_mut().zip(names) {
+        one.name = name;
+    }
     all.sort_by_key(|one| one.name.to_lowercase());
     all
 }
@@ -137,7 +147,7 @@ async fn build_view<P: Ports>(context: &Context<P>, call: &Call<'_>, form: KeyFo
     let found =
         connections::load_keys_page(context, &admin(call)?, after.as_ref(), ROWS_PER_PAGE, MOST_CHOICES).await?;
     let (page, now) = (found.keys, context.now());
-    let form = offer_limits(call, &found.connections, &found.apps, form);
+    let form = offer_limits(shell(context, call).text, call, &found.connections, &found.apps, form);
     Ok(KeysView {
         keys: page.data.iter().map(|key| key_row(key, now)).collect(),
         next_page_href: page.next.map(|cursor| with_query("/settings/keys", &[("cursor", Some(&cursor))])),

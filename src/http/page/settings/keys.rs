@@ -31,9 +31,9 @@ pub struct ScopeOption {
 pub struct LimitChoice {
     /// Its id.
     pub id: String,
-    /// Its name.
+    /// Its name, as no other one is shown.
     pub name: String,
-    /// What else tells it from others, such as the account.
+    /// What it is of, such as the app of a connection.
     pub about: Option<String>,
     /// Whether it is ticked.
     pub is_checked: bool,
