@@ -57,9 +57,12 @@ fn show<P: Ports>(
     rejected: Option<&Error>,
 ) -> Response {
     let shell = page_context(context, call.request, call.session.as_ref());
-    let rejected_why = rejected.map(|error| match error.code {
-        ErrorCode::PreconditionFailed => RejectedForm::Whole(shell.text.settings.out_of_date.to_owned()),
-        _ => RejectedForm::Field(problem_of_field(&shell, error)),
+    let rejected_why = rejected.map(|error| {
+        if error.code == ErrorCode::PreconditionFailed {
+            return RejectedForm::Whole(shell.text.settings.out_of_date.to_owned());
+        }
+        let field = error.hints.errors.first().map(|one| one.field.clone()).unwrap_or_default();
+        RejectedForm::Field(field, problem_of_field(&shell, error))
     });
     let view = ConnectionFormView { identity: identity(listed, app_name), form, rejected: rejected_why };
     let status = status_of(rejected);

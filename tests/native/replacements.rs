@@ -898,6 +898,20 @@ fn a_page_sets_environment_sharing_and_owner_as_far_as_the_person_may() {
     assert_eq!((owner().as_deref(), ann.get(&page(&anns)).status), (Some("bob"), 404));
     let (status, said) = submit(&mut admin, &anns, "sharing", "owner=");
     assert_eq!((status, said.contains("Not accepted")), (422, true), "{said}");
+    // What is wrong is marked where it is: the box without which nobody may use it, or the id of the owner.
+    for (entered, wrong, other) in [("owner=", "shared", "owner"), ("owner=..", "owner", "shared")] {
+        let html = submit(&mut admin, &anns, "sharing", entered).1;
+        assert!(
+            html.contains(&format!("href=\"#{wrong}\"")) && html.contains(&format!("id=\"{wrong}-error\"")),
+            "{html}"
+        );
+        assert!(
+            !html.contains(&format!("id=\"{other}-error\"")) && html.matches("aria-invalid=\"true\"").count() == 1,
+            "{html}"
+        );
+        let marked = html.split(&format!("name=\"{wrong}\"")).nth(1).unwrap().split('>').next().unwrap();
+        assert!(marked.contains("aria-invalid"), "{marked}");
+    }
     assert_eq!(submit(&mut admin, &anns, "sharing", "owner=&shared=yes").0, 303);
     assert_eq!((owner(), fixture.load_connection(&anns).shared), (None, true));
 }

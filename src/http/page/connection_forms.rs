@@ -46,8 +46,8 @@ pub struct ConnectionFormView {
 /// Why a form was refused.
 #[derive(Debug, Clone)]
 pub enum RejectedForm {
-    /// What was entered in its main field.
-    Field(String),
+    /// What was entered in a field, and why. A name that the form does not have stands for its main field.
+    Field(String, String),
     /// Nothing that was entered, as a sentence.
     Whole(String),
 }
@@ -122,6 +122,13 @@ pub struct DisconnectView {
     pub is_default: bool,
 }
 
+impl OwnerChoice {
+    fn label(&self, shell: &PageContext) -> &'static str {
+        let text = &shell.text.change;
+        if self.people.is_empty() { text.owner_id_label } else { text.owner_label }
+    }
+}
+
 impl ConnectionForm {
     /// The last part of its address.
     fn path(&self) -> &'static str {
@@ -146,6 +153,14 @@ impl ConnectionForm {
         }
     }
 
+    /// The element with the field of this name, and its label.
+    fn field_named(&self, shell: &PageContext, name: &str) -> (&'static str, &'static str) {
+        match self {
+            Self::Sharing(SharingView { owner: Some(choice), .. }) if name == "owner" => ("owner", choice.label(shell)),
+            _ => self.field(shell),
+        }
+    }
+
     fn title(&self, shell: &PageContext) -> &'static str {
         let text = &shell.text.change;
         match self {
@@ -161,16 +176,18 @@ impl ConnectionForm {
 /// A page with a form about a connection.
 pub fn connection_form(shell: &PageContext, view: &ConnectionFormView) -> Markup {
     let (one, form) = (&view.identity, &view.form);
-    let (anchor, label) = form.field(shell);
     let (problem, wrong) = match &view.rejected {
-        Some(RejectedForm::Field(why)) => (None, Some(why.as_str())),
+        Some(RejectedForm::Field(name, why)) => (None, Some((form.field_named(shell, name), why.as_str()))),
         Some(RejectedForm::Whole(text)) => {
             let title = shell.text.settings.not_saved.to_owned();
             (Some(FormError { title, text: text.clone(), is_unreachable: false }), None)
         }
         None => (None, None),
     };
-    let mistakes: Vec<InvalidField<'_>> = wrong.iter().map(|why| (anchor.to_owned(), label, *why)).collect();
+    let mistakes: Vec<InvalidField<'_>> =
+        wrong.iter().map(|((anchor, label), why)| ((*anchor).to_owned(), *label, *why)).collect();
+    let wrong_owner = wrong.filter(|((anchor, _), _)| *anchor == "owner").map(|(_, why)| why);
+    let wrong = wrong.filter(|((anchor, _), _)| *anchor != "owner").map(|(_, why)| why);
     let page = format!("/connections/{}", one.id);
     let body = html! {
         (error_summary(shell, problem.as_ref(), &mistakes))
@@ -182,7 +199,7 @@ pub fn connection_form(shell: &PageContext, view: &ConnectionFormView) -> Markup
         @match form {
             ConnectionForm::Name(entered) => (name_form(shell, &one.id, entered, wrong)),
             ConnectionForm::Environment(chosen) => (environment_form(shell, &page, form, chosen, wrong)),
-            ConnectionForm::Sharing(sharing) => (sharing_form(shell, &page, form, sharing, wrong)),
+            ConnectionForm::Sharing(sharing) => (sharing_form(shell, &page, form, sharing, (wrong, wrong_owner))),
             ConnectionForm::Replacement(replacement) => (replacement_form(shell, &page, form, replacement, wrong)),
             ConnectionForm::Disconnect(end) => (disconnect_form(shell, &page, form, end, &one.app_name, wrong)),
         }
@@ -256,7 +273,7 @@ fn sharing_form(
     page: &str,
     form: &ConnectionForm,
     view: &SharingView,
-    wrong: Option<&str>,
+    (wrong, wrong_owner): (Option<&str>, Option<&str>),
 ) -> Markup {
     let text = &shell.text.change;
     let described = described_by("shared", false, wrong.is_some());
@@ -269,24 +286,27 @@ fn sharing_form(
             span { (text.sharing_label) }
         }
         @match &view.owner {
-            Some(choice) => (owner_field(shell, choice)),
+            Some(choice) => (owner_field(shell, choice, wrong_owner)),
             None => p.quiet { (text.owner_admins) },
         }
     };
     post_form(shell, page, form, &fields, &submit(text.sharing_save))
 }
 
-fn owner_field(shell: &PageContext, choice: &OwnerChoice) -> Markup {
+fn owner_field(shell: &PageContext, choice: &OwnerChoice, wrong: Option<&str>) -> Markup {
     let text = &shell.text.change;
+    let described = described_by("owner", false, wrong.is_some());
+    let invalid = wrong.map(|_| "true");
     let is_listed = choice.owner.is_empty() || choice.people.iter().any(|(id, _)| *id == choice.owner);
     html! {
-        div.field {
+        div.field.wrong[wrong.is_some()] {
+            label for="owner" { (choice.label(shell)) }
+            (field_error(shell, "owner", wrong))
             @if choice.people.is_empty() {
-                label for="owner" { (text.owner_id_label) }
-                input #owner type="text" name="owner" value=(choice.owner) maxlength="128" autocomplete="off" dir="auto";
+                input #owner type="text" name="owner" value=(choice.owner) maxlength="128" autocomplete="off" dir="auto"
+                    aria-invalid=[invalid] aria-describedby=[described.as_deref()];
             } @else {
-                label for="owner" { (text.owner_label) }
-                select #owner name="owner" {
+                select #owner name="owner" aria-invalid=[invalid] aria-describedby=[described.as_deref()] {
                     option value="" selected[choice.owner.is_empty()] { (text.owner_nobody) }
                     @if !is_listed { option value=(choice.owner) selected { (reveal_control_characters(&choice.owner)) } }
                     @for (id, name) in &choice.people {

@@ -313,7 +313,8 @@ fn connection_form_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     let page = |form: &ConnectionForm, rejected| {
         connection_form(shell, &ConnectionFormView { identity: identity(words), form: form.clone(), rejected })
     };
-    let rejected = || [None, Some(RejectedForm::Field(words.to_owned())), Some(RejectedForm::Whole(words.to_owned()))];
+    let at = |field: &str| Some(RejectedForm::Field(field.to_owned(), words.to_owned()));
+    let rejected = || [None, at(""), at("owner"), Some(RejectedForm::Whole(words.to_owned()))];
     forms.iter().flat_map(|form| rejected().map(|why| page(form, why))).collect()
 }
 
