@@ -265,13 +265,15 @@ fn parse_sharing(call: &Call<'_>) -> Result<ConnectionPatch> {
 // ---- what answers for it ----
 
 pub(super) async fn show_replacement<P: Ports>(context: &Context<P>, call: &Call<'_>) -> Result<Response> {
-    render_replacement(context, call, kept(call, "with").unwrap_or_default(), None).await
+    let (chosen, across) = (kept(call, "with").unwrap_or_default(), kept(call, "across").is_some());
+    render_replacement(context, call, chosen, across, None).await
 }
 
 async fn render_replacement<P: Ports>(
     context: &Context<P>,
     call: &Call<'_>,
     chosen: String,
+    across: bool,
     rejected: Option<&Error>,
 ) -> Result<Response> {
     let listed = call.path_connection()?;
@@ -281,6 +283,7 @@ async fn render_replacement<P: Ports>(
     let view = ReplacementView {
         candidates: candidates?,
         chosen,
+        across,
         answers_for_others: !listed.replaces.is_empty(),
         workflows: workflows?,
     };
@@ -292,7 +295,8 @@ pub(super) async fn submit_replacement<P: Ports>(context: &Context<P>, call: &Ca
         Ok(()) => changed(context, call, NoticeCode::Replaced).await,
         Err(error) if is_correctable(&error) => {
             let chosen = input::form_field(call.request, "with").unwrap_or_default();
-            render_replacement(context, call, chosen, Some(&error)).await
+            let across = input::form_field(call.request, "across").is_some();
+            render_replacement(context, call, chosen, across, Some(&error)).await
         }
         Err(error) => Err(error),
     }

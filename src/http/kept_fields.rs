@@ -12,7 +12,7 @@ pub(super) fn of_form(handler: Handler) -> &'static [&'static str] {
         Handler::SubmitRename => &["name"],
         Handler::SubmitEnvironment => &["environment"],
         Handler::SubmitSharing => &["shared", "owner", "state"],
-        Handler::SubmitReplacement => &["with"],
+        Handler::SubmitReplacement => &["with", "across"],
         Handler::SubmitConnect | Handler::SubmitReconnect => &["name", "chosen", "scope"],
         Handler::SubmitClient => &["client_id", "scopes", "secret_expires_at", "key_id", "certificate", "state"],
         Handler::SubmitDisconnectAll => &["reason"],

@@ -851,6 +851,10 @@ fn on_a_page_a_replacement_takes_the_owner_of_both_or_an_admin() {
     ask(&fixture, Method::Patch, &path(&everybodys, ""), &json!({ "environment": "test" }));
     let (status, said) = submit(&mut admin, &anns, "replace", &format!("with={everybodys}"));
     assert_eq!((status, said.contains("different environments")), (409, true), "{said}");
+    let ticked = "name=\"across\" value=\"yes\" checked";
+    assert!(!said.contains(ticked), "{said}");
+    let (status, said) = submit(&mut admin, &anns, "replace", "with=x&across=yes");
+    assert_eq!((status, said.contains(ticked)), (422, true), "what was ticked stays so: {said}");
     assert_eq!(submit(&mut admin, &anns, "replace", &format!("with={everybodys}&across=yes")).0, 303);
     assert_eq!(resolved(&fixture, &anns), everybodys.to_string());
     // She may end it, although she did not make it.

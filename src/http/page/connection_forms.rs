@@ -94,6 +94,8 @@ pub struct ReplacementView {
     pub candidates: Vec<OtherConnection>,
     /// The one that was chosen.
     pub chosen: String,
+    /// Whether their environments may differ.
+    pub across: bool,
     /// Whether it answers for others, so that nothing can answer for it.
     pub answers_for_others: bool,
     /// Workflows that get the other one.
@@ -354,7 +356,7 @@ fn replacement_form(
             }
         }
         label.tick {
-            input type="checkbox" name="across" value="yes";
+            input type="checkbox" name="across" value="yes" checked[view.across];
             span { (text.replace_across) }
         }
     };

@@ -292,6 +292,7 @@ fn connection_form_pages(shell: &PageContext, words: &str) -> Vec<Markup> {
     let replacement = ReplacementView {
         candidates: candidates.clone(),
         chosen: words.to_owned(),
+        across: true,
         answers_for_others: false,
         workflows: vec![words.to_owned()],
     };
