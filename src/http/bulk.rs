@@ -132,16 +132,17 @@ fn share_action(fields: &BulkFields) -> Option<BulkAction> {
     let owner = match fields.owner.as_str() {
         "" => None,
         "none" => Some(None),
-        other => Some(Some(other.strip_prefix("id:").unwrap_or(other).to_owned())),
+        other => {
+            // As it is stored, which is not always as it was sent.
+            Some(Some(parse_person_id("owner", other.strip_prefix("id:").unwrap_or(other)).ok()?))
+        }
     };
     let shared = match fields.sharing.as_str() {
         "shared" => Some(true),
         "private" => Some(false),
         _ => None,
     };
-    let is_text = |owner: &Option<String>| owner.as_ref().is_none_or(|id| parse_person_id("owner", id).is_ok());
-    let is_possible = owner.as_ref().is_none_or(is_text) && (owner.is_some() || shared.is_some());
-    is_possible.then_some(BulkAction::Share { owner, shared })
+    (owner.is_some() || shared.is_some()).then_some(BulkAction::Share { owner, shared })
 }
 
 async fn ask_share<P: Ports>(

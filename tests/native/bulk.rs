@@ -195,7 +195,7 @@ fn an_admin_gives_several_to_somebody_and_shares_them() {
     );
     let empty = root.post("/", "/bulk", &format!("action=share&confirmed=yes&back=/{}", selected(&ids)));
     assert!(empty.status == 422 && empty.body.contains("Choose an owner or who uses them."), "{}", empty.body);
-    let fields = format!("action=share&confirmed=yes&owner=id%3Abob&sharing=shared&back=/{}", selected(&ids));
+    let fields = format!("action=share&confirmed=yes&owner=id%3A+bob+&sharing=shared&back=/{}", selected(&ids));
     let mut page = root.post("/", "/bulk", &fields);
     while page.body.contains("data-continue") {
         page = send(&mut root, &next_form(&page).unwrap());
