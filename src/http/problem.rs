@@ -165,8 +165,12 @@ fn describe_failure(texts: &page::Texts, error: &Error, request: &Request) -> Op
         }
         ErrorCode::Maintenance => (text.maintenance_title, vec![fill(text.maintenance)]),
         ErrorCode::InvalidRequest if is_for_programs(error) => {
-            let words = if request.method.is_safe() { text.invalid_address } else { text.invalid_form };
-            (text.invalid_title, vec![words.to_owned()])
+            let (title, words) = if request.method.is_safe() {
+                (text.invalid_title, text.invalid_address)
+            } else {
+                (text.invalid_form_title, text.invalid_form)
+            };
+            (title, vec![words.to_owned()])
         }
         _ => return None,
     };

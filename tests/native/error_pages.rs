@@ -159,5 +159,10 @@ fn an_address_that_is_out_of_date_is_not_explained_as_to_a_program() {
     let page = root.post("/", "/bulk", "id=x");
     assert_eq!(page.status, 422);
     let said = words(&page);
-    assert!(said.contains("so nothing was changed. Go back, reload the page, and send it again."), "{said}");
+    assert!(
+        said.contains(
+            "Nothing was changed | The form was incomplete or out of date. Go back, reload the page, and send it again."
+        ),
+        "{said}"
+    );
 }

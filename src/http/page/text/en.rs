@@ -486,8 +486,9 @@ super::texts! {
         too_large_title = "This is too large";
         too_large = "You sent more than {kilobytes} KB, so nothing was saved. Go back, enter less, and send it again.";
         invalid_title = "This page can’t be shown";
+        invalid_form_title = "Nothing was changed";
         invalid_address = "Its address is incomplete or out of date. Start again from the page that you came from.";
-        invalid_form = "The form was incomplete or out of date, so nothing was changed. Go back, reload the page, and send it again.";
+        invalid_form = "The form was incomplete or out of date. Go back, reload the page, and send it again.";
         rate_limited_title = "Too many requests";
         rate_limited = "You did too much in a short time, so nothing was done. {wait}, then try again.";
         internal_title = "Something went wrong";
