@@ -160,8 +160,9 @@ async fn load_grant<P: Ports>(context: &Context<P>, flow: &Flow) -> Result<(Opti
     let Some(connection) = store::connections::get(context.db(), &flow.workspace, id).await? else {
         return Ok((None, vec![]));
     };
-    // Whose account it became later is nothing to the person of this flow.
-    if connection.connected_at > flow.expires_at.plus(CALLBACK_TIME_LIMIT) {
+    // A later account may belong to somebody else. Only a flow that waited for a person ends long after its callback.
+    let ended = flow.used_at.filter(|_| flow.pending.is_none()).unwrap_or(flow.expires_at);
+    if connection.connected_at > ended.plus(CALLBACK_TIME_LIMIT) {
         return Ok((None, vec![]));
     }
     let missing = connection.missing_scopes();
