@@ -345,6 +345,11 @@ impl From<NoRandomness> for Error {
     }
 }
 
+/// Whether a problem follows the name of its field, as the API says it. What begins like a sentence is one.
+pub fn is_fragment(problem: &str) -> bool {
+    problem.starts_with(char::is_lowercase)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{DatabaseError, Error, ErrorCode, NoRandomness, SealError};

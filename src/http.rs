@@ -712,6 +712,14 @@ fn is_page_for_users(path: &str) -> bool {
     }
 }
 
+/// The page of a form whose address has no page above it that would show the form.
+fn page_with_form(request: &Request) -> Option<&'static str> {
+    match routes::match_route(request.method, &request.path) {
+        RouteMatch::Matched { route, .. } => kept_fields::page_elsewhere(route.handler),
+        _ => None,
+    }
+}
+
 /// Whether a path is a page of a connect link, which needs nobody to be signed in.
 fn is_page_of_link(path: &str) -> bool {
     let of_links = [routes::Handler::ShowConnectLinkPage, routes::Handler::ShowRetryPage];

@@ -6,7 +6,7 @@
 use super::page::{self, FormErrors, Texts};
 use super::problem;
 use crate::egress::{EgressPolicy, EgressUrl, EgressUrlError};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result, is_fragment};
 
 /// A field of a form, and what is said where it was refused. Without words: what was found.
 pub(super) type FieldWords<'a> = (&'a str, &'a str);
@@ -50,11 +50,6 @@ pub(super) fn correctable(text: &Texts, error: Error, fields: &[FieldWords<'_>])
         errors.summary = Some(words);
     }
     Ok((status, errors))
-}
-
-/// Whether a problem follows the name of its field, as the API says it. What begins like a sentence is one.
-pub(super) fn is_fragment(problem: &str) -> bool {
-    problem.starts_with(char::is_lowercase)
 }
 
 /// What is said of a refused field. A problem of the API follows the name of its field, such as "must have 1 to 100

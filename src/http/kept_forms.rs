@@ -9,8 +9,7 @@ use url::form_urlencoded;
 
 use super::browser_session::{kept_form_cookie, read_kept_form_cookie, require_same_origin};
 use super::own_pages::parse_own_page_path;
-use super::routes::{RouteMatch, match_route};
-use super::{Body, Call, Method, Request, Response, input, kept_fields};
+use super::{Body, Call, Method, Request, Response, input, page_with_form};
 use crate::caller::hash_secret;
 use crate::context::Context;
 use crate::frozen;
@@ -55,9 +54,7 @@ pub(super) fn whose(session: &Session) -> Option<String> {
 
 /// The page with the form that is sent to this address: at the same one, or above it. Some forms are on another page.
 pub(super) fn page_of_form<P: Ports>(context: &Context<P>, request: &Request) -> Option<String> {
-    if let RouteMatch::Matched { route, .. } = match_route(request.method, &request.path)
-        && let Some(page) = kept_fields::page_elsewhere(route.handler)
-    {
+    if let Some(page) = page_with_form(request) {
         return Some(page.to_owned());
     }
     let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };

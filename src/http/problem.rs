@@ -5,10 +5,9 @@
 use serde::Serialize;
 
 use super::body::Flat;
-use super::form_words::is_fragment;
 use super::page;
 use super::{BODY_LIMIT, Request, Response};
-use crate::error::{Error, ErrorCode, FieldError, Hints};
+use crate::error::{Error, ErrorCode, FieldError, Hints, is_fragment};
 
 pub(super) fn status_and_title(code: ErrorCode) -> (u16, &'static str) {
     status_and_title_in(&page::ENGLISH, code)
