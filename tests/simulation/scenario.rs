@@ -168,7 +168,7 @@ async fn run_steps(stage: Rc<Scenario>) {
         acts.push(runtime.clone().spawn(async move {
             runtime.sleep(begin + at - runtime.now_ms()).await;
             stage.add_line(|| format!("{act:?}"));
-            run_step(&stage, act).await;
+            Box::pin(run_step(&stage, act)).await;
         }));
     }
     runtime.sleep(stage.plan.duration_seconds() * 1000).await;
@@ -203,7 +203,7 @@ async fn recover_and_check(stage: &Rc<Scenario>) {
     let strikes = if stage.key_promoted.get() { 4 } else { 2 };
     for _ in 0..strikes {
         runtime.sleep((RECOVERY_SECONDS + stage.plan.expires_in) * 1000 / strikes).await;
-        run_step(stage, ScenarioStep::ScheduledRun { worker: 0 }).await;
+        Box::pin(run_step(stage, ScenarioStep::ScheduledRun { worker: 0 })).await;
     }
     stage.finished.set(true);
     if stage.key_promoted.get() {
