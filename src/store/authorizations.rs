@@ -25,9 +25,9 @@ const INSERT: &str = "INSERT INTO flows (id, state_hash, session_hash, workspace
 /// A browser has at most ten flows. The oldest are evicted when one starts, even within one second.
 const TRIM: &str = "DELETE FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
     (SELECT id FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT ?3)";
-const BY_STATE: &str = "SELECT * FROM flows WHERE state_hash = ?1";
-const GET: &str = "SELECT * FROM flows WHERE id = ?1 AND session_hash IN (SELECT value FROM json_each(?2))";
-const GET_IN_WORKSPACE: &str = "SELECT * FROM flows WHERE workspace_id = ?1 AND id = ?2";
+const BY_STATE: &str = select_flow!("f.state_hash = ?1");
+const GET: &str = select_flow!("f.id = ?1 AND f.session_hash IN (SELECT value FROM json_each(?2))");
+const GET_IN_WORKSPACE: &str = select_flow!("f.workspace_id = ?1 AND f.id = ?2");
 /// The first callback from the right browser in time uses the state.
 const CONSUME_STATE: &str = "UPDATE flows SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
 const END_FLOW: &str = "UPDATE flows SET status = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";
@@ -184,6 +184,7 @@ impl FromRow for Flow {
     fn from_row(row: &Columns<'_>) -> StoreResult<Self> {
         let unknown = || DatabaseError::Malformed("an authorization's column holds an unknown value".into());
         let outcome = row.text("status")?;
+        let is_origin_allowed = row.boolean("is_origin_allowed")?;
         Ok(Self {
             id: row.id("id")?,
             session_hash: row.text("session_hash")?,
@@ -203,8 +204,8 @@ impl FromRow for Flow {
             issuer: row.optional_text("issuer")?,
             iss_promised: row.boolean("iss_required")?,
             sealed_verifier: row.optional_text("sealed_verifier")?,
-            return_to: row.optional_text("return_to")?,
-            popup_origin: row.optional_text("popup_origin")?,
+            return_to: row.optional_text("return_to")?.filter(|_| is_origin_allowed),
+            popup_origin: row.optional_text("popup_origin")?.filter(|_| is_origin_allowed),
             outcome: FlowOutcome::parse(&outcome).ok_or_else(unknown)?,
             error: row.optional_text("error")?,
             sealed_grant: row.optional_text("sealed_grant")?,

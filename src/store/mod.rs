@@ -80,6 +80,19 @@ macro_rules! is_not_denied {
     };
 }
 
+/// Reads flows. An address or a window of the embedding product is used only while the workspace still has its origin in
+/// the list.
+macro_rules! select_flow {
+    ($of:literal) => {
+        concat!(
+            "SELECT f.*, EXISTS (SELECT 1 FROM workspaces w CROSS JOIN json_each(w.allowed_origins) o WHERE w.id = f.workspace_id
+      AND (o.value = f.popup_origin OR substr(f.return_to, 1, length(o.value) + 1) = o.value || '/')) AS is_origin_allowed
+    FROM flows f WHERE ",
+            $of
+        )
+    };
+}
+
 /// Ends flows whose browser has lost its session: grants that wait are revoked at their apps by the scheduled run, and what is
 /// still to come from an app is not stored. Also where that has taken longer than the flow's time.
 macro_rules! end_flows {

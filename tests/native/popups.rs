@@ -115,6 +115,44 @@ fn a_window_is_told_to_the_origin_of_its_link_and_keeps_its_opener_on_the_way() 
 }
 
 #[test]
+fn an_origin_that_was_taken_away_is_told_nothing() {
+    let allow = |fixture: &Fixture, origins: Value| {
+        let body = json!({ "allowed_origins": origins });
+        assert_eq!(call(fixture, &first_key(fixture), Method::Patch, "/v1/workspace", &body).0, 200);
+    };
+    let returning = json!({ "app": "acme", "return_to": format!("{ORIGIN}/done") });
+    for (body, is_window) in [(json!({ "app": "acme", "popup": { "origin": ORIGIN } }), true), (returning, false)] {
+        for (origins, is_allowed) in [
+            (json!([ORIGIN, "https://other.example"]), true),
+            (json!(["https://other.example"]), false),
+            (json!([]), false),
+            // Not the same origin, though it begins alike.
+            (json!(["https://app.example.evil.example", "https://app.exampl"]), false),
+        ] {
+            let fixture = fixture_with_origin();
+            let (status, made) = call(&fixture, &first_key(&fixture), Method::Post, "/v1/links", &body);
+            assert_eq!(status, 201, "{made}");
+            let mut ann = TestBrowser::new(&fixture);
+            let pressed = ann.press(&link_path(&made));
+            allow(&fixture, origins.clone());
+            let back = ann.get(&consent_path(&fixture, &pressed, "ann"));
+            let leads = back.header("location").unwrap().to_owned();
+            if !is_window {
+                assert_eq!(leads.starts_with(ORIGIN), is_allowed, "{origins}: {leads}");
+            }
+            if !is_window && is_allowed {
+                continue;
+            }
+            assert!(leads.starts_with("/flows/"), "{origins}: {leads}");
+            let end = ann.get(&leads);
+            assert_eq!(tells_opener(&end), is_window && is_allowed, "{origins}: {}", end.body);
+            assert!(end.body.contains("is connected as ann"), "the person is told all the same: {}", end.body);
+            assert!(is_allowed || !end.body.contains(ORIGIN), "{}", end.body);
+        }
+    }
+}
+
+#[test]
 fn a_link_that_is_for_no_window_tells_nobody() {
     let fixture = fixture_with_origin();
     let (status, made) = call(&fixture, &first_key(&fixture), Method::Post, "/v1/links", &json!({ "app": "acme" }));
