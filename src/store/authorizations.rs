@@ -25,9 +25,9 @@ const INSERT: &str = "INSERT INTO flows (id, state_hash, session_hash, workspace
 /// A browser has at most ten flows. The oldest are evicted when one starts, even within one second.
 const TRIM: &str = "DELETE FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 AND id NOT IN
     (SELECT id FROM flows WHERE session_hash = ?1 AND used_at IS NULL AND id <> ?2 ORDER BY created_at DESC, id LIMIT ?3)";
-const BY_STATE: &str = select_flow!("f.state_hash = ?1");
-const GET: &str = select_flow!("f.id = ?1 AND f.session_hash IN (SELECT value FROM json_each(?2))");
-const GET_IN_WORKSPACE: &str = select_flow!("f.workspace_id = ?1 AND f.id = ?2");
+const BY_STATE: &str = select_flow!("state_hash = ?1");
+const GET: &str = select_flow!("id = ?1 AND session_hash IN (SELECT value FROM json_each(?2))");
+const GET_IN_WORKSPACE: &str = select_flow!("workspace_id = ?1 AND id = ?2");
 /// The first callback from the right browser in time uses the state.
 const CONSUME_STATE: &str = "UPDATE flows SET used_at = ?3, sealed_verifier = NULL WHERE id = ?1 AND session_hash = ?2 AND used_at IS NULL AND expires_at > ?3";
 const END_FLOW: &str = "UPDATE flows SET status = ?2, error = ?3, connection_id = coalesce(?4, connection_id), sealed_grant = NULL WHERE id = ?1";

@@ -95,8 +95,7 @@ const HELD_FOR: i64 = 240;
 /// A connection that no embedding product has confirmed within a week is ended.
 const END_UNCONFIRMED: &str = "UPDATE connections SET deleted_at = ?1, generation = generation + 1, next_check_at = NULL WHERE id IN
     (SELECT id FROM connections WHERE deleted_at IS NULL AND status = 'awaiting_confirmation' AND created_at < ?2 LIMIT ?3)";
-const EXPIRED_FLOWS: &str =
-    select_flow!("f.expires_at <= ?1 AND f.sealed_grant IS NOT NULL ORDER BY f.expires_at LIMIT ?2");
+const EXPIRED_FLOWS: &str = select_flow!("expires_at <= ?1 AND sealed_grant IS NOT NULL ORDER BY expires_at LIMIT ?2");
 const REVOKED_KEYS: &str =
     "SELECT id FROM api_keys WHERE revoked_at IS NOT NULL AND revoked_at <= ?1 AND is_ending IS NULL LIMIT 1";
 const DUE_WEBHOOKS: &str =

@@ -85,9 +85,9 @@ macro_rules! is_not_denied {
 macro_rules! select_flow {
     ($of:literal) => {
         concat!(
-            "SELECT f.*, EXISTS (SELECT 1 FROM workspaces w CROSS JOIN json_each(w.allowed_origins) o WHERE w.id = f.workspace_id
-      AND (o.value = f.popup_origin OR substr(f.return_to, 1, length(o.value) + 1) = o.value || '/')) AS is_origin_allowed
-    FROM flows f WHERE ",
+            "SELECT *, EXISTS (SELECT 1 FROM workspaces w CROSS JOIN json_each(w.allowed_origins) o WHERE w.id = flows.workspace_id
+      AND (o.value = flows.popup_origin OR substr(flows.return_to, 1, length(o.value) + 1) = o.value || '/')) AS is_origin_allowed
+    FROM flows WHERE ",
             $of
         )
     };

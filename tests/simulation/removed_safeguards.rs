@@ -37,7 +37,7 @@ const MARK_DELETED: &str = "generation = generation + 1, next_check_at = NULL\n 
 
 // ---- safeguards against a hostile editor ----
 
-const FLOW: &str = "SELECT * FROM flows WHERE state_hash = ?1";
+const FLOW: &str = "FROM flows WHERE state_hash = ?1";
 const CONNECTION: &str = "SELECT * FROM connections WHERE workspace_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const TO_REFRESH: &str = "SELECT * FROM connections WHERE id = ?1 AND deleted_at IS NULL";
 const TO_RESOLVE: &str = "AS step_used_at";
@@ -68,7 +68,7 @@ const LOOSENED: &str = r#"SELECT *, json_set(destinations, '$.rules', json('{"re
 const REDIRECT_OF_THE_FIRST: &str = "SELECT *, (SELECT c.redirect_id FROM oauth_clients c WHERE c.workspace_id = ?1
     ORDER BY c.created_at, c.id = c.redirect_id DESC LIMIT 1) AS redirect_id ";
 const BY_THE_CURRENT_REVISION: &str = "SELECT *, NULL AS destinations, (SELECT a.revision FROM apps a
-    WHERE a.workspace_id = flows.workspace_id AND a.id = flows.app AND a.is_current = 1) AS app_revision ";
+    WHERE a.workspace_id = flows.workspace_id AND a.id = flows.app AND a.is_current = 1) AS app_revision,";
 const ENDED_BY_THE_CURRENT_REVISION: &str = "RETURNING *, NULL AS destinations, (SELECT a.revision FROM apps a
     WHERE a.workspace_id = connections.workspace_id AND a.id = connections.app AND a.is_current = 1) AS app_revision";
 const LEAK_FINDINGS: &[&str] = &["where it was not given for"];
@@ -374,7 +374,11 @@ const REMOVED_SAFEGUARDS: &[RemovedSafeguard] = &[
     RemovedSafeguard {
         description: "a flow goes by the definition as it is when the browser comes back",
         theme: Theme::Editor,
-        statement_edits: &[replace_columns_read(FLOW, BY_THE_CURRENT_REVISION)],
+        statement_edits: &[StatementEdit {
+            statement_part: FLOW,
+            find: "SELECT *,",
+            replacement: BY_THE_CURRENT_REVISION,
+        }],
         prepare: prepare_nothing,
         expected_findings: LEAK_FINDINGS,
     },
