@@ -81,7 +81,7 @@ for (const javaScriptEnabled of [true, false]) {
     }
     await page.locator("form.bulk").getByRole("button", { name: "Check" }).click();
     await finish(page, javaScriptEnabled);
-    await page.getByText("0 of 6 work.").waitFor();
+    await page.getByText("0 of 6 checked connections work.").waitFor();
     await page.getByRole("heading", { name: "These need a look" }).waitFor();
     assert.equal(await page.getByText("The app didn’t answer.").count(), 6);
     await page.getByRole("link", { name: "Three" }).click();
