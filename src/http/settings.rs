@@ -1,6 +1,7 @@
 //! The administration, for the admins of a workspace: pages over the use cases that programs call by the API.
 //!
-//! A form that was refused comes back with what was entered, but for secrets; [`super::form_words`] has what is said. Refuses to decide: a page does what the use case allows.
+//! A form that was refused comes back with what was entered, but for secrets; [`super::form_words`] has what is said. Refuses
+//! to decide: a page does what the use case allows.
 
 mod activity;
 mod apps;
@@ -96,7 +97,8 @@ pub(super) fn seen_state(call: &Call<'_>) -> IfMatch {
     given(call, STATE_FIELD).map_or(IfMatch::Anything, |tag| IfMatch::Tags(vec![tag]))
 }
 
-/// The state that a form is shown with again. Whoever was told that it is another one by now has seen that.
+/// The state that a form is shown with again: the one that it was filled from. After a 412 the person knows of the change, so
+/// the form gets the present one.
 pub(super) fn state_to_show(call: &Call<'_>, status: u16, now: String) -> String {
     let is_told = status == problem::status_and_title(ErrorCode::PreconditionFailed).0;
     given(call, STATE_FIELD).filter(|_| !is_told).unwrap_or(now)

@@ -51,11 +51,11 @@ fn parse_filters(text: &Texts, filters: &ActivityFilters) -> (EventFilter, FormE
         errors.fields.insert(name.to_owned(), problem.to_owned());
     };
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let text = &text.activity;
+    let (text, wrong_choice) = (&text.activity, text.settings.wrong_choice);
     let types = given(&filters.kind).and_then(|name| {
         let found = EventType::parse(&name);
         if found.is_none() {
-            wrong("type", text.wrong_type);
+            wrong("type", wrong_choice);
         }
         found.map(|one| vec![one])
     });

@@ -220,10 +220,7 @@ async fn render<P: Ports>(
         Err(error) => return Err(error),
     };
     let now = client.as_ref().map_or_else(|| NO_CLIENT.to_owned(), |client| ReadState::of_client(client).tag);
-    let state = match shown.form {
-        Some(_) => state_to_show(call, shown.status.unwrap_or(200), now),
-        None => now,
-    };
+    let state = state_to_show(call, shown.status.unwrap_or(200), now);
     let mut errors = shown.errors;
     let stored = client.as_ref().map(|client| &client.variables);
     let variables = variable_fields(call, auth_method, &VariableSource::Client, stored, &mut errors);

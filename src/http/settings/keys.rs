@@ -31,7 +31,7 @@ fn field_words(text: &page::Texts) -> [FieldWords<'static>; 4] {
     let words = &text.keys;
     [
         ("name", text.settings.wrong_name),
-        ("scopes", words.wrong_scopes),
+        ("scopes", text.settings.wrong_choices),
         ("apps", words.too_many),
         ("connections", words.too_many),
     ]
@@ -192,7 +192,7 @@ fn parse_form(shell: &page::PageContext, call: &Call<'_>, form: &KeyForm) -> Res
         .filter(|scope| form.scopes.iter().any(|one| one.is_checked && one.id == scope.as_str()))
         .collect();
     if scopes.is_empty() {
-        errors.push(FieldError { field: "scopes".into(), problem: text.wrong_scopes.into() });
+        errors.push(FieldError { field: "scopes".into(), problem: shell.text.settings.wrong_choices.into() });
     }
     let apps =
         parse_ids("apps", &with_ticked(&form.apps, "app"), text.wrong_apps, AppId::parse).unwrap_or_else(|error| {

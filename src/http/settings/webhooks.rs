@@ -26,8 +26,8 @@ fn refusal<P: Ports>(
     error: Error,
     form: Option<&WebhookForm>,
 ) -> Result<(u16, FormErrors)> {
-    let words = &text.webhooks;
-    let (status, mut errors) = correctable(text, error, &[("url", words.wrong_url), ("types", words.wrong_types)])?;
+    let fields = [("url", text.webhooks.wrong_url), ("types", text.settings.wrong_choices)];
+    let (status, mut errors) = correctable(text, error, &fields)?;
     let url = form.map(|form| form.url.as_str()).unwrap_or_default();
     explain_address(text, context.config.egress, &mut errors, "url", url);
     Ok((status, errors))
@@ -197,10 +197,7 @@ async fn render<P: Ports>(context: &Context<P>, call: &Call<'_>, shown: Shown) -
         status: status_label(&shell, &webhook),
         problem: problem_of(&shell, &webhook),
         is_enabled: webhook.disabled.is_none(),
-        state: match shown.form {
-            Some(_) => state_to_show(call, shown.status.unwrap_or(200), ReadState::of_webhook(&webhook).tag),
-            None => ReadState::of_webhook(&webhook).tag,
-        },
+        state: state_to_show(call, shown.status.unwrap_or(200), ReadState::of_webhook(&webhook).tag),
         form: shown.form.unwrap_or(stored),
         errors: shown.errors,
         sent: shown.sent.as_ref().map(|one| delivery_row(&shell, one)),

@@ -1023,7 +1023,6 @@ super::texts! {
         wrong_day = "Enter a day, such as 2026-11-30.";
         wrong_connection = "Enter a connection's id, which begins with con_.";
         wrong_app = "Enter an app's id, such as slack.";
-        wrong_type = "Choose one of the list.";
     }
     /// Types of lines of the audit log.
     event {
@@ -1101,6 +1100,7 @@ super::texts! {
         wrong_person = "Enter a name of up to 128 characters.";
         wrong_person_id = "Enter an e-mail address or an id of up to 128 characters.";
         wrong_choice = "Choose one of the list.";
+        wrong_choices = "Choose at least one.";
         wrong_address = "Enter a whole address, such as https://www.example.com/path.";
         wrong_address_length = "This address is too long. Enter one of up to 2,048 characters.";
         wrong_address_characters = "An address has no spaces, and no letters such as é. Copy it again from where you found it.";
@@ -1166,7 +1166,6 @@ super::texts! {
         some_connections = "Only {count} connections";
         only_test = "Only test";
         only_production = "Only production";
-        wrong_scopes = "Choose at least one.";
         wrong_apps = "is no app's id. Use ids such as slack, with spaces between them.";
         wrong_connections = "is no connection's id. Use ids that begin with con_, with spaces between them.";
         too_many = "Choose at most 1,000.";
@@ -1612,7 +1611,6 @@ super::texts! {
         gone = "The receiver answered that it is gone (410)";
         change = "Change";
         wrong_url = "This address leads back to this installation. Enter one of your own program.";
-        wrong_types = "Choose at least one.";
         rotate_about = "For a while each message is signed with both secrets, so that your program can change at any time.";
         delete = "Delete the webhook";
         delete_about = "Nothing more is sent to it. What waits to be sent is dropped.";
