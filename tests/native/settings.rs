@@ -607,15 +607,18 @@ fn the_activity_page_names_connections_and_has_their_ids_to_copy() {
     assert!(page.body.contains(&format!("<code><bdi>{theirs}</bdi></code>")), "{}", page.body);
 }
 
+/// What the API answers to a call that it takes.
+fn call_ok(fixture: &Fixture, key: &str, method: Method, path: &str, body: &Value) -> Value {
+    let (status, answer) = call(fixture, key, method, path, body);
+    assert!(status < 300, "{path}: {answer}");
+    answer
+}
+
 #[test]
 fn the_activity_page_names_people_clients_links_webhooks_and_apps() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
-    let ask = |method, path: &str, body: Value| {
-        let (status, answer) = call(&fixture, &key, method, path, &body);
-        assert!(status < 300, "{path}: {answer}");
-        answer
-    };
+    let ask = |method, path: &str, body: Value| call_ok(&fixture, &key, method, path, &body);
     TestBrowser::new(&fixture).sign_in_as(&json!({ "user": { "id": "u-8841", "name": "Gwen Stacy" } }));
     ask(Method::Patch, "/v1/people/u-8841", json!({ "role": "admin" }));
     let made = |path: &str, body: Value| ask(Method::Post, path, body)["id"].as_str().unwrap().to_owned();
@@ -662,11 +665,7 @@ fn the_activity_page_names_people_clients_links_webhooks_and_apps() {
 fn the_activity_page_names_the_people_in_details_and_no_other_text() {
     let fixture = Fixture::new();
     let key = first_key(&fixture);
-    let ask = |method, path: &str, body: Value| {
-        let (status, answer) = call(&fixture, &key, method, path, &body);
-        assert!(status < 300, "{path}: {answer}");
-        answer
-    };
+    let ask = |method, path: &str, body: Value| call_ok(&fixture, &key, method, path, &body);
     let sign_in = |id: &str, name: &str| {
         TestBrowser::new(&fixture).sign_in_as(&json!({ "user": { "id": id, "name": name } }));
     };
