@@ -87,7 +87,7 @@ for (const form of all("form[data-select]")) {
     }
   };
   every?.closest("label")?.removeAttribute("hidden");
-  // The buttons appear far from the box, so that they are told.
+  // The buttons appear far from the box, so a screen reader announces them.
   const change = () => {
     show();
     if (count) announce(count.textContent);

@@ -1,7 +1,7 @@
 //! What a form says of a refusal, in sentences for people.
 //!
-//! Owns what of a refusal a person can correct, at which field it is said, and how a problem that is worded for programs is told
-//! from a sentence.
+//! Owns what of a refusal a person can correct, at which field it is said, and which sentence replaces a
+//! problem that is worded for programs.
 
 use super::page::{self, FormErrors, Texts};
 use super::problem;

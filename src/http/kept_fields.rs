@@ -1,8 +1,8 @@
 //! Which fields of which forms are kept when a form is sent after its session had ended.
 //!
 //! Owns that nothing else is: no secret, no value that an app's definition asks for, which may be one, and no confirmation,
-//! which a person gives again. [`super::kept_forms`] keeps them. Owns, too, which page
-//! shows a form that has none at its address.
+//! which a person gives again. [`super::kept_forms`] keeps them. Owns, too, which page shows a form that has none at its
+//! address.
 
 use super::routes::Handler;
 
